@@ -1,0 +1,156 @@
+/* Traces as a sequence of events: what every verb of the decoder reads.
+ *
+ * A trace_set is one or more TRACE arguments (files, directories, "-"); its processes' records are merged in order of
+ * number within a process and of time between processes, with at most one frame per slot in memory. */
+#ifndef READ_TRACE_H
+#define READ_TRACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shim/spec/spec.h"
+#include "shim/trace/format.h"
+
+/* A decoded value: a tree, in memory that belongs to the event and is gone with it. */
+enum value_what {
+  VALUE_NONE,      /* the record says nothing of it */
+  VALUE_NUMBER,    /* number */
+  VALUE_POINTER,   /* pointer only */
+  VALUE_BYTES,     /* pointer, form, length, bytes/kept, number = tag, shape */
+  VALUE_VERSION,   /* pointer, number = major * 256 + minor */
+  VALUE_TEMPLATE,  /* pointer, item[count] of ATTRIBUTE */
+  VALUE_ATTRIBUTE, /* number = type, pointer of pValue, length = ulValueLen, item[0] the value (BYTES, NUMBER, ...) */
+  VALUE_MECHANISM, /* pointer, number = mechanism; item[0] pointer and length of the parameter and, if structure is 0,
+                      its BYTES; else item[0] is a STRUCT */
+  VALUE_STRUCT,    /* pointer, structure, item[count] the members that were recorded, in order; member i is described by
+                      member[i] */
+  VALUE_LIST,      /* pointer, item[count] */
+  VALUE_INTERFACE, /* bytes/kept = name, number = version, length = flags */
+  VALUE_INIT_ARGS  /* pointer, number = flags, length = callbacks bits, shape = enum p11t_reserved, item[0] = V */
+};
+
+struct value {
+  uint8_t what;    /* enum value_what */
+  uint8_t pointer; /* P class of the pointer that led here */
+  uint8_t form;    /* enum p11t_form of BYTES, NUMBER (P11T_V_NUMBER, P11T_V_BOOL or 0) */
+  uint8_t shape;   /* enum p11t_shape */
+  uint16_t structure;
+  uint16_t member; /* index of this value in p11_struct_info(structure of the parent)->field, in a STRUCT */
+  uint64_t number;
+  uint64_t length; /* true length in bytes; UINT64_MAX is CK_UNAVAILABLE_INFORMATION */
+  const uint8_t *bytes;
+  size_t kept;
+  size_t count;
+  struct value *item;
+};
+
+/* One parameter as it was before and after the call. */
+struct argument {
+  struct value in, out;
+};
+
+enum call_state {
+  CALL_DONE,      /* ENTER and LEAVE are there */
+  CALL_OPEN,      /* in flight when the trace ended */
+  CALL_ABANDONED, /* unwound by an exception, longjmp or cancellation: a later call of the thread shows it */
+  CALL_HEADLESS   /* LEAVE without ENTER (lost, or the trace begins later) */
+};
+
+struct call {
+  uint64_t number;     /* of ENTER: the name of the call, printed as #number; 0 when headless */
+  uint64_t end_number; /* of LEAVE, 0 when none */
+  uint64_t start, end; /* ns, CLOCK_MONOTONIC of the traced machine; end 0 when none */
+  uint64_t rv;         /* CK_RV, when state is DONE or HEADLESS */
+  uint64_t caller;     /* return address, 0 unknown */
+  const uint64_t *stack; /* depth addresses, caller first */
+  unsigned depth;
+  uint32_t tid;
+  const char *thread;  /* name, "" unknown */
+  uint16_t module;     /* id */
+  uint16_t function;   /* index in the trace's own schema; see info */
+  const struct p11_function_info *info; /* from the trace's schema, mapped on ours where the name is known */
+  int known;           /* our number (enum p11_function) of that name, or -1 */
+  uint8_t flags;       /* enum p11t_flag, of both records */
+  enum call_state state;
+  struct argument arg[10];
+};
+
+struct module {
+  uint16_t id;
+  const char *path, *build_id, *stub;
+  uint64_t base;
+  uint8_t how; /* enum p11t_how */
+};
+
+enum event_type {
+  EVENT_ENTER,  /* a call begins: `call`, outputs empty, state OPEN */
+  EVENT_CALL,   /* a call is over: `call`, complete */
+  EVENT_MODULE, /* module attached */
+  EVENT_UNLOAD,
+  EVENT_LIST,   /* function list or interface handed out */
+  EVENT_MARKER, /* GAP SUSPEND DEVICE MARK PROCESS ...: record */
+  EVENT_END     /* the process's trace is over; open calls were delivered as EVENT_CALL with state OPEN before it */
+};
+
+struct process;
+
+struct event {
+  enum event_type type;
+  uint64_t number, time; /* of the record that made it; ns */
+  struct process *process;
+  const struct call *call;     /* ENTER, CALL */
+  const struct module *module; /* MODULE, UNLOAD, LIST */
+  struct { const char *name; uint16_t version; uint64_t flags; unsigned count; const uint8_t *nulls; size_t null_bytes; } list;
+  struct { uint8_t kind; const uint8_t *body; size_t length; } marker;
+};
+
+enum verdict { VERDICT_RECORDING, VERDICT_COMPLETE, VERDICT_ENDED, VERDICT_DIED, VERDICT_UNKNOWN };
+
+/* What HEAD, END and the live file say of one process. Texts are NUL-terminated copies. */
+struct process {
+  unsigned index; /* in the set, from 0 */
+  const char *path, *live_path;
+  uint8_t trace_id[16], parent_id[16];
+  uint32_t parent_pid, pid, argc, file_index;
+  const char *executable, *program, *cmdline, *capture, *options, *recorder, *derived, *machine;
+  uint8_t boot_id[16];
+  uint64_t pid_ns, time_ns, start_time, complete_from;
+  uint8_t clock, word_bits;
+  uint64_t ticks_per_second;
+  struct p11t_clock_pair first, last; /* first and last known */
+  uint64_t compat;
+  bool has_end, has_live, locked;
+  enum verdict verdict;      /* known from the start except DIED/ENDED, which are known after reading to the end */
+  const char *ended_inside;  /* "C_Sign" when DIED */
+  uint64_t records, calls, dropped, cut, passed; /* totals; calls and records are complete after reading */
+  uint64_t damaged_bytes;    /* bytes of the file that could not be used */
+  char damage[256];          /* first damage in words: what, where (offset) */
+  void *user;                /* for whoever reads */
+};
+
+struct trace_set;
+
+/* Opens what `paths` name: files, directories (every *.p11t in them and every *.p11t.live that has none), "-" (spooled to
+ * an unlinked temporary file). NULL on error, with a line on stderr that says what, where and what to do. A damaged file is
+ * opened and read up to (and after) the damage. */
+struct trace_set *trace_open(const char *const *paths, size_t count);
+
+/* Next event in order, or 1 at the end, or 0 when `event` is filled. Everything in it lives until the next call. */
+int trace_next(struct trace_set *set, struct event *event);
+
+/* Processes of the set, in the order of their start. */
+size_t trace_processes(const struct trace_set *set, struct process *const **list);
+
+/* Module of the process by id, NULL when unknown. */
+const struct module *trace_module(const struct process *process, unsigned id);
+
+/* Text for an address: "libnss3.so+0x1f2a0", into `text`; "0x..." when no OBJECT record covers it. */
+void trace_address(const struct process *process, uint64_t address, char *text, size_t size);
+
+/* True when bytes were lost or damaged anywhere (exit status 2 after showing what could be read). */
+bool trace_damaged(const struct trace_set *set);
+
+void trace_close(struct trace_set *set);
+
+#endif
