@@ -11,6 +11,8 @@ V       ?= 0
 PYTHON  ?= /usr/bin/python3
 PYTEST  ?= $(PYTHON) -m pytest
 PYTEST_ARGS ?=
+# For .ci/run, which wants pytest's own status and closing line.
+PYTEST_END ?=
 # make's built-in default is `cc`; an explicit CC (environment or command line) is kept.
 ifeq ($(origin CC),default)
 CC      := gcc
@@ -33,7 +35,7 @@ CWARN    := $(WARN) -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definit
 # Our own flags come first, so that CFLAGS from the command line can override them.
 BASE     := -std=c11 -D_GNU_SOURCE $(CWARN) -MMD -MP -I. -Ishim/spec
 SHARED   := -fPIC -fvisibility=hidden -fasynchronous-unwind-tables -fexceptions
-SAN      := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+SAN      := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 HARDEN   := -Wl,-z,now,-z,relro $(if $(SANITIZE),,-Wl,-z,defs)
 comma    := ,
 pkg       = $(shell pkg-config --$(1) $(2))
@@ -83,6 +85,8 @@ $(BUILD)/libp11trace.so: $(SHIM_OBJ) $(wildcard shim/load/exports.map)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -shared $(SAN) $(LDFLAGS) $(HARDEN) -Wl,-z,nodelete -Wl,--exclude-libs,ALL -Wl,-soname,libp11trace.so \
 	  $(MAP) -o $@ $(SHIM_OBJ) -l:libzstd.a
+	$(Q)test -n "$(SANITIZE)" || ! LC_ALL=C readelf -d $@ | grep NEEDED | grep -v -e 'libc\.so\.6' -e 'ld-linux' || \
+	  { echo "$@: the recorder may need libc only" >&2; exit 1; }
 
 # --- the stub: what `p11trace wrap` writes out; it must be unloadable, so no TLS, no nodelete --
 
@@ -159,7 +163,7 @@ demo:
 check:
 	@tests/deps.sh build demo check
 	@$(MAKE) --no-print-directory all
-	@P11TRACE_BUILD=$(BUILD) $(PYTEST) -c tests/pytest.ini tests $(PYTEST_ARGS)
+	@P11TRACE_BUILD=$(BUILD) $(PYTEST) -c tests/pytest.ini tests $(PYTEST_ARGS) $(PYTEST_END)
 
 check-long: export P11TRACE_LONG := 1
 check-long: check
