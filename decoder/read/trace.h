@@ -45,7 +45,27 @@ struct value {
   struct value *item;
 };
 
-/* One parameter as it was before and after the call. */
+/* One parameter as it was before and after the call. By kind (enum p11_kind):
+ *   1-9                  in NUMBER
+ *   POINTER              in POINTER
+ *   STRING               in BYTES; a NULL pointer has form P11T_V_NULL
+ *   CHARS, IN_BYTES, PIN, MESSAGE_PARAM   in POINTER at EVENT_ENTER; at EVENT_CALL in is the BYTES (which the recorder reads
+ *                        after the call, and only when the module read them too), out is NONE. Where the pointer is shared
+ *                        with an output (class 16 and more) in is BYTES from the start, and out what is there afterwards
+ *   VERSION              in VERSION
+ *   TEMPLATE             in TEMPLATE; values that were deferred are put into it at EVENT_CALL. out NONE
+ *   MECHANISM            in MECHANISM; out STRUCT (members that the module wrote) or NONE
+ *   INIT_ARGS            in INIT_ARGS
+ *   OUT_BYTES, OUT_BYTES_OF   in POINTER, out BYTES
+ *   OUT_LENGTH           in and out NUMBER (in POINTER, out NONE when NULL)
+ *   23-27                in POINTER, out NUMBER or NONE
+ *   28-30                in POINTER, out LIST of NUMBER
+ *   OUT_TEMPLATE         in TEMPLATE of ATTRIBUTEs without value (count 0), out TEMPLATE with type, pointer, length after
+ *   OUT_STRUCT           in POINTER, out STRUCT or NONE
+ *   OUT_FUNCTION_LIST    in POINTER, out VERSION or NONE
+ *   OUT_INTERFACE(S)     in POINTER, out INTERFACE or NONE (LIST of INTERFACE)
+ *   unknown kinds        BYTES in both
+ * Whatever came through a pointer has the class of the pointer in `pointer`, in `out` too; NULL: P11T_P_NULL, no items. */
 struct argument {
   struct value in, out;
 };
