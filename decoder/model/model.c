@@ -1,0 +1,397 @@
+#include "decoder/model/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND 1000000000ull
+
+static struct model_process *model_of(struct process *process, uint64_t time)
+{
+  struct model_process *p = process->user;
+  if (p) return p;
+  p = process->user = model_alloc(sizeof *p);
+  p->process = process;
+  p->origin = time;
+  const uint8_t none[16] = {0};
+  p->child = memcmp(process->parent_id, none, sizeof none) != 0;
+  return p;
+}
+
+static struct model_module *module_of(struct model_process *process, uint16_t id)
+{
+  struct model_module *m = table_get(&process->modules, id);
+  if (m) return m;
+  m = model_alloc(sizeof *m);
+  m->process = process;
+  m->id = id;
+  table_put(&process->modules, id, m);
+  return m;
+}
+
+struct model_slot *model_slot(struct model_module *module, uint64_t id)
+{
+  struct model_slot *s = table_get(&module->slots, id);
+  if (s) return s;
+  s = model_alloc(sizeof *s);
+  s->id = id;
+  s->module = module;
+  s->login = module->epoch == EPOCH_OPEN && module->initialized.number ? LOGIN_PUBLIC : LOGIN_ANY;
+  table_put(&module->slots, id, s);
+  return s;
+}
+
+static void drop_module(void *value)
+{
+  struct model_module *m = value;
+  model_drop_sessions(m, NULL);
+  model_drop_objects(m);
+  table_clear(&m->slots, free);
+  table_clear(&m->in_flight, NULL);
+  free(m);
+}
+
+void model_drop(struct process *process)
+{
+  struct model_process *p = process->user;
+  if (!p) return;
+  table_clear(&p->modules, drop_module);
+  free(p);
+  process->user = NULL;
+}
+
+/* Records are missing: nothing that was known holds any more. What is in flight stays counted. */
+static void forget(struct model_process *process)
+{
+  size_t place = 0;
+  for (struct model_module *m; (m = table_next(&process->modules, &place));) {
+    model_drop_sessions(m, NULL);
+    model_drop_objects(m);
+    m->epoch = EPOCH_UNKNOWN;
+    m->initialized = m->last_open_failure = m->announced[0].note = m->announced[1].note = (struct note){0};
+    m->partials = 0;
+    memset(m->partial, 0, sizeof m->partial);
+    size_t at = 0;
+    for (struct model_slot *s; (s = table_next(&m->slots, &at));) {
+      const struct model_slot empty = {.id = s->id, .module = m, .login = LOGIN_ANY, .changing = s->changing};
+      *s = empty;
+    }
+  }
+}
+
+/* Which slot does a starting call change? The module itself stands for all; NULL: nothing that matters. */
+static void *changes(struct model_module *m, const struct call *call)
+{
+  uint64_t n;
+  struct model_session *session;
+  switch (call->known) {
+  case P11_F_C_Initialize:
+  case P11_F_C_Finalize: return m;
+  case P11_F_C_InitToken:
+  case P11_F_C_CloseAllSessions: {
+    struct model_slot *slot = pick_in(call, 0, &n) ? table_get(&m->slots, n) : NULL;
+    return slot ? (void *)slot : m;
+  }
+  case P11_F_C_Login:
+  case P11_F_C_LoginUser:
+    if (pick_in(call, 1, &n) && n == CKU_CONTEXT_SPECIFIC) return NULL;
+    break;
+  case P11_F_C_Logout:
+  case P11_F_C_InitPIN: break;
+  case P11_F_C_CloseSession:
+    session = pick_in(call, 0, &n) ? model_session(m, n) : NULL;
+    /* Only the close of the last session logs out; two that overlap may both be it. */
+    if (session && m->epoch == EPOCH_OPEN && session->slot->sessions > 1 + session->slot->changing) return NULL;
+    break;
+  default: return NULL;
+  }
+  session = pick_in(call, 0, &n) ? model_session(m, n) : NULL;
+  return session ? (void *)session->slot : m;
+}
+
+static bool asks_for_count(const struct call *call)
+{
+  return call->known == P11_F_C_GetSlotList && pick_is_null(call, 1);
+}
+
+static void enter(const struct event *event)
+{
+  struct model_process *p = event->process->user;
+  struct model_module *m = module_of(p, event->call->module);
+  if (asks_for_count(event->call)) m->announcing++;
+  void *what = changes(m, event->call);
+  if (!what) return;
+  if (what == m) m->changing++;
+  else ((struct model_slot *)what)->changing++;
+  table_put(&m->in_flight, event->call->number, what);
+}
+
+/* The call is over, whatever became of it. Returns what it may have changed. */
+static void *leave(struct model_module *m, const struct call *call)
+{
+  if (asks_for_count(call) && m->announcing) m->announcing--;
+  if (call->state == CALL_HEADLESS) return changes(m, call);
+  void *what = m->in_flight.count ? table_take(&m->in_flight, call->number) : NULL;
+  if (what == m) m->changing--;
+  else if (what) ((struct model_slot *)what)->changing--;
+  return what;
+}
+
+static void changed(const struct call *call, struct model_place *place)
+{
+  const uint64_t end = call->end_number ? call->end_number : UINT64_MAX;
+  if (place->changes == place->module) place->module->changed = end;
+  else if (place->changes) ((struct model_slot *)place->changes)->changed = end;
+}
+
+static void list(const struct event *event)
+{
+  struct model_process *p = event->process->user;
+  const char *name = event->list.name;
+  if (!event->module || (name && *name && strcmp(name, "PKCS 11"))) return;
+  struct model_module *m = module_of(p, event->module->id);
+  if (!m->lowest_list || event->list.version < m->lowest_list) m->lowest_list = event->list.version;
+}
+
+void model_event(const struct event *event)
+{
+  struct model_process *p = model_of(event->process, event->time);
+  if (event->number) {
+    /* Numbers of one process come without holes; a hole is a record that was lost. */
+    if (p->last_number && event->number > p->last_number + 1) forget(p);
+    if (event->number > p->last_number) p->last_number = event->number;
+  }
+  switch (event->type) {
+  case EVENT_ENTER: enter(event); break;
+  case EVENT_LIST: list(event); break;
+  case EVENT_UNLOAD:
+    if (event->module) {
+      void *m = table_take(&p->modules, event->module->id);
+      if (m) drop_module(m);
+    }
+    break;
+  case EVENT_MARKER:
+    if (event->marker.kind == P11T_GAP) forget(p);
+    break;
+  default: break;
+  }
+}
+
+static bool says_absent(const struct call *call)
+{
+  return call->state == CALL_DONE && (call->rv == CKR_DEVICE_REMOVED || call->rv == CKR_TOKEN_NOT_PRESENT ||
+                                      call->rv == CKR_TOKEN_NOT_RECOGNIZED);
+}
+
+/* The slot or session that the call names; sessions that were opened before the trace began are known by nothing but their
+ * number until C_GetSessionInfo tells their slot. */
+static void find_session(const struct call *call, struct model_place *place)
+{
+  uint64_t n;
+  int i = pick_kind(call, P11_K_SESSION);
+  if (i >= 0 && pick_in(call, (unsigned)i, &n)) {
+    place->session = model_session(place->module, n);
+    if (place->session) place->slot = place->session->slot;
+  }
+  i = pick_kind(call, P11_K_SLOT);
+  if (i < 0 || !pick_in(call, (unsigned)i, &n)) return;
+  /* Numbers that are no slot get no memory. */
+  const bool exists = call_returned(call, CKR_OK) || says_absent(call);
+  place->slot = exists ? model_slot(place->module, n) : table_get(&place->module->slots, n);
+}
+
+void model_place(const struct event *event, struct model_place *place)
+{
+  const struct call *call = event->call;
+  struct model_process *p = event->process->user;
+  *place = (struct model_place){.process = p, .module = module_of(p, call->module)};
+  place->changes = leave(place->module, call);
+  find_session(call, place);
+  uint64_t n;
+  const int i = pick_kind(call, P11_K_OBJECT);
+  if (i >= 0 && pick_in(call, (unsigned)i, &n)) place->object = model_object(place->module, n);
+}
+
+/* --- taking a call in ------------------------------------------------------------------------- */
+
+void model_note(const struct model_place *place, struct note *note, const struct call *call)
+{
+  note_take(note, place->process->process, place->process->origin, call);
+}
+
+static void reset_slots(struct model_module *m, uint8_t login)
+{
+  size_t at = 0;
+  for (struct model_slot *s; (s = table_next(&m->slots, &at));) {
+    s->login = login;
+    s->token.known = s->has_flags = false;
+    s->removal = 0;
+    memset(&s->rule, 0, sizeof s->rule);
+  }
+}
+
+static void initialize(const struct call *call, struct model_place *place)
+{
+  struct model_module *m = place->module;
+  const bool already = call_returned(call, CKR_CRYPTOKI_ALREADY_INITIALIZED);
+  if (!already && !call_returned(call, CKR_OK)) return;
+  place->process->child = false;
+  if (m->epoch == EPOCH_OPEN) return;
+  m->epoch = EPOCH_OPEN;
+  m->asked_info = already;
+  if (already) return; /* another part of the program did it: sessions may be open */
+  model_note(place, &m->initialized, call);
+  model_drop_sessions(m, NULL);
+  model_drop_objects(m);
+  reset_slots(m, LOGIN_PUBLIC);
+}
+
+static void finalize(struct model_module *m)
+{
+  model_drop_sessions(m, NULL);
+  model_drop_objects(m);
+  reset_slots(m, LOGIN_PUBLIC);
+  m->epoch = EPOCH_CLOSED;
+  m->initialized = m->last_open_failure = m->announced[0].note = m->announced[1].note = (struct note){0};
+}
+
+static void announce(const struct call *call, struct model_place *place)
+{
+  struct model_module *m = place->module;
+  uint64_t present, count;
+  if (!asks_for_count(call)) return;
+  m->announced_before = m->announced_end;
+  m->announced_end = call->end_number ? call->end_number : UINT64_MAX;
+  if (!pick_in(call, 0, &present)) return;
+  struct note *note = &m->announced[present != 0].note;
+  *note = (struct note){0};
+  /* An overlapping one may have looked at the slots later than this one. */
+  if (m->announcing || m->announced_before > call->number) return;
+  if (!call_returned(call, CKR_OK) || !pick_out(call, 2, &count)) return;
+  model_note(place, note, call);
+  m->announced[present != 0].count = count;
+}
+
+/* Fixed-width text of a structure, without trailing blanks. */
+static void text_member(const struct call *call, size_t offset, char *to, size_t size)
+{
+  const struct value *v = pick_member(call, 1, P11_S_CK_TOKEN_INFO, offset);
+  size_t n = v && v->what == VALUE_BYTES ? v->kept : 0;
+  if (n >= size) n = size - 1;
+  if (n) memcpy(to, v->bytes, n);
+  to[n] = 0;
+  n = strlen(to);
+  while (n && to[n - 1] == ' ') to[--n] = 0;
+}
+
+static uint64_t number_member(const struct call *call, size_t offset)
+{
+  const struct value *v = pick_member(call, 1, P11_S_CK_TOKEN_INFO, offset);
+  return v ? v->number : 0;
+}
+
+static void token_info(const struct call *call, struct model_place *place)
+{
+  struct model_slot *s = place->slot;
+  if (!s || call->arg[1].out.what != VALUE_STRUCT) return;
+  struct model_token t = {.known = true};
+  text_member(call, offsetof(CK_TOKEN_INFO, label), t.label, sizeof t.label);
+  text_member(call, offsetof(CK_TOKEN_INFO, manufacturerID), t.maker, sizeof t.maker);
+  text_member(call, offsetof(CK_TOKEN_INFO, model), t.model, sizeof t.model);
+  text_member(call, offsetof(CK_TOKEN_INFO, serialNumber), t.serial, sizeof t.serial);
+  t.flags = number_member(call, offsetof(CK_TOKEN_INFO, flags));
+  t.min_pin = number_member(call, offsetof(CK_TOKEN_INFO, ulMinPinLen));
+  t.max_pin = number_member(call, offsetof(CK_TOKEN_INFO, ulMaxPinLen));
+  model_note(place, &t.note, call);
+  if (s->token.known && (strcmp(s->token.serial, t.serial) || strcmp(s->token.label, t.label))) {
+    s->user = (struct note){0}; /* another token */
+    s->keys = 0;
+    memset(&s->rule, 0, sizeof s->rule);
+  }
+  s->token = t;
+  s->seen = call->end;
+}
+
+static void slot_info(const struct call *call, struct model_place *place)
+{
+  const struct value *flags = pick_member(call, 1, P11_S_CK_SLOT_INFO, offsetof(CK_SLOT_INFO, flags));
+  struct model_slot *s = place->slot;
+  if (!s || !flags) return;
+  s->has_flags = true;
+  s->flags = flags->number;
+  if (flags->number & CKF_TOKEN_PRESENT) {
+    s->seen = call->end;
+    return;
+  }
+  s->removal = call->end;
+  s->token.known = false;
+}
+
+static void token_lost(const struct call *call, struct model_slot *slot)
+{
+  if (!slot || !says_absent(call)) return;
+  slot->removal = call->end;
+  slot->token.known = false;
+}
+
+void model_apply(const struct event *event, struct model_place *place)
+{
+  const struct call *call = event->call;
+  const bool ok = call_returned(call, CKR_OK);
+  changed(call, place);
+  token_lost(call, place->slot);
+  switch (call->known) {
+  case P11_F_C_Initialize: initialize(call, place); break;
+  case P11_F_C_Finalize:
+    if (ok) finalize(place->module);
+    break;
+  case P11_F_C_GetInfo: place->module->asked_info = true; break;
+  case P11_F_C_GetSlotList: announce(call, place); break;
+  case P11_F_C_GetSlotInfo:
+    if (ok) slot_info(call, place);
+    break;
+  case P11_F_C_GetTokenInfo:
+    if (ok) token_info(call, place);
+    break;
+  case -1: break;
+  default:
+    model_apply_session(call, place);
+    model_apply_object(call, place);
+  }
+}
+
+/* --- questions --------------------------------------------------------------------------------- */
+
+bool model_settled(const struct model_slot *slot, const struct call *call)
+{
+  const struct model_module *m = slot->module;
+  return !slot->changing && !m->changing && slot->changed < call->number && m->changed < call->number;
+}
+
+bool model_removal(const struct model_slot *slot, const struct call *call)
+{
+  return slot && slot->removal && call->end < slot->removal + SECOND;
+}
+
+unsigned model_state_class(uint64_t state)
+{
+  switch (state) {
+  case CKS_RO_PUBLIC_SESSION:
+  case CKS_RW_PUBLIC_SESSION: return LOGIN_PUBLIC;
+  case CKS_RO_USER_FUNCTIONS:
+  case CKS_RW_USER_FUNCTIONS: return LOGIN_USER;
+  case CKS_RW_SO_FUNCTIONS: return LOGIN_SO;
+  default: return 0;
+  }
+}
+
+const char *model_module_path(const struct model_module *module)
+{
+  const struct module *m = trace_module(module->process->process, module->id);
+  return m && m->path ? m->path : "";
+}
+
+const char *model_module_name(const struct model_module *module)
+{
+  const char *path = model_module_path(module), *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}

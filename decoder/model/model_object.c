@@ -1,0 +1,174 @@
+/* Objects: what searches, reads and templates say of each handle. */
+#include <stdlib.h>
+
+#include "decoder/model/model.h"
+
+static void unlink_object(struct model_module *m, struct model_object *o)
+{
+  *(o->newer ? &o->newer->older : &m->newest) = o->older;
+  *(o->older ? &o->older->newer : &m->oldest) = o->newer;
+}
+
+static void to_front(struct model_module *m, struct model_object *o)
+{
+  o->newer = NULL;
+  o->older = m->newest;
+  *(m->newest ? &m->newest->newer : &m->oldest) = o;
+  m->newest = o;
+}
+
+static void drop(struct model_module *m, struct model_object *o)
+{
+  unlink_object(m, o);
+  free(table_take(&m->objects, o->handle));
+}
+
+void model_drop_objects(struct model_module *module)
+{
+  table_clear(&module->objects, free);
+  module->newest = module->oldest = NULL;
+}
+
+struct model_object *model_object(struct model_module *module, uint64_t handle)
+{
+  struct model_object *o = table_get(&module->objects, handle);
+  if (o && o != module->newest) {
+    unlink_object(module, o);
+    to_front(module, o);
+  }
+  return o;
+}
+
+static struct model_object *object_of(struct model_module *m, uint64_t handle, struct model_slot *slot)
+{
+  struct model_object *o = model_object(m, handle);
+  if (!o) {
+    if (m->objects.count >= MODEL_OBJECTS) drop(m, m->oldest);
+    o = model_alloc(sizeof *o);
+    o->handle = handle;
+    o->facts.class = MODEL_NO_CLASS;
+    table_put(&m->objects, handle, o);
+    to_front(m, o);
+  }
+  if (slot) o->slot = slot;
+  return o;
+}
+
+static uint8_t tri(const struct value *template, uint64_t type)
+{
+  uint64_t n;
+  return !pick_attribute_number(template, type, &n) ? TRI_UNKNOWN : n ? TRI_YES : TRI_NO;
+}
+
+struct model_facts model_facts(const struct value *template)
+{
+  struct model_facts f = {.class = MODEL_NO_CLASS};
+  uint64_t n;
+  if (pick_attribute_number(template, CKA_CLASS, &n)) f.class = n;
+  f.token = tri(template, CKA_TOKEN);
+  f.is_private = tri(template, CKA_PRIVATE);
+  size_t length;
+  const uint8_t *id = pick_bytes(pick_attribute(template, CKA_ID), &length);
+  if (id && length) f.id = pick_hash(id, length);
+  return f;
+}
+
+bool model_has_key(const struct model_slot *slot, uint64_t id)
+{
+  const unsigned n = slot->keys < MODEL_KEYS ? slot->keys : MODEL_KEYS;
+  for (unsigned i = 0; id && i < n; i++)
+    if (slot->key[i] == id) return true;
+  return false;
+}
+
+static void learn(struct model_object *o, const struct model_facts *facts)
+{
+  if (facts->class != MODEL_NO_CLASS) o->facts.class = facts->class;
+  if (facts->token) o->facts.token = facts->token;
+  if (facts->is_private) o->facts.is_private = facts->is_private;
+  if (facts->id) o->facts.id = facts->id;
+  if (o->slot && o->facts.class == CKO_PRIVATE_KEY && o->facts.id && !model_has_key(o->slot, o->facts.id))
+    o->slot->key[o->slot->keys++ % MODEL_KEYS] = o->facts.id;
+}
+
+static void found(const struct call *call, struct model_place *place)
+{
+  struct model_session *s = place->session;
+  const struct value *list = &call->arg[1].out;
+  if (!s || !s->searching || list->what != VALUE_LIST) return;
+  for (size_t i = 0; i < list->count; i++) {
+    struct model_object *o = model_object(place->module, list->item[i].number);
+    if (o && o->facts.class != s->search.class && s->search.class != MODEL_NO_CLASS && o->facts.class != MODEL_NO_CLASS)
+      drop(place->module, o); /* the handle belongs to another object now */
+    learn(object_of(place->module, list->item[i].number, s->slot), &s->search);
+  }
+}
+
+static void read_values(const struct call *call, struct model_place *place)
+{
+  uint64_t handle;
+  const struct value *template = pick_template(call);
+  if (call->state != CALL_DONE || !template || !pick_in(call, 1, &handle)) return;
+  if (call->rv != CKR_OK && call->rv != CKR_ATTRIBUTE_TYPE_INVALID && call->rv != CKR_ATTRIBUTE_SENSITIVE &&
+      call->rv != CKR_BUFFER_TOO_SMALL)
+    return;
+  const struct model_facts facts = model_facts(template);
+  learn(object_of(place->module, handle, place->slot), &facts);
+}
+
+/* A new object: of the template at `from`, with the handle at `to`; what the function makes when the template is silent. */
+static void made(const struct call *call, struct model_place *place, unsigned from, unsigned to, uint64_t class)
+{
+  uint64_t handle, session;
+  if (!pick_out(call, to, &handle)) return;
+  /* The handle may have been another object's. */
+  struct model_object *old = model_object(place->module, handle);
+  if (old) drop(place->module, old);
+  struct model_facts facts = model_facts(&call->arg[from].in);
+  if (facts.class == MODEL_NO_CLASS) facts.class = class;
+  struct model_object *o = object_of(place->module, handle, place->slot);
+  if (pick_in(call, 0, &session)) o->creator = session;
+  learn(o, &facts);
+}
+
+static void copied(const struct call *call, struct model_place *place)
+{
+  uint64_t handle;
+  const struct model_object *source = place->object;
+  const struct model_facts facts = source ? source->facts : (struct model_facts){.class = MODEL_NO_CLASS};
+  made(call, place, 2, 4, facts.class);
+  struct model_object *copy = pick_out(call, 4, &handle) ? model_object(place->module, handle) : NULL;
+  if (copy && !copy->facts.id) copy->facts.id = facts.id;
+}
+
+void model_apply_object(const struct call *call, struct model_place *place)
+{
+  if (call->known == P11_F_C_GetAttributeValue) {
+    read_values(call, place);
+    return;
+  }
+  if (!call_returned(call, CKR_OK)) return;
+  switch (call->known) {
+  case P11_F_C_FindObjects: found(call, place); break;
+  case P11_F_C_CreateObject: made(call, place, 1, 3, MODEL_NO_CLASS); break;
+  case P11_F_C_CopyObject: copied(call, place); break;
+  case P11_F_C_GenerateKey: made(call, place, 2, 4, CKO_SECRET_KEY); break;
+  case P11_F_C_GenerateKeyPair:
+    made(call, place, 2, 6, CKO_PUBLIC_KEY);
+    made(call, place, 4, 7, CKO_PRIVATE_KEY);
+    break;
+  case P11_F_C_UnwrapKey: made(call, place, 5, 7, MODEL_NO_CLASS); break;
+  case P11_F_C_DeriveKey: made(call, place, 3, 5, CKO_SECRET_KEY); break;
+  case P11_F_C_SetAttributeValue:
+    if (place->object) {
+      const struct model_facts facts = model_facts(pick_template(call));
+      learn(place->object, &facts);
+    }
+    break;
+  case P11_F_C_DestroyObject:
+    if (place->object) drop(place->module, place->object);
+    place->object = NULL;
+    break;
+  default: break;
+  }
+}

@@ -1,0 +1,154 @@
+/* Sessions, logins and searches. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "decoder/model/model.h"
+
+struct model_session *model_session(const struct model_module *module, uint64_t handle)
+{
+  return handle ? table_get(&module->sessions, handle) : NULL;
+}
+
+void model_drop_sessions(struct model_module *module, const struct model_slot *slot)
+{
+  size_t at = 0;
+  if (!slot) {
+    table_clear(&module->sessions, free);
+    for (struct model_slot *s; (s = table_next(&module->slots, &at));) s->sessions = 0;
+    return;
+  }
+  /* Taking an entry out moves others: begin again after each. */
+  for (struct model_session *s; (s = table_next(&module->sessions, &at));) {
+    if (s->slot != slot) continue;
+    free(table_take(&module->sessions, s->handle));
+    at = 0;
+  }
+  ((struct model_slot *)slot)->sessions = 0;
+}
+
+static struct model_session *add(struct model_module *module, struct model_slot *slot, uint64_t handle)
+{
+  struct model_session *s = model_alloc(sizeof *s);
+  s->handle = handle;
+  s->slot = slot;
+  struct model_session *old = table_put(&module->sessions, handle, s);
+  if (old) old->slot->sessions--;
+  free(old);
+  slot->sessions++;
+  return s;
+}
+
+static void open_session(const struct call *call, struct model_place *place)
+{
+  uint64_t handle, flags;
+  if (!call_returned(call, CKR_OK)) {
+    if (call->state == CALL_DONE) model_note(place, &place->module->last_open_failure, call);
+    return;
+  }
+  if (!place->slot || !pick_out(call, 4, &handle) || !handle || !pick_in(call, 1, &flags)) return;
+  struct model_session *s = add(place->module, place->slot, handle);
+  s->flags = flags;
+  s->slot->seen = call->end;
+  model_note(place, &s->opened, call);
+}
+
+/* Everybody is logged out when the last session goes; that it was the last is known only from the start on. */
+static void after_close(struct model_slot *slot)
+{
+  if (slot->sessions) return;
+  slot->login = slot->module->epoch == EPOCH_OPEN && slot->module->initialized.number ? LOGIN_PUBLIC : LOGIN_ANY;
+  memset(&slot->rule.login, 0, sizeof slot->rule.login);
+}
+
+static void close_session(struct model_place *place)
+{
+  struct model_session *s = place->session;
+  if (!s) return;
+  s->slot->sessions--;
+  after_close(s->slot);
+  free(table_take(&place->module->sessions, s->handle));
+  place->session = NULL;
+}
+
+static void login(const struct call *call, struct model_place *place)
+{
+  uint64_t user;
+  struct model_slot *s = place->slot;
+  if (!s || !pick_in(call, 1, &user)) return;
+  if (user == CKU_CONTEXT_SPECIFIC) {
+    if (call_returned(call, CKR_PIN_LOCKED)) s->login = LOGIN_PUBLIC;
+    return;
+  }
+  if (call->state != CALL_DONE) {
+    s->login = LOGIN_ANY;
+    return;
+  }
+  if (call->rv != CKR_OK && !(call->rv == CKR_USER_ALREADY_LOGGED_IN && user == CKU_USER)) return;
+  s->login = user == CKU_SO ? LOGIN_SO : LOGIN_USER;
+  if (!model_settled(s, call)) s->login |= LOGIN_PUBLIC;
+  if (user == CKU_USER && call->rv == CKR_OK) model_note(place, &s->user, call);
+}
+
+static void session_info(const struct call *call, struct model_place *place)
+{
+  const struct value *state = pick_member(call, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, state));
+  const struct value *slot = pick_member(call, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, slotID));
+  uint64_t handle;
+  if (!place->session && slot && pick_in(call, 0, &handle) && handle && place->module->epoch == EPOCH_UNKNOWN) {
+    place->session = add(place->module, model_slot(place->module, slot->number), handle); /* opened before the trace */
+    place->slot = place->session->slot;
+  }
+  if (!place->slot || !state) return;
+  place->slot->seen = call->end;
+  const unsigned class = model_state_class(state->number);
+  if (class && model_settled(place->slot, call)) place->slot->login = (uint8_t)class;
+}
+
+static void init_token(struct model_slot *s)
+{
+  s->token.known = false;
+  s->user = (struct note){0};
+  s->keys = 0;
+  s->login = LOGIN_PUBLIC;
+  memset(&s->rule, 0, sizeof s->rule);
+}
+
+void model_apply_session(const struct call *call, struct model_place *place)
+{
+  const bool ok = call_returned(call, CKR_OK);
+  struct model_slot *s = place->slot;
+  switch (call->known) {
+  case P11_F_C_OpenSession: open_session(call, place); break;
+  case P11_F_C_CloseSession:
+    if (ok || call_returned(call, CKR_SESSION_HANDLE_INVALID)) close_session(place);
+    break;
+  case P11_F_C_CloseAllSessions:
+    if (!ok || !s) break;
+    model_drop_sessions(place->module, s);
+    after_close(s);
+    break;
+  case P11_F_C_Login:
+  case P11_F_C_LoginUser: login(call, place); break;
+  case P11_F_C_Logout:
+    if (s && (ok || call_returned(call, CKR_USER_NOT_LOGGED_IN))) s->login = LOGIN_PUBLIC;
+    break;
+  case P11_F_C_InitToken:
+    if (ok && s) init_token(s);
+    break;
+  case P11_F_C_InitPIN:
+    if (ok && s) s->token.known = false; /* its flags are old now */
+    break;
+  case P11_F_C_GetSessionInfo:
+    if (ok) session_info(call, place);
+    break;
+  case P11_F_C_FindObjectsInit:
+    if (!ok || !place->session) break;
+    place->session->searching = true;
+    place->session->search = model_facts(pick_template(call));
+    break;
+  case P11_F_C_FindObjectsFinal:
+    if (place->session) place->session->searching = false;
+    break;
+  default: break;
+  }
+}
