@@ -230,13 +230,14 @@ def test_each_attribute_is_described(spec):
     for name, a in described.items():
         assert a[1] == preferred[name] and int(a[2], 0) == values[name], name
         kind, secrecy, domain = map(int, a[3:])
-        assert 1 <= kind <= 12 and secrecy in (PUBLIC, SECRET, VALUE), name
+        assert 1 <= kind <= 12 and secrecy in (PUBLIC, DATA, SECRET, VALUE), name
         assert (domain != 0) == (kind == 2), name
 
 
 def test_classes_of_attributes(spec):
     secrecy = {a[0]: int(a[4]) for a in spec["attribute"]}
     assert {name for name, s in secrecy.items() if s == VALUE} == {"CKA_VALUE"}
+    assert {name for name, s in secrecy.items() if s == DATA} == {"CKA_OTP_USER_IDENTIFIER"}
     secret = {name[4:] for name, s in secrecy.items() if s == SECRET}
     assert secret >= set("""PRIVATE_EXPONENT PRIME_1 PRIME_2 EXPONENT_1 EXPONENT_2 COEFFICIENT SEED OTP_COUNTER OTP_TIME
         X2RATCHET_RK X2RATCHET_CKS X2RATCHET_CKR X2RATCHET_HKS X2RATCHET_HKR X2RATCHET_DHS NSS_JPAKE_X2 NSS_JPAKE_X2S

@@ -1,21 +1,21 @@
 /* attributes.def as a table, and the lookup by type. */
 #include "spec.h"
 
-#define A_NUMBER P11_A_NUMBER, P11_DOM_NONE
+#define A_NUMBER       P11_A_NUMBER, P11_DOM_NONE
 #define A_ENUM(domain) P11_A_ENUM, P11_DOM_##domain
-#define A_BOOL P11_A_BOOL, P11_DOM_NONE
-#define A_BYTES P11_A_BYTES, P11_DOM_NONE
-#define A_TEXT P11_A_TEXT, P11_DOM_NONE
-#define A_INTEGER P11_A_INTEGER, P11_DOM_NONE
-#define A_DATE P11_A_DATE, P11_DOM_NONE
-#define A_NAME P11_A_NAME, P11_DOM_NONE
-#define A_DER P11_A_DER, P11_DOM_NONE
-#define A_CERT P11_A_CERT, P11_DOM_NONE
-#define A_TEMPLATE P11_A_TEMPLATE, P11_DOM_NONE
-#define A_MECHANISMS P11_A_MECHANISMS, P11_DOM_NONE
+#define A_BOOL         P11_A_BOOL, P11_DOM_NONE
+#define A_BYTES        P11_A_BYTES, P11_DOM_NONE
+#define A_TEXT         P11_A_TEXT, P11_DOM_NONE
+#define A_INTEGER      P11_A_INTEGER, P11_DOM_NONE
+#define A_DATE         P11_A_DATE, P11_DOM_NONE
+#define A_NAME         P11_A_NAME, P11_DOM_NONE
+#define A_DER          P11_A_DER, P11_DOM_NONE
+#define A_CERT         P11_A_CERT, P11_DOM_NONE
+#define A_TEMPLATE     P11_A_TEMPLATE, P11_DOM_NONE
+#define A_MECHANISMS   P11_A_MECHANISMS, P11_DOM_NONE
 
 #define ENTRY(cka, secrecy, kind, domain) {#cka, (uint64_t)(cka), kind, secrecy, domain},
-#define EXPAND(cka, secrecy, ...) ENTRY(cka, secrecy, __VA_ARGS__)
+#define EXPAND(cka, secrecy, ...)         ENTRY(cka, secrecy, __VA_ARGS__)
 
 static const struct p11_attribute_info attributes[] = {
 #define A(cka, kind, secrecy) EXPAND(cka, P11_##secrecy, A_##kind)
@@ -32,8 +32,10 @@ const struct p11_attribute_info *p11_attribute(uint64_t type)
 {
   switch (type) {
 #define A(cka, kind, secrecy) \
-  case cka: return &attributes[PLACE_##cka];
+  case cka:                   \
+    return &attributes[PLACE_##cka];
 #include "attributes.def"
-    default: return NULL;
+    default:
+      return NULL;
   }
 }

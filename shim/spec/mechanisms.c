@@ -42,40 +42,44 @@ static unsigned gcm_struct(const void *parameter, uint64_t size)
 #define STRUCT_NUMBER
 #define STRUCT_HANDLE
 #define STRUCT_VERSION
-#define STRUCT_ONE(s) FIT(s)
-#define STRUCT_TWO(s, t) FIT(s) FIT(t)
+#define STRUCT_ONE(s)         FIT(s)
+#define STRUCT_TWO(s, t)      FIT(s) FIT(t)
 #define STRUCT_THREE(s, t, u) FIT(s) FIT(t) FIT(u)
-#define STRUCT_GCM return gcm_struct(parameter, size);
-#define STRUCT_PBKD2 return pbkd2_struct(parameter, size);
+#define STRUCT_GCM            return gcm_struct(parameter, size);
+#define STRUCT_PBKD2          return pbkd2_struct(parameter, size);
 
 unsigned p11_mechanism_struct(uint64_t mechanism, const void *parameter, uint64_t size)
 {
   switch (mechanism) {
 #define M(ckm, kind) \
-  case ckm: STRUCT_##kind break;
+  case ckm:          \
+    STRUCT_##kind break;
 #include "mechanisms.def"
-    default: break;
+    default:
+      break;
   }
   return P11_S_NONE;
 }
 
-#define PLAIN_NONE P11_PLAIN_NONE
-#define PLAIN_IV P11_PLAIN_IV
-#define PLAIN_NUMBER P11_PLAIN_NUMBER
-#define PLAIN_HANDLE P11_PLAIN_HANDLE
-#define PLAIN_VERSION P11_PLAIN_VERSION
-#define PLAIN_ONE(s) P11_PLAIN_UNKNOWN /* here the size fitted no structure */
-#define PLAIN_TWO(s, t) P11_PLAIN_UNKNOWN
+#define PLAIN_NONE           P11_PLAIN_NONE
+#define PLAIN_IV             P11_PLAIN_IV
+#define PLAIN_NUMBER         P11_PLAIN_NUMBER
+#define PLAIN_HANDLE         P11_PLAIN_HANDLE
+#define PLAIN_VERSION        P11_PLAIN_VERSION
+#define PLAIN_ONE(s)         P11_PLAIN_UNKNOWN /* here the size fitted no structure */
+#define PLAIN_TWO(s, t)      P11_PLAIN_UNKNOWN
 #define PLAIN_THREE(s, t, u) P11_PLAIN_UNKNOWN
-#define PLAIN_GCM P11_PLAIN_UNKNOWN
-#define PLAIN_PBKD2 P11_PLAIN_UNKNOWN
+#define PLAIN_GCM            P11_PLAIN_UNKNOWN
+#define PLAIN_PBKD2          P11_PLAIN_UNKNOWN
 
 enum p11_plain p11_mechanism_plain(uint64_t mechanism)
 {
   switch (mechanism) {
 #define M(ckm, kind) \
-  case ckm: return PLAIN_##kind;
+  case ckm:          \
+    return PLAIN_##kind;
 #include "mechanisms.def"
-    default: return P11_PLAIN_UNKNOWN;
+    default:
+      return P11_PLAIN_UNKNOWN;
   }
 }

@@ -183,7 +183,7 @@ struct CK_FUNCTION_LIST_3_2 {
 
 /* The constants. Enumerators and not macros, because a macro cannot define one; usable in case labels and
  * initialisers. CK_UNAVAILABLE_INFORMATION makes the enumeration as wide as CK_ULONG, so no value is cut and `~` works
- * on all: one that fits int is int and is sign-extended, any other is unsigned long (in C++, 23 style: all are). */
+ * on all: one that fits int is int and is sign-extended, any other is unsigned long (in C++ all are). */
 #ifdef __cplusplus
 enum : CK_ULONG {
 #else
