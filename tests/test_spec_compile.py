@@ -28,7 +28,7 @@ FORGOTTEN = {
     "attribute-twice": ("attributes.c", "attributes.def", "A(CKA_VALUE, CERT, VALUE)",
                         "A(CKA_VALUE, CERT, VALUE)\nA(CKA_VALUE, CERT, VALUE)", "PLACE_CKA_VALUE"),
     "parameter-without-class": ("functions.c", "functions.def", "IN_BYTES(3, DATA)", "IN_BYTES(3)", "P_IN_BYTES"),
-    "constant-twice": ("names.c", "constants/ckr.def", "C(CKR_OK, 0x00000000, P11)",
+    "constant-twice": ("constants.c", "constants/ckr.def", "C(CKR_OK, 0x00000000, P11)",
                        "C(CKR_OK, 0x00000000, P11)\nC(CKR_OK, 0x00000001, P11)", "CKR_OK"),
 }
 
