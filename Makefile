@@ -158,7 +158,7 @@ deps:
 demo:
 	@tests/deps.sh build demo
 	@$(MAKE) --no-print-directory all
-	@BUILD=$(BUILD) tests/demo.sh
+	@BUILD=$(BUILD) examples/modutil-chain/demo.sh
 
 check:
 	@tests/deps.sh build demo check
