@@ -1,10 +1,11 @@
-/* transparency [-p PIN] [-r] MODULE [FUNCTION]
+/* transparency [-a] [-p PIN] [-r] MODULE [FUNCTION]
  *
  * Calls every function of a module with every argument wrong in every way that a caller may get it wrong, one case per
  * process, and prints what came of it: return code, errno and a checksum of all memory that belongs to the arguments,
  * or the signal. Two runs, one on the module and one on its traced form, must print the same lines.
  *
  *   -p PIN  logs in first   -r  leaves out what is random or the time of day in a real token
+ *   -a      all cases in one process, for a module that survives them: one trace with everything in it
  *
  * Each argument lies at the end of memory of its own, at an address that is the same in all runs, with an unmapped page
  * behind it: one byte read too far is a signal. */
@@ -109,6 +110,8 @@ static void one_case(struct module module, int fn, enum state state, const struc
   putchar('\n');
 }
 
+static bool one_process;
+
 /* --- all cases, in the parent ----------------------------------------------------------------------------------- */
 
 static void run_case(struct module module, int fn, enum state state, const struct variation *v, const char *text)
@@ -117,6 +120,11 @@ static void run_case(struct module module, int fn, enum state state, const struc
   int status;
   printf("%s %s %s ", p11_functions[fn].name, states[state], text);
   fflush(stdout);
+  if (one_process) {
+    one_case(module, fn, state, v);
+    module_newest(module)->C_Finalize(NULL);
+    return;
+  }
   pid_t child = fork();
   if (child < 0) DIE("fork");
   if (child == 0) {
@@ -193,12 +201,13 @@ static int newest_version(struct module module)
 int main(int argc, char **argv)
 {
   int option;
-  while ((option = getopt(argc, argv, "p:r")) != -1) {
+  while ((option = getopt(argc, argv, "ap:r")) != -1) {
     if (option == 'p') world_pin = optarg;
     else if (option == 'r') args_random = true;
+    else if (option == 'a') one_process = true;
     else return 2;
   }
-  if (optind >= argc) DIE("usage: transparency [-p PIN] [-r] MODULE [FUNCTION]");
+  if (optind >= argc) DIE("usage: transparency [-a] [-p PIN] [-r] MODULE [FUNCTION]");
   args_map();
   struct module module = module_open(argv[optind]);
   int version = newest_version(module);

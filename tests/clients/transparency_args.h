@@ -28,7 +28,6 @@ static void args_map(void)
     void *at = (void *)(ARG_BASE + i * ARG_STEP);
     void *got = mmap(at, ARG_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     if (got != at) DIE("mmap at %p: %s", at, strerror(errno));
-    memset(at, 0xa5, ARG_SIZE);
   }
 }
 
@@ -213,6 +212,7 @@ static void *arg_bytes(int i, size_t size, uintptr_t *to)
 static void args_make(const struct world *w, int fn, uintptr_t *a)
 {
   const struct p11_function_info *f = &p11_functions[fn];
+  for (uintptr_t i = 0; i < f->arity; i++) memset((void *)(ARG_BASE + i * ARG_STEP), 0xa5, ARG_SIZE);
   for (int i = 0; i < f->arity; i++) a[i] = arg_is_pointer(f->param[i].kind) ? 0 : arg_number(w, fn, &f->param[i]);
   for (int i = 0; i < f->arity; i++) {
     const struct p11_param *p = &f->param[i];

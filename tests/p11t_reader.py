@@ -1,0 +1,733 @@
+"""A second reader of traces, written from shim/trace/FORMAT.md alone: the text is complete if this works.
+
+    trace = p11t_reader.read("certutil.1700000000.42.p11t")
+    for call in trace.calls: print(call.number, call.name, call.rv, call.arguments())
+
+The file is read whole; NAME.p11t.live is read with it when it is there.  Every length is checked, every body must be used
+up to its last byte: what the text does not say is an error here (ValueError with the place), and damage of the file is
+collected in `trace.damage`.  Function names and parameters come from the trace's own SCHEMA, structures from
+shim/spec/structures.def."""
+import fcntl
+import os
+import re
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import xxhash
+import zstandard
+
+SPEC = Path(__file__).resolve().parent.parent / "shim" / "spec"
+SKIP_HEAD, SKIP_INFO, SKIP_SEEK = 0x184D2A50, 0x184D2A51, 0x184D2A5E
+SCHEMA, EVENTS, TABLES, END = 1, 2, 3, 4
+ENTER, LEAVE, MODULE, UNLOAD, LIST, PROCESS = 1, 2, 3, 4, 14, 13
+STACK, TIME, THREAD, OBJECT = 16, 17, 18, 19
+FIRST, LAST = 1, 2
+UNAVAILABLE = 2**64 - 1
+
+
+class Cursor:
+    """Reads the building blocks; ValueError at the end."""
+
+    def __init__(self, data, pos=0):
+        self.data, self.pos = data, pos
+
+    def take(self, n):
+        if n > len(self.data) - self.pos:
+            raise ValueError(f"{n} bytes wanted at {self.pos} of {len(self.data)}")
+        self.pos += n
+        return self.data[self.pos - n:self.pos]
+
+    def fixed(self, form):
+        return struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))
+
+    def u8(self):
+        return self.take(1)[0]
+
+    def n(self):
+        value, shift = 0, 0
+        while True:
+            byte = self.u8()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                if value >= 2**64:
+                    raise ValueError(f"number beyond 64 bits at {self.pos}")
+                return value
+            shift += 7
+
+    def z(self):
+        n = self.n()
+        return n >> 1 ^ -(n & 1)
+
+    def u(self):
+        return (self.n() - 1) % 2**64
+
+    def s(self):
+        return self.take(self.n())
+
+    def string(self):
+        end = self.data.index(b"\0", self.pos)
+        text = self.data[self.pos:end]
+        self.pos = end + 1
+        return text.decode()
+
+    def left(self):
+        return len(self.data) - self.pos
+
+
+# --- SCHEMA and structures.def ---------------------------------------------------------------------------------------
+
+FIELD_KINDS = {"NUMBER": 1, "NUMBER_VOLATILE": 1, "ENUM": 2, "FLAGS": 3, "BOOL": 4, "HANDLE": 5, "CHARS": 6,
+               "CHARS_VOLATILE": 6, "ARRAY": 7, "VERSION": 8, "STRUCT": 9, "BYTES": 10, "BITS": 11, "PVERSION": 12,
+               "PSTRUCT": 13, "STRUCTS": 14, "TEMPLATE": 15, "MECHANISM": 16, "PNUMBER": 17, "PHANDLE": 18, "POINTER": 19,
+               "BYTES_AT": 20, "SLOT": 21}
+DIRECTIONS = {"IN": 1, "OUT": 2, "INOUT": 3}
+
+
+@dataclass
+class Member:
+    name: str
+    kind: int
+    direction: int
+    ref: str = ""
+
+
+@dataclass
+class Structure:
+    name: str
+    members: list
+
+
+def base_structures():
+    """Number -> Structure, from the text of structures.def."""
+    text = re.sub(r"/\*.*?\*/", "", (SPEC / "structures.def").read_text(), flags=re.S)
+    result = {}
+    for body in re.split(r"^S\(", text, flags=re.M)[1:]:
+        number, name = re.match(r"(\d+),\s*(\w+)", body).groups()
+        members = []
+        for m in re.finditer(r"\(\s*\w+\s*,\s*(\w+)\s*,\s*(?:\[\w+\])?\s*,\s*(\w+)\(([^()]*)\)\s*\)", body):
+            arguments = [a.strip() for a in m[3].split(",")]
+            members.append(Member(m[1], FIELD_KINDS[m[2]], DIRECTIONS[arguments[-1]], arguments[0]))
+        result[int(number)] = Structure(name, members)
+    return result
+
+
+@dataclass
+class Parameter:
+    name: str
+    kind: int
+    link: int
+    aux: int
+
+
+@dataclass
+class Function:
+    name: str
+    version: tuple
+    parameters: list
+
+
+class Schema:
+    def __init__(self, content):
+        c = Cursor(content, 64)
+        n = c.n()
+        kinds, links, auxs = c.take(n), c.fixed(f"{n}b"), c.take(n)
+        parameters = [Parameter(c.string(), kinds[i], links[i], auxs[i]) for i in range(n)]
+        n = c.n()
+        majors, minors, arities = c.take(n), c.take(n), c.take(n)
+        names = [c.string() for _ in range(n)]
+        self.functions = [Function(names[i], (majors[i], minors[i]), [parameters[c.n()] for _ in range(arities[i])])
+                          for i in range(n)]
+        self.structures = base_structures()
+        for _ in range(c.n()):
+            e = Cursor(c.s())
+            number, name = e.n(), e.s().decode()
+            self.structures[number] = Structure(name, [Member(e2[2].decode(), e2[0], e2[1])
+                                                       for e2 in [(e.u8(), e.u8(), e.s()) for _ in range(e.n())]])
+        self.constants = []
+        for _ in range(c.n()):
+            e = Cursor(c.s())
+            self.constants.append((e.s().decode(), e.s().decode(), e.u()))
+        if c.left():
+            raise ValueError(f"SCHEMA: {c.left()} bytes too many")
+        self.numbers = {s.name: number for number, s in self.structures.items()}
+
+
+# --- values and parameters: section 4 --------------------------------------------------------------------------------
+
+@dataclass
+class V:
+    """A value: form, true length (None: not said), the bytes kept, or what the form says instead."""
+    form: int
+    length: int = None
+    data: bytes = None
+    number: int = None
+    tag: int = None
+    shape: int = None
+    items: list = None
+
+
+class Decoder:
+    """Decodes the bodies of ENTER and LEAVE."""
+
+    def __init__(self, schema):
+        self.schema = schema
+
+    def value(self, c):
+        form = c.u8()
+        if form == 0:
+            return V(0)
+        if form == 1:
+            data = c.s()
+            return V(1, len(data), data)
+        if form == 2:
+            return V(2, c.n(), c.s())
+        if form == 3:
+            return V(3, c.n(), tag=c.fixed("Q")[0], shape=c.u8())
+        if form == 4:
+            return V(4, c.n(), c.s())
+        if form in (5, 8, 12):
+            return V(form, c.n())
+        if form == 6:
+            return V(6, UNAVAILABLE)
+        if form == 7:
+            return V(7, c.n(), number=c.n())
+        if form == 9:
+            return V(9, number=c.u())
+        if form == 10:
+            return V(10, number=c.u8())
+        if form == 11:
+            return V(11, items=self.template(c))
+        if form == 13:
+            return V(13, items=[c.u() for _ in range(c.n())])
+        raise ValueError(f"value form {form} at {c.pos}")
+
+    def template(self, c):
+        return [dict(type=c.u(), pointer=c.u8(), length=c.u(), value=self.value(c)) for _ in range(c.n())]
+
+    def mechanism(self, c, direction):
+        m = dict(mechanism=c.u(), pointer=c.u8(), length=c.u(), structure=c.n())
+        if m["structure"]:
+            m["members"] = self.members(c, m["structure"], direction)
+        else:
+            m["value"] = self.value(c)
+        return m
+
+    def members(self, c, number, direction):
+        members = [m for m in self.schema.structures[number].members if m.direction & direction]
+        count = c.n()
+        if count > len(members):
+            raise ValueError(f"{count} members of structure {number} at {c.pos}, which has {len(members)}")
+        return {m.name: self.member(c, m, direction) for m in members[:count]}
+
+    def member(self, c, m, direction):
+        k = m.kind
+        if k in (1, 2, 3, 4, 5, 21):
+            return c.u()
+        if k in (6, 7):
+            return self.value(c)
+        if k == 8:
+            return c.u8(), c.u8()
+        if k == 9:
+            return self.members(c, self.schema.numbers[m.ref], direction)
+        pointer = c.u8()
+        if k == 19 or pointer == 0:
+            return dict(pointer=pointer)
+        if k in (10, 11, 20):
+            inside = self.value(c)
+        elif k == 12:
+            inside = (c.u8(), c.u8())
+        elif k == 13:
+            inside = self.members(c, self.schema.numbers[m.ref], direction)
+        elif k == 14:
+            inside = [self.members(c, self.schema.numbers[m.ref], direction) for _ in range(c.n())]
+        elif k == 15:
+            inside = self.template(c)
+        elif k == 16:
+            inside = self.mechanism(c, direction)
+        elif k in (17, 18):
+            inside = c.u()
+        else:
+            raise ValueError(f"member kind {k} at {c.pos}")
+        return dict(pointer=pointer, value=inside)
+
+    def interface(self, c):
+        return dict(name=c.s(), version=(c.u8(), c.u8()), flags=c.u())
+
+    def enter(self, c, p):
+        k = p.kind
+        if k >= 64:
+            return dict(unknown=c.s())
+        if k <= 9:
+            return dict(number=c.u())
+        r = dict(pointer=c.u8())
+        if k in (14, 15, 19):
+            if r["pointer"] >= 16:
+                r["value"] = self.value(c)
+        elif r["pointer"] == 0:
+            pass
+        elif k == 11:
+            r["value"] = self.value(c)
+        elif k == 13:
+            r["version"] = (c.u8(), c.u8())
+        elif k == 16:
+            r["template"] = self.template(c)
+        elif k == 17:
+            r["mechanism"] = self.mechanism(c, 1)
+        elif k == 18:
+            r.update(callbacks=c.u8(), flags=c.u(), reserved=c.u8(), value=self.value(c))
+        elif k == 22:
+            r["number"] = c.u()
+        elif k == 31:
+            r["template"] = [dict(type=c.u(), pointer=c.u8(), length=c.u()) for _ in range(c.n())]
+        return r
+
+    def leave(self, c, p, before):
+        """What the parameter is after the call; {} when the kind says nothing."""
+        k, null = p.kind, before is not None and before.get("pointer") == 0
+        if k >= 64:
+            return dict(unknown=c.s())
+        if k in (12, 14, 15, 19, 20, 21):
+            return dict(value=self.value(c))
+        if k == 16:
+            return dict(deferred={c.n(): self.value(c) for _ in range(c.n())})
+        if k in (17, 32):
+            number = c.n()
+            return dict(structure=number, members=self.members(c, number, 2)) if number else dict(structure=0)
+        if k == 22 and not null:
+            return dict(number=c.u())
+        if 23 <= k <= 27 and not null:
+            return dict(number=c.u()) if c.u8() else {}
+        if 28 <= k <= 30:
+            return dict(list=[c.u() for _ in range(c.n())])
+        if k == 31:
+            return dict(template=[dict(length=c.u(), value=self.value(c)) for _ in range(c.n())])
+        if k == 33:
+            return dict(version=(c.u8(), c.u8())) if c.u8() else {}
+        if k in (34, 35):
+            return dict(interfaces=[self.interface(c) for _ in range(c.n())])
+        return {}
+
+
+# --- records ---------------------------------------------------------------------------------------------------------
+
+@dataclass
+class Record:
+    kind: int
+    flags: int
+    function: int
+    module: int
+    stack: int
+    body: bytes
+    number: int = 0
+    time: int = 0
+    aux: int = 0  # ENTER: stack pointer; LEAVE: number of its ENTER
+    slot: int = 0
+    generation: int = 0
+    tid: int = 0
+    clock: int = 0
+    cut: bool = False  # the last piece is missing
+
+
+@dataclass
+class Info:
+    kind: int
+    clock: int
+    slot: int
+    packed: int
+    content: int
+    tid: int
+    generation: int
+    dropped: int
+    records: int
+    first: int
+    last: int
+    time: int
+    offset: int = 0
+
+
+def parse_info(data, offset=0):
+    """The 64 bytes of a FRAME-INFO, or None when magic or hash are wrong."""
+    if len(data) != 64 or data[:4] != b"P1FI":
+        return None
+    if struct.unpack_from("<Q", data, 56)[0] != xxhash.xxh64(data[:56], seed=0).intdigest():
+        return None
+    return Info(*struct.unpack_from("<BBHIIIIIIQQQ", data, 4), offset)
+
+
+def frame_records(info, content):
+    """The records of an EVENTS or TABLES frame, pieces not joined."""
+    c = Cursor(content, 64)
+    lengths = c.n(), c.n(), c.n()
+    h, a, t = (Cursor(c.take(n)) for n in lengths)
+    result, number, sp, time = [], info.first, 0, info.time
+    while h.left():
+        r = Record(h.u8(), h.u8(), 0, 0, 0, b"", slot=info.slot, generation=info.generation, clock=info.clock)
+        if r.kind in (ENTER, LEAVE):
+            r.function, r.module, r.stack = h.n(), h.n(), h.n()
+        r.body = c.take(h.n())
+        if r.kind < 16:
+            number += a.z()
+            time += t.z()
+            r.number, r.time = number, time
+            if r.kind == ENTER:
+                sp = r.aux = (sp + a.z()) % 2**64
+            elif r.kind == LEAVE:
+                r.aux = number - a.n()
+        result.append(r)
+    if a.left() or t.left() or c.left():
+        raise ValueError(f"frame of slot {info.slot}: {a.left()}, {t.left()}, {c.left()} bytes left in columns A, T, B")
+    if len(result) != info.records:
+        raise ValueError(f"frame of slot {info.slot} has {len(result)} records, not {info.records}")
+    return result
+
+
+def slot_records(data, index, generation):
+    """The committed records of a slot of the live file."""
+    result, pos = [], 64
+    while pos + 40 <= len(data):
+        commit, kind, flags, function, module, stack, body, number, time, aux = struct.unpack_from("<IBBHHHIQQQ", data, pos)
+        if commit == 0:
+            break
+        if commit % 8 or commit < 40 + body or pos + commit > len(data):
+            raise ValueError(f"slot {index}: record of {commit} bytes at {pos}")
+        result.append(Record(kind, flags, function, module, stack, data[pos + 40:pos + 40 + body], number, time, aux,
+                             index, generation))
+        pos += commit
+    return result
+
+
+def join_pieces(records):
+    """Chains become one record each; a chain without its end is marked.  Unnumbered records are never chains."""
+    result, chains = [], {}
+    for r in records:
+        if r.kind >= 16 or r.flags & (FIRST | LAST) == FIRST | LAST:
+            result.append(r)
+        elif r.flags & FIRST:
+            chains[r.number] = r
+            r.cut = True
+            result.append(r)
+        elif r.number in chains:
+            chains[r.number].body += r.body
+            chains[r.number].cut = not r.flags & LAST
+            chains[r.number].flags |= r.flags
+    return result
+
+
+# --- calls -----------------------------------------------------------------------------------------------------------
+
+DONE, OPEN, ABANDONED, HEADLESS = "done", "open", "abandoned", "headless"
+
+
+@dataclass
+class Call:
+    trace: object
+    enter: Record
+    leave: Record
+    state: str
+
+    @property
+    def number(self):
+        return self.enter.number if self.enter else self.leave.aux
+
+    @property
+    def any(self):
+        return self.enter or self.leave
+
+    @property
+    def tid(self):
+        return self.any.tid
+
+    @property
+    def function(self):
+        return self.trace.schema.functions[self.any.function]
+
+    @property
+    def name(self):
+        return self.function.name
+
+    @property
+    def rv(self):
+        return Cursor(self.leave.body).n() if self.leave else None
+
+    def arguments(self):
+        """[(Parameter, before, after)]; before or after is None when that record is missing or was cut."""
+        decoder, parameters = Decoder(self.trace.schema), self.function.parameters
+        before = after = [None] * len(parameters)
+        if self.enter and not self.enter.cut:
+            c = Cursor(self.enter.body)
+            before = [decoder.enter(c, p) for p in parameters]
+            if c.left():
+                raise ValueError(f"#{self.number} {self.name}: {c.left()} bytes left in ENTER")
+        if self.leave and not self.leave.cut:
+            c = Cursor(self.leave.body)
+            c.n()
+            after = [decoder.leave(c, p, b) for p, b in zip(parameters, before)]
+            if c.left():
+                raise ValueError(f"#{self.number} {self.name}: {c.left()} bytes left in LEAVE")
+        return list(zip(parameters, before, after))
+
+    def argument(self, name):
+        """(before, after) of the parameter of that name."""
+        return next((b, a) for p, b, a in self.arguments() if p.name == name)
+
+
+def make_calls(trace, records):
+    """Pairs ENTER with LEAVE.  A call is abandoned when its frame is gone: a later call of the thread was made at the
+    same depth of the stack or above, or an outer call returned."""
+    calls, by_number, open_calls = [], {}, {}
+    for r in records:
+        stack = open_calls.setdefault(r.tid, [])
+        if r.kind == ENTER:
+            while stack and stack[-1].enter.aux <= r.aux:
+                stack.pop().state = ABANDONED
+            call = Call(trace, r, None, OPEN)
+            by_number[r.number] = call
+            stack.append(call)
+            calls.append(call)
+        elif r.kind == LEAVE:
+            call = by_number.get(r.aux)
+            if call is None:
+                calls.append(Call(trace, None, r, HEADLESS))
+                continue
+            call.leave, call.state = r, DONE
+            if call in stack:
+                while stack[-1] is not call:
+                    stack.pop().state = ABANDONED
+                stack.pop()
+    return calls
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+def parse_head(content):
+    """(version, masks, {tag: [bytes]})"""
+    c = Cursor(content)
+    if c.take(8) != b"P11TRACE":
+        raise ValueError("no P11TRACE magic")
+    major, minor, zero, incompatible, read_only, compatible = c.fixed("HHIQQQ")
+    if major != 1 or incompatible or zero:
+        raise ValueError(f"version {major}.{minor}, incompatible mask {incompatible:#x}")
+    return (major, minor), (incompatible, read_only, compatible), parse_fields(c)
+
+
+def parse_fields(c):
+    fields = {}
+    while c.left():
+        tag, length = c.fixed("HH")
+        fields.setdefault(tag, []).append(c.take(length))
+    return fields
+
+
+@dataclass
+class Live:
+    trace_end: int
+    dropped: int
+    cut: int
+    passed: int
+    frames: int
+    state: int
+    exit_code: int
+    pair: tuple
+    head: bytes
+    slots: list  # (index, generation, tid, bytes)
+
+
+def parse_live(data):
+    if data[:8] != b"P11TLIVE":
+        raise ValueError("live file without magic")
+    major, minor, head_size, slot_size, count = struct.unpack_from("<HHIII", data, 8)
+    end, dropped, cut, passed, frames, state, code, p0, p1, p2, p3, n = struct.unpack_from("<QQQQQIIQQQQI", data, 24)
+    slots = []
+    for i in range(count):
+        slot = data[head_size + i * slot_size:head_size + (i + 1) * slot_size]
+        if len(slot) < 64:
+            break
+        magic, index, generation, tid = struct.unpack_from("<IIII", slot)
+        if magic == 0x4C533150:
+            slots.append((index, generation, tid, slot))
+    return Live(end, dropped, cut, passed, frames, state, code, (p0, p1, p2, p3), data[256:256 + n], slots)
+
+
+def is_locked(path):
+    """Does a process hold the owner's lock?"""
+    F_OFD_GETLK, F_UNLCK = 36, 2
+    with open(path, "rb") as f:
+        request = struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 0, 1, 0)
+        return struct.unpack("hhqqi4x", fcntl.fcntl(f, F_OFD_GETLK, request))[0] != F_UNLCK
+
+
+@dataclass
+class Trace:
+    path: str
+    version: tuple = None
+    masks: tuple = None
+    fields: dict = field(default_factory=dict)
+    schema: Schema = None
+    frames: list = field(default_factory=list)  # (Info, content)
+    seek: list = None  # [(packed, content)] of the seek table
+    end: dict = None
+    live: Live = None
+    locked: bool = False
+    records: list = field(default_factory=list)  # numbered ones, in order of number
+    other: list = field(default_factory=list)  # STACK, TIME, THREAD, OBJECT in file order
+    calls: list = field(default_factory=list)
+    damage: list = field(default_factory=list)  # (offset, what)
+
+    def text(self, tag):
+        return self.fields[tag][0].decode("utf-8", "surrogateescape") if tag in self.fields else None
+
+    @property
+    def pid(self):
+        return struct.unpack("<I", self.fields[10][0])[0]
+
+    @property
+    def modules(self):
+        """[(id, path, how)]"""
+        result = []
+        for r in self.records:
+            if r.kind == MODULE:
+                c = Cursor(r.body)
+                number, path, _, _, how = c.n(), c.s(), c.s(), c.u(), c.n()
+                result.append((number, os.fsdecode(path), how))
+        return result
+
+    @property
+    def verdict(self):
+        if self.damage:
+            return "cut"
+        if self.locked:
+            return "recording"
+        if self.end is not None:
+            return "complete"
+        running = [c for c in self.calls if c.state == OPEN and c.name != "C_WaitForSlotEvent"]
+        return "died in call" if running else "ended"
+
+
+def read_frames(trace, data, end):
+    """Fills head, frames and seek table from the bytes of NAME.p11t up to `end`."""
+    pos, expected = 0, True
+    unzip = zstandard.ZstdDecompressor()
+
+    def lost(what):
+        nonlocal pos, expected
+        if expected:
+            trace.damage.append((pos, what))
+        expected = False
+        pos = data.find(struct.pack("<I", SKIP_INFO), pos + 1, end)
+        if pos < 0:
+            pos = end
+
+    while pos < end:
+        if pos + 8 > end:
+            lost("frame header cut")
+            continue
+        magic, size = struct.unpack_from("<II", data, pos)
+        if magic == SKIP_HEAD and pos == 0 and pos + 8 + size <= end:
+            trace.version, trace.masks, trace.fields = parse_head(data[8:8 + size])
+            pos += 8 + size
+        elif magic == SKIP_INFO and size == 64 and pos + 72 <= end and parse_info(data[pos + 8:pos + 72], pos):
+            info = parse_info(data[pos + 8:pos + 72], pos)
+            if pos + 72 + info.packed > end:
+                lost(f"data frame of {info.packed} bytes cut")
+                continue
+            try:
+                content = unzip.decompress(data[pos + 72:pos + 72 + info.packed], max_output_size=max(info.content, 1))
+            except zstandard.ZstdError as e:
+                lost(str(e))
+                continue
+            inside = bytearray(data[pos + 8:pos + 72])
+            inside[8:12], inside[56:64] = bytes(4), bytes(8)
+            if len(content) != info.content or content[:64] != inside:
+                lost("content does not fit its FRAME-INFO")
+                continue
+            trace.frames.append((info, content))
+            pos += 72 + info.packed
+            expected = True
+        elif magic == SKIP_SEEK and pos + 8 + size == end and data[end - 4:end] == b"\xb1\xea\x92\x8f":
+            count, descriptor = struct.unpack_from("<IB", data, end - 9)
+            width = 12 if descriptor & 128 else 8
+            if size != 9 + width * count:
+                raise ValueError("seek table of a wrong size")
+            trace.seek = [struct.unpack_from("<II", data, pos + 8 + i * width) for i in range(count)]
+            pos = end
+        else:
+            lost(f"no frame: {magic:#010x}" if magic not in (SKIP_HEAD, SKIP_INFO, SKIP_SEEK) else "frame cut or damaged")
+
+
+def collect(trace):
+    """Records of all frames and of the live slots that no frame holds, in order, with their threads."""
+    fills = {}  # slot -> [(generation, records)]
+    whole = set()
+    for info, content in trace.frames:
+        if info.kind == EVENTS:
+            whole.add((info.slot, info.generation))
+            fills.setdefault(info.slot, []).append((info.generation, frame_records(info, content), info.tid))
+        elif info.kind == TABLES:
+            tables = frame_records(info, content)
+            trace.records += [r for r in tables if r.kind < 16]
+            trace.other += [r for r in tables if r.kind >= 16]
+        elif info.kind == SCHEMA:
+            trace.schema = Schema(content)
+        elif info.kind == END:
+            trace.end = parse_fields(Cursor(content, 64))
+    for index, generation, tid, data in trace.live.slots if trace.live else ():
+        if (index, generation) not in whole:
+            fills.setdefault(index, []).append((generation, slot_records(data, index, generation), tid))
+    for slot in sorted(fills):
+        tid, chain = 0, []
+        for _, records, owner in sorted(fills[slot], key=lambda fill: fill[0]):
+            if tid == 0:
+                tid = owner
+            for r in records:
+                if r.kind == THREAD:
+                    tid = Cursor(r.body).n()
+                r.tid = tid
+            chain += records
+        for r in join_pieces(chain):
+            (trace.records if r.kind < 16 else trace.other).append(r)
+    seen = {}
+    for r in trace.records:  # TABLES restate records
+        seen.setdefault((r.number, r.kind), r)
+    trace.records = sorted(seen.values(), key=lambda r: r.number)
+
+
+def read(path, live=None):
+    """The trace in `path`, NAME.p11t or NAME.p11t.live; `live` when the live file does not lie beside it."""
+    path = os.fspath(path)
+    if path.endswith(".live"):
+        path, live = path[:-5], path
+    trace = Trace(path)
+    live = live or path + ".live"
+    data = Path(path).read_bytes() if os.path.exists(path) else b""
+    end = len(data)
+    if os.path.exists(live):
+        trace.locked = is_locked(live)
+        trace.live = parse_live(Path(live).read_bytes())
+        end = min(end, trace.live.trace_end)
+    read_frames(trace, data, end)
+    if not trace.fields and trace.live:
+        trace.version, trace.masks, trace.fields = parse_head(trace.live.head)
+    if trace.version is None:
+        trace.damage.append((0, "no HEAD"))
+        return trace
+    collect(trace)
+    if trace.end is None and trace.live is None and not trace.damage:
+        trace.damage.append((len(data), "no END and no live file"))
+    if trace.schema:
+        trace.calls = make_calls(trace, trace.records)
+    return trace
+
+
+def plain_blocks(plain):
+    """Splits the output of `zstd -dc` by what it says of itself: [(Info, block)]."""
+    blocks, pos = [], 0
+    while pos < len(plain):
+        if plain[pos:pos + 4] != b"P1FI":
+            raise ValueError(f"no block at {pos}")
+        info = Info(*struct.unpack_from("<BBHIIIIIIQQQ", plain, pos + 4), pos)
+        if info.packed or struct.unpack_from("<Q", plain, pos + 56)[0] or pos + info.content > len(plain):
+            raise ValueError(f"block at {pos} does not fit")
+        blocks.append((info, plain[pos:pos + info.content]))
+        pos += info.content
+    return blocks
