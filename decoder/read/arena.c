@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_CHUNK = 2048, LARGEST_CHUNK = 1 << 20, ALIGN = 16 };
+enum { FIRST_CHUNK = 2048, LARGEST_CHUNK = 1 << 20, KEPT_CHUNK = 1 << 16, ALIGN = 16 };
 
 struct arena_chunk {
   struct arena_chunk *next;
@@ -78,10 +78,20 @@ static void free_after(struct arena_chunk *chunk)
   }
 }
 
+void arena_free(struct arena *arena)
+{
+  free_after(arena->first);
+  *arena = (struct arena){0};
+}
+
 void arena_reset(struct arena *arena)
 {
   struct arena_chunk *first = arena->first;
   if (first == NULL) return;
+  if (first->size > KEPT_CHUNK) {
+    arena_free(arena);
+    return;
+  }
   if (first->next != NULL) {
     free_after(first->next);
     first->next = NULL;
@@ -89,10 +99,4 @@ void arena_reset(struct arena *arena)
   }
   arena->at = first->bytes;
   arena->end = first->bytes + first->size;
-}
-
-void arena_free(struct arena *arena)
-{
-  free_after(arena->first);
-  *arena = (struct arena){0};
 }

@@ -17,7 +17,7 @@ void *arena_alloc(struct arena *arena, size_t size);
 /* A copy of `length` bytes with a NUL behind them. */
 char *arena_text(struct arena *arena, const void *bytes, size_t length);
 
-/* Forgets what was allocated; keeps one chunk for the next use. */
+/* Forgets what was allocated; keeps one small chunk for the next use. */
 void arena_reset(struct arena *arena);
 
 void arena_free(struct arena *arena);

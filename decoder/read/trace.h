@@ -146,7 +146,24 @@ struct process {
   uint64_t records, calls, dropped, cut, passed; /* totals; calls and records are complete after reading */
   uint64_t damaged_bytes;    /* bytes of the file that could not be used */
   char damage[256];          /* first damage in words: what, where (offset) */
+  const char *end_reason;    /* END's: exit, full, recovered; NULL when there is no END */
+  uint64_t bytes, live_bytes; /* sizes of its files */
+  uint64_t frames;           /* data frames of records */
+  uint64_t last_number;      /* largest seen so far */
+  uint32_t exit_code;        /* noted by a wrapped _exit; with bit 31 set it is valid */
+  bool losing;               /* the disk was full when the process was last seen */
   void *user;                /* for whoever reads */
+};
+
+/* A function list or interface that a module handed out. */
+struct trace_list {
+  const char *name; /* "" from C_GetFunctionList */
+  uint16_t version; /* major * 256 + minor */
+  uint64_t flags;
+  unsigned count;   /* functions in its layout; 0: layout unknown, passed through unrecorded */
+  unsigned null_count;
+  const uint8_t *nulls; /* bit i % 8 of byte i / 8: function i is NULL */
+  size_t null_bytes;
 };
 
 struct trace_set;
@@ -164,6 +181,15 @@ size_t trace_processes(const struct trace_set *set, struct process *const **list
 
 /* Module of the process by id, NULL when unknown. */
 const struct module *trace_module(const struct process *process, unsigned id);
+
+/* Ids of the modules that are known so far, at most `room` into `ids`; returns how many there are. */
+size_t trace_modules(const struct process *process, uint16_t *ids, size_t room);
+
+/* Lists that the module handed out so far. */
+size_t trace_lists(const struct process *process, unsigned id, const struct trace_list **list);
+
+/* Description of structure `number`: ours, or the one that the trace brings with it; NULL when there is none. */
+const struct p11_struct *trace_struct(const struct process *process, unsigned number);
 
 /* Text for an address: "libnss3.so+0x1f2a0", into `text`; "0x..." when no OBJECT record covers it. */
 void trace_address(const struct process *process, uint64_t address, char *text, size_t size);

@@ -1,0 +1,294 @@
+/* What the files of this folder share: one process's trace being read. Verbs use trace.h only.
+ *
+ *   set.c    arguments to processes, order between processes
+ *   file.c   one file: HEAD, hop over FRAME-INFOs, go on after damage
+ *   live.c   the live file: head, slots, is the owner there?
+ *   head.c   HEAD's and END's fields; schema.c the SCHEMA frame
+ *   frame.c  one frame (or slot of the live file) to records
+ *   merge.c  the slots' records in order of number
+ *   calls.c  ENTER and LEAVE to calls; value.c, member.c parameters to values
+ *   tables.c modules, function lists, addresses; clock.c ticks to ns; verdict.c how it ended */
+#ifndef READ_READER_H
+#define READ_READER_H
+
+#include <stdarg.h>
+
+#include "decoder/read/arena.h"
+#include "decoder/read/cursor.h"
+#include "decoder/read/trace.h"
+
+/* Bounds on what a file may ask for. The writer stays far below each; beyond is damage, not memory. */
+enum {
+  MAX_CONTENT = 1 << 20,     /* bytes of a frame decompressed */
+  MAX_PACKED = MAX_CONTENT + 8192,
+  MAX_CHAIN = 16 << 20,      /* bytes of a record in pieces */
+  MAX_VALUES = 400000,       /* values of one record */
+  MAX_NESTING = 12,          /* structures and templates inside each other */
+  MAX_OPEN = 8192,           /* calls in flight in a process */
+  MAX_PARAMS = 10,
+  MAX_TABLE = 65536,         /* modules, mapped files */
+  INFO_SIZE = 64,
+  SKIP_HEAD = 8,             /* magic and length of a skippable frame */
+  FILE_LIVE = 0xffff         /* frame_ref.file: a slot of the live file */
+};
+
+/* A frame that can be read: 64 bytes, all that is kept of one. */
+struct frame_ref {
+  uint64_t offset; /* of the zstd frame in its file; FILE_LIVE: of the first record in reader.live_bytes */
+  uint64_t first_number, last_number, first_time;
+  uint32_t packed, content; /* bytes; FILE_LIVE: content is the bytes of records */
+  uint32_t tid, generation, records;
+  uint16_t slot, file;
+  uint8_t kind, clock;
+};
+
+struct trace_file {
+  int fd;
+  char *path;
+  uint64_t size, whole_end; /* bytes; end of the last whole frame */
+  uint32_t index;           /* place in a rotation */
+  bool has_end;
+};
+
+struct record {
+  uint8_t kind, flags;
+  uint16_t module;
+  uint32_t function, stack;
+  uint64_t number, time, aux; /* time in ticks; aux: stack pointer, number of ENTER */
+  const uint8_t *body;
+  size_t length;
+};
+
+/* Records of one frame, one after another. */
+struct source {
+  uint8_t *content; /* NULL: none open */
+  size_t capacity;
+  bool raw;         /* slot of the live file: records as they are; else columns */
+  struct cursor h, a, t, b;
+  uint64_t number, sp, time;
+  uint32_t records;
+  const struct frame_ref *frame;
+};
+
+struct stack_entry {
+  uint32_t offset, depth; /* in slot.address */
+};
+
+/* What is known of a slot while its frames are read one after another. */
+struct slot {
+  const struct frame_ref *frame; /* its frames in order of generation */
+  uint32_t frames, next;
+  struct source source;
+  enum { SLOT_CLOSED, SLOT_READY, SLOT_DONE } state; /* CLOSED: `key` is what the next frame's header says */
+  uint64_t key, key_time; /* number and ticks of the next record */
+  struct record record;   /* READY: the next one; its body lives until the slot is advanced */
+  struct record held;     /* a record that came where a piece was expected */
+  bool has_held;
+  uint8_t *join;          /* pieces so far */
+  size_t joined, join_room;
+  struct record chain;    /* the record that they belong to */
+  bool in_chain, chain_cut, chain_headless, from_chain;
+  uint64_t *chain_stack;
+  uint32_t chain_depth;
+  uint32_t tid;
+  char thread[64];
+  uint8_t clock;
+  struct p11t_clock_pair base; /* the latest pair of this slot's clock */
+  bool has_base;
+  struct stack_entry *stack;   /* of this fill, by index */
+  size_t stacks;
+  uint64_t *address;
+  size_t addresses, address_room;
+};
+
+/* A call in flight, or one that is being delivered. */
+struct open_call {
+  struct call call;
+  struct arena arena;
+  uint64_t sp;
+  uint32_t slot;
+  struct open_call *next_number, *next_thread; /* in the two hash tables */
+  struct open_call *next_queued;
+  uint64_t event_number, event_time;
+};
+
+enum { OPEN_BUCKETS = 1024 };
+
+struct object {
+  uint64_t address, size;
+  char *name;
+};
+
+struct module_entry {
+  struct module pub;
+  bool known, unloaded;
+  struct trace_list *list;
+  size_t lists;
+};
+
+struct reader {
+  struct process p; /* first: a process is a reader for us */
+  struct trace_set *set;
+  struct arena texts;
+  struct trace_file *file;
+  size_t files;
+  struct frame_ref *frame;
+  size_t frames, frame_room;
+  bool sorted;
+
+  int live_fd;
+  uint8_t *live_bytes; /* records of the slots, copied */
+  size_t live_size;
+  struct p11t_live_head live_head;
+  uint32_t live_broken;
+  bool live_state_known;
+
+  struct p11_function_info *function; /* the schema */
+  size_t functions;
+  int16_t *known;                     /* our number of each, or -1 */
+  struct p11_struct *structure;       /* additional structures, by number - ours */
+  uint16_t *structure_number;
+  size_t structures;
+  bool has_schema;
+
+  uint64_t tick_rate; /* ns per tick, fixed point with 32 bits behind */
+  struct p11t_clock_pair pair[2];
+  unsigned pairs;
+
+  struct slot *slot;
+  size_t slots;
+  uint32_t *heap; /* indices into slot, smallest key first */
+  size_t heap_size;
+  bool started, finished, end_delivered;
+
+  struct slot *advance;       /* whose record was delivered by the last event */
+  struct open_call *queue, *queue_tail;
+  struct open_call *current;  /* call of the last EVENT_CALL: freed with the next event */
+  struct open_call *pending_enter;
+  struct open_call *by_number[OPEN_BUCKETS], *by_thread[OPEN_BUCKETS];
+  struct open_call *spare;
+  size_t open;
+  uint64_t last_time, numbered;
+  uint64_t end_records;       /* END's count, 0 unknown */
+  bool has_end_records;
+
+  struct module_entry *module;
+  size_t modules;
+  struct object *object;
+  size_t objects, object_room;
+
+  uint64_t merge_key;
+  int64_t merge_shift; /* added to a time to compare it with another process's */
+};
+
+struct trace_set {
+  struct reader **reader;
+  size_t readers, reader_room;
+  struct process **process;
+  size_t *heap;
+  size_t heap_size;
+  struct reader *current; /* whose event was delivered last */
+  bool begun, failed;
+  void *zstd;             /* decompression context */
+  uint8_t *packed;
+  int boot_known;
+};
+
+/* file.c: opens `path` (its HEAD goes to *head when there) and notes the frames in it. fd is taken over. 0; 1 when it is no
+ * trace (said on stderr). */
+int file_add(struct reader *r, const char *path, int fd, bool quiet);
+/* Reads exactly `size` bytes at `offset`; false when they are not there. */
+bool file_read(int fd, void *to, size_t size, uint64_t offset);
+/* Orders the frames by slot and generation; drops those that are there twice. */
+void file_sort(struct reader *r);
+/* Notes bytes that cannot be used and, when it is the first, why. */
+__attribute__((format(printf, 3, 4))) void reader_damage(struct reader *r, uint64_t bytes, const char *format, ...);
+
+/* live.c: reads head and slots of the live file `path`; false when it cannot be used. */
+bool live_open(struct reader *r, const char *path, bool must);
+/* Drops the slots that the trace has as frames and adds the others as frames. */
+void live_fold(struct reader *r);
+
+/* head.c */
+enum { HEAD_FINE, HEAD_FOREIGN, HEAD_NEWER };
+int head_parse(struct reader *r, const uint8_t *bytes, size_t length, const char *path);
+void end_parse(struct reader *r, const uint8_t *bytes, size_t length);
+struct p11t_clock_pair get_pair(struct cursor *c);
+
+/* schema.c */
+bool schema_parse(struct reader *r, const uint8_t *bytes, size_t length);
+void schema_own(struct reader *r); /* our table stands in */
+const struct p11_struct *schema_struct(const struct reader *r, unsigned number);
+
+/* frame.c: decompresses a frame into *to (grown as needed); false when it is damaged (noted). */
+bool frame_load(struct reader *r, const struct frame_ref *frame, uint8_t **to, size_t *capacity);
+bool source_open(struct reader *r, struct source *source, const struct frame_ref *frame);
+/* Next piece, or false at the end of the frame. */
+bool source_next(struct reader *r, struct source *source, struct record *record);
+void source_close(struct source *source);
+
+/* merge.c */
+void merge_start(struct reader *r);
+/* Slot with the smallest number, its record ready; NULL at the end. */
+struct slot *merge_top(struct reader *r);
+/* Moves the top slot to its next record. */
+void merge_advance(struct reader *r);
+/* Ticks that the process's next record has, without opening a frame; false at the end. */
+bool merge_peek(const struct reader *r, uint64_t *ns);
+/* Addresses of the stack of the slot's record; returns how many. */
+uint32_t slot_stack(const struct slot *slot, const struct record *record, const uint64_t **address);
+void merge_free(struct reader *r);
+
+/* events.c: what the last event used goes, and the process's next record is found. */
+void reader_settle(struct reader *r);
+/* Next event of the process; false after its END. */
+bool reader_event(struct reader *r, struct event *event);
+
+/* calls.c */
+void call_enter(struct reader *r, struct slot *slot, const struct record *record);
+void call_leave(struct reader *r, struct slot *slot, const struct record *record);
+void call_thread(struct reader *r, struct slot *slot, uint32_t tid, const uint8_t *name, size_t length);
+void call_finish(struct reader *r);
+void call_release(struct reader *r, struct open_call *open);
+void call_free_all(struct reader *r);
+
+/* value.c: fills the arguments of `call`; false when the body does not hold what the schema says. */
+bool value_enter(struct reader *r, struct open_call *open, struct cursor *body);
+bool value_leave(struct reader *r, struct open_call *open, struct cursor *body);
+
+/* Decoding of one body. */
+struct decode {
+  struct reader *reader;
+  struct arena *arena;
+  struct cursor c;
+  uint64_t values;
+  unsigned depth;
+};
+struct value *decode_items(struct decode *d, uint64_t count);
+void decode_v(struct decode *d, struct value *value);
+/* member.c */
+void decode_attributes(struct decode *d, struct value *value);
+void decode_mechanism(struct decode *d, struct value *value);
+void decode_struct(struct decode *d, struct value *value, unsigned number, unsigned direction);
+
+/* tables.c */
+bool table_record(struct reader *r, const struct record *record, struct event *event);
+void table_object(struct reader *r, const struct record *record);
+void table_free(struct reader *r);
+
+/* clock.c */
+void clock_start(struct reader *r);
+uint64_t clock_ns(const struct reader *r, const struct slot *slot, uint64_t ticks);
+void clock_record(struct reader *r, struct slot *slot, const struct record *record);
+
+/* verdict.c */
+bool verdict_locked(struct reader *r, int fd);
+void verdict_early(struct reader *r);
+void verdict_late(struct reader *r);
+
+static inline struct reader *reader_of(const struct process *process)
+{
+  return (struct reader *)(uintptr_t)process;
+}
+
+#endif

@@ -1,0 +1,114 @@
+/* How a trace ended (FORMAT.md, section 7). */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "decoder/read/reader.h"
+
+static bool read_text(const char *path, char *text, size_t size)
+{
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t n = read(fd, text, size - 1);
+  close(fd);
+  text[n > 0 ? n : 0] = '\0';
+  return n > 0;
+}
+
+/* Boot id, pid namespace, pid and start time all agree: the process still runs. For file systems without locks. */
+static bool owner_lives(const struct process *p)
+{
+  char text[1024], path[64];
+  uint8_t boot[16] = {0};
+  struct stat st;
+  if (!read_text("/proc/sys/kernel/random/boot_id", text, sizeof text)) return false;
+  size_t n = 0;
+  for (const char *c = text; *c != '\0' && n < 32; c++) {
+    int digit = *c >= '0' && *c <= '9' ? *c - '0' : *c >= 'a' && *c <= 'f' ? *c - 'a' + 10 : -1;
+    if (digit < 0) continue;
+    boot[n / 2] = (uint8_t)(boot[n / 2] << 4 | digit);
+    n++;
+  }
+  if (memcmp(boot, p->boot_id, 16) != 0) return false;
+  if (stat("/proc/self/ns/pid", &st) != 0 || st.st_ino != p->pid_ns) return false;
+  snprintf(path, sizeof path, "/proc/%" PRIu32 "/stat", p->pid);
+  if (!read_text(path, text, sizeof text)) return false;
+  const char *c = strrchr(text, ')'); /* the program's name may hold blanks */
+  uint64_t start = 0;
+  for (int field = 2; c != NULL && field < 22; field++) c = strchr(c + 1, ' ');
+  if (c != NULL) start = strtoull(c + 1, NULL, 10);
+  return start == p->start_time;
+}
+
+bool verdict_locked(struct reader *r, int fd)
+{
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+  if (fcntl(fd, F_OFD_GETLK, &lock) == 0) return lock.l_type != F_UNLCK;
+  return owner_lives(&r->p);
+}
+
+/* What can be said before anything was read; notes what is missing at the ends of the files. */
+void verdict_early(struct reader *r)
+{
+  struct process *p = &r->p;
+  p->verdict = p->locked ? VERDICT_RECORDING : p->has_end ? VERDICT_COMPLETE : VERDICT_UNKNOWN;
+  for (size_t i = 0; i < r->files; i++) {
+    const struct trace_file *f = &r->file[i];
+    bool last = i + 1 == r->files;
+    if (p->locked) continue;
+    uint64_t tail = f->size - f->whole_end;
+    if (p->has_live && r->live_state_known && last) {
+      /* Killed while it wrote a frame: that fill still lies in its slot. */
+      if (f->size < r->live_head.trace_end) {
+        reader_damage(r, r->live_head.trace_end - f->size, "%s: cut at offset %" PRIu64 ": %" PRIu64 " bytes are missing",
+                      f->path, f->size, r->live_head.trace_end - f->size);
+      } else if (f->whole_end < r->live_head.trace_end) {
+        reader_damage(r, r->live_head.trace_end - f->whole_end, "%s: offset %" PRIu64 ": %" PRIu64 " bytes are no frame",
+                      f->path, f->whole_end, r->live_head.trace_end - f->whole_end);
+      }
+      continue;
+    }
+    if (tail > 0) {
+      if (f->has_end) {
+        reader_damage(r, tail, "%s: the seek table at offset %" PRIu64 " is cut; no record is lost", f->path, f->whole_end);
+      } else {
+        reader_damage(r, tail,
+                      "%s: cut: no whole frame after offset %" PRIu64 " (%" PRIu64
+                      " bytes); what was recorded later is missing",
+                      f->path, f->whole_end, tail);
+      }
+    } else if (last && !p->has_end && f->size > 0 && !p->has_live) {
+      reader_damage(r, 0, "%s: cut at offset %" PRIu64 ": it has no end, and there is no live file; what was recorded later "
+                    "is missing", f->path, f->size);
+    }
+  }
+}
+
+static bool waits(const struct open_call *open)
+{
+  return open->call.known == P11_F_C_WaitForSlotEvent;
+}
+
+/* After everything was read, and before the calls in flight are handed out. */
+void verdict_late(struct reader *r)
+{
+  struct process *p = &r->p;
+  const struct open_call *newest = NULL;
+  if (r->has_end_records && r->numbered < r->end_records && p->damage[0] == '\0' && p->complete_from <= 1 &&
+      (p->compat & P11T_COMPAT_DERIVED) == 0) {
+    reader_damage(r, 0, "%" PRIu64 " of %" PRIu64 " records are missing", r->end_records - r->numbered, r->end_records);
+  }
+  if (p->locked || p->has_end || !p->has_live) return;
+  for (size_t i = 0; i < OPEN_BUCKETS; i++) {
+    for (const struct open_call *o = r->by_number[i]; o != NULL; o = o->next_number) {
+      if (!waits(o) && (newest == NULL || o->call.number > newest->call.number)) newest = o;
+    }
+  }
+  p->verdict = newest == NULL ? VERDICT_ENDED : VERDICT_DIED;
+  p->ended_inside = newest == NULL ? NULL : newest->call.info->name;
+}
