@@ -48,6 +48,9 @@ class Config:
         if p.returncode != 0:
             tail = log.read_bytes()[-2000:].decode(errors="replace")
             sys.exit(f"{self.name} on {target.name}: status {p.returncode}: {' '.join(argv)}\n{tail}")
+        # A tracer that wrote nothing would win every comparison.
+        if self.name != "direct" and self.bytes_written() < 1000:
+            sys.exit(f"{self.name} on {target.name} recorded nothing: {' '.join(argv)}")
         return [line.split() for line in p.stdout.splitlines()]
 
     def bytes_written(self):

@@ -56,6 +56,8 @@ def main():
         seconds = time.monotonic() - began
         files = sorted(traced.out.rglob("*.p11t"))
         size = sum(f.stat().st_size for f in files)
+        if size < args.calls:
+            sys.exit(f"the trace has {size} bytes, less than one a call: not all was recorded")
         print(f"\ntrace of {args.calls} calls: {len(files)} file(s), {size / 1e6:.1f} MB, {size / args.calls:.1f} bytes a "
               f"call, recorded in {seconds:.1f} s")
         print(f"{'verb':8}{'calls/s':>12}{'seconds':>10}{'peak MiB':>10}{'lines':>12}")
