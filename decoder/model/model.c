@@ -289,10 +289,9 @@ static uint64_t number_member(const struct call *call, size_t offset)
   return v ? v->number : 0;
 }
 
-static void token_info(const struct call *call, struct model_place *place)
+bool model_token_info(const struct call *call, struct model_token *token)
 {
-  struct model_slot *s = place->slot;
-  if (!s || call->arg[1].out.what != VALUE_STRUCT) return;
+  if (!call_returned(call, CKR_OK) || call->arg[1].out.what != VALUE_STRUCT) return false;
   struct model_token t = {.known = true};
   text_member(call, offsetof(CK_TOKEN_INFO, label), t.label, sizeof t.label);
   text_member(call, offsetof(CK_TOKEN_INFO, manufacturerID), t.maker, sizeof t.maker);
@@ -301,6 +300,15 @@ static void token_info(const struct call *call, struct model_place *place)
   t.flags = number_member(call, offsetof(CK_TOKEN_INFO, flags));
   t.min_pin = number_member(call, offsetof(CK_TOKEN_INFO, ulMinPinLen));
   t.max_pin = number_member(call, offsetof(CK_TOKEN_INFO, ulMaxPinLen));
+  *token = t;
+  return true;
+}
+
+static void token_info(const struct call *call, struct model_place *place)
+{
+  struct model_slot *s = place->slot;
+  struct model_token t;
+  if (!s || !model_token_info(call, &t)) return;
   model_note(place, &t.note, call);
   if (s->token.known && (strcmp(s->token.serial, t.serial) || strcmp(s->token.label, t.label))) {
     s->user = (struct note){0}; /* another token */

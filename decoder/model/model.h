@@ -51,8 +51,10 @@ struct model_slot {
   struct {
     struct note login;  /* NSS-LOGIN-09: a success that no C_GetSessionInfo has answered yet */
     uint64_t asked;     /*   when the first of a row of such logins was made (ns) */
+    unsigned cycles;    /*   how many in that row were not confirmed */
     struct note refused; /* NSS-LOGIN-10: a C_Login that failed with a code that says nothing */
-    uint64_t refused_session, refused_length, refused_tag;
+    uint64_t refused_session, refused_length, refused_tag; /* tag 0: not recorded */
+    bool refused_reported;
     uint64_t label[16]; /* NSS-CERT-01: hashes of labels that the application itself wrote */
     unsigned labels;
   } rule;
@@ -91,7 +93,7 @@ struct model_partial {
   struct note note;
   uint64_t object;
   unsigned count;
-  struct { uint64_t type, length; bool too_small; } attribute[16];
+  struct { uint64_t type, room, length; bool buffer; } attribute[16]; /* room and buffer before, length after */
 };
 
 struct model_module {
@@ -111,7 +113,7 @@ struct model_module {
   unsigned announcing;          /* in flight */
   uint64_t announced_end, announced_before; /* LEAVE number of the last one and of the one before */
   bool asked_info;              /* NSS-INIT-06: C_GetInfo was called in this epoch */
-  struct model_partial partial[8]; /* ring */
+  struct model_partial partial[8]; /* P11-OBJ-03: a ring */
   unsigned partials;
 };
 
@@ -149,6 +151,8 @@ struct model_session *model_session(const struct model_module *module, uint64_t 
 struct model_object *model_object(struct model_module *module, uint64_t handle);
 /* Is a private key with that (hash of a) CKA_ID known in the slot? */
 bool model_has_key(const struct model_slot *slot, uint64_t id);
+/* CK_TOKEN_INFO of a successful C_GetTokenInfo; false when the trace does not have it. token->note is left empty. */
+bool model_token_info(const struct call *call, struct model_token *token);
 /* Facts of a template: what it says of class, token, private and id. */
 struct model_facts model_facts(const struct value *template);
 

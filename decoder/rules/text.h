@@ -1,0 +1,18 @@
+/* Texts that modules give: valid or not, and how to show them. */
+#ifndef RULES_TEXT_H
+#define RULES_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Length of the UTF-8 character at `p` (at most `left` bytes), 0 when there is none: RFC 3629, no surrogates, shortest form. */
+size_t text_utf8(const uint8_t *p, size_t left);
+
+enum text_fault { TEXT_GOOD, TEXT_NUL, TEXT_CONTROL, TEXT_NOT_UTF8 };
+/* First thing in the text that is no character; *where is its offset. */
+enum text_fault text_check(const uint8_t *bytes, size_t length, size_t *where);
+/* "a NUL at byte 7": for a sentence. */
+const char *text_fault_name(enum text_fault fault);
+
+#endif
