@@ -65,8 +65,9 @@ static void ask(struct module *m, const char *name, CK_VERSION *version, CK_FLAG
 {
   CK_INTERFACE_PTR first = NULL, second = NULL;
   CK_RV rv = m->get_interface((CK_UTF8CHAR_PTR)(uintptr_t)name, version, &first, flags);
-  printf("C_GetInterface %s %d.%d flags=0x%lx 0x%lx", name ? name : "NULL", version ? version->major : 0,
-         version ? version->minor : 0, flags, rv);
+  char asked[16] = "any";
+  if (version != NULL) snprintf(asked, sizeof asked, "%d.%d", version->major, version->minor);
+  printf("C_GetInterface %s %s flags=0x%lx 0x%lx", name ? name : "NULL", asked, flags, rv);
   if (rv == CKR_OK) {
     printf(" \"%s\" flags=0x%lx", (char *)first->pInterfaceName, first->flags);
     print_list((char *)first->pInterfaceName, first->pFunctionList);

@@ -3,6 +3,7 @@
  * threads cancel MODULE THREADS              threads that block in C_Sign are cancelled (the mock: MOCK_HANG=C_Sign)
  * threads flush MODULE CALLS                 short-lived threads are cancelled while all of them make CALLS calls
  * threads churn MODULE THREADS               THREADS threads one after another, three calls each
+ * threads poll MODULE CALLS                  one thread; the calls' arguments do not compress
  *
  * All end with "calls N": calls that returned, C_Initialize to C_Finalize. */
 #include <pthread.h>
@@ -191,9 +192,23 @@ static void churn(unsigned threads)
   }
 }
 
+/* --- poll --- */
+
+static void poll_random(unsigned long n)
+{
+  CK_SESSION_HANDLE session = session_open();
+  CK_ULONG size, object = 88172645463325252ul;
+  for (unsigned long i = 0; i < n; i++) {
+    object ^= object << 13;
+    object ^= object >> 7;
+    object ^= object << 17;
+    CALL(C_GetObjectSize(session, object, &size));
+  }
+}
+
 int main(int argc, char **argv)
 {
-  if (argc < 3) DIE("usage: threads order|blocked|cancel|flush|churn MODULE ...");
+  if (argc < 3) DIE("usage: threads order|blocked|cancel|flush|churn|poll MODULE ...");
   list = module_list(argv[2]);
   CALL(C_Initialize(NULL));
   if (strcmp(argv[1], "order") == 0 && argc == 6) order((unsigned)atoi(argv[3]), strtoul(argv[4], NULL, 10), argv[5]);
@@ -201,6 +216,7 @@ int main(int argc, char **argv)
   else if (strcmp(argv[1], "cancel") == 0 && argc == 4) cancel((unsigned)atoi(argv[3]));
   else if (strcmp(argv[1], "flush") == 0 && argc == 4) flush(strtoul(argv[3], NULL, 10));
   else if (strcmp(argv[1], "churn") == 0 && argc == 4) churn((unsigned)atoi(argv[3]));
+  else if (strcmp(argv[1], "poll") == 0 && argc == 4) poll_random(strtoul(argv[3], NULL, 10));
   else DIE("unknown: %s", argv[1]);
   if (strcmp(argv[1], "blocked") != 0) CALL(C_Finalize(NULL));
   printf("calls %lu\n", (unsigned long)calls);

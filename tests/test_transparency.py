@@ -1,0 +1,154 @@
+"""The shim changes nothing: every function with every argument wrong in every way answers the same with and without it."""
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import p11t_reader
+import softhsm
+from lab import assert_nothing_lost, counted, functions, lab  # noqa: F401
+
+
+def both(lab, arguments, direct, traced, env_direct=None, env_traced=None, **more):
+    """The lines that the client prints on the module and on its traced copy."""
+    def lines(module, env):
+        return lab.client("transparency", *arguments, module, env=env, timeout=250, **more).stdout.splitlines()
+    with ThreadPoolExecutor(2) as two:
+        a, b = two.submit(lines, direct, env_direct), two.submit(lines, traced, env_traced)
+        return a.result(), b.result()
+
+
+def assert_same(direct, traced):
+    different = [f"direct: {d}\ntraced: {t}" for d, t in zip(direct, traced) if d != t]
+    assert len(direct) == len(traced)
+    assert different == [], "\n".join(different[:20])
+
+
+def assert_recorded(lab, lines, at_least):
+    """There is a trace of every case that made a call, and a sample of them is whole."""
+    files = lab.files()
+    assert len(files) >= at_least
+    for path in files[::max(1, len(files) // 60)]:
+        trace = p11t_reader.read(path)
+        assert trace.damage == [] and trace.calls
+        for call in trace.calls:
+            call.arguments()
+
+
+@pytest.mark.parametrize("mock, version", [("mock240", "2.40"), ("mock32", "3.2")])
+def test_mock(lab, mock, version):
+    direct, traced = both(lab, [], lab.mock(mock), lab.wrap(mock))
+    assert_same(direct, traced)
+    assert direct[0] == f"version {version}"
+    names = {line.split()[0] for line in direct[1:]}
+    assert names == {n for n, since in functions() if version == "3.2" or since == "2_40"}
+    assert not [line for line in direct if "signal" in line or "exit" in line], "the mock is a careful module"
+    assert_recorded(lab, direct, len(direct) - 1)
+
+
+@pytest.mark.nosan
+def test_softhsm(lab):
+    token = lab.token("direct")
+    shutil.copytree(lab.tmp / "direct", lab.tmp / "copy")
+    copy = lab.tmp / "copy" / "softhsm2.conf"
+    copy.write_text(token.conf.read_text().replace("/direct/", "/copy/"))
+    direct, traced = both(lab, ["-r", "-p", token.pin], softhsm.MODULE, lab.wrap(softhsm.MODULE, "softhsm"),
+                          token.env, {"SOFTHSM2_CONF": copy})
+    assert_same(direct, traced)
+    assert len(direct) > 1500
+    assert len([line for line in direct if "rv=0x0 " in line]) > 100, "the cases must get past the checks of arguments"
+    assert [line for line in direct if "signal=" in line], "SoftHSM follows a huge count; if it no longer does, fine"
+    assert_recorded(lab, direct, 1000)
+
+
+@pytest.mark.parametrize("settings", [{"capture": "meta"}, {"capture": "safe"}, {"capture": "clear"}, {"stack": "off"},
+                                      {"cut": "16"}, {"off": "on"}], ids=lambda s: "=".join(*s.items()))
+def test_settings(lab, settings):
+    """In one process, so that one trace holds everything, whatever is recorded of it."""
+    direct, traced = both(lab, ["-a"], lab.mock("mock32"), lab.wrap("mock32", **settings))
+    assert_same(direct, traced)
+    if "off" in settings:
+        assert lab.files() == []
+        return
+    trace = lab.trace()
+    assert_nothing_lost(trace)
+    in_trace, in_client = counted(trace.calls), counted_lines(direct)
+    assert set(in_client) == {name for name, _ in functions()}
+    assert [n for n in in_client if in_trace.get(n, 0) < in_client[n]] == []
+    for call in trace.calls:
+        call.arguments()
+
+
+def counted_lines(lines):
+    result = {}
+    for line in lines[1:]:
+        result[line.split()[0]] = result.get(line.split()[0], 0) + 1
+    return result
+
+
+def test_values(lab):
+    """What was given and answered stands in the trace: return codes one by one, and a value of each simple kind."""
+    _, traced = both(lab, ["-a"], lab.mock("mock32"), lab.wrap("mock32"))
+    trace = lab.trace()
+    for name, _ in functions():
+        lines = [line for line in traced if line.split()[0] == name]
+        answers = [int(line.split("rv=")[1].split()[0], 16) for line in lines]
+        recorded = [c.rv for c in trace.calls if c.name == name]
+        assert is_subsequence(answers, recorded), name
+    find = next(c for c in trace.calls if c.name == "C_FindObjects" and c.rv == 0)
+    assert find.argument("ulMaxObjectCount")[0]["number"] == 1
+    assert find.argument("phObject")[1]["list"] == [0x70]
+    assert find.argument("pulObjectCount")[1]["number"] == 1
+    session = next(c for c in trace.calls if c.name == "C_GetSessionInfo" and c.rv == 0)
+    assert session.argument("hSession")[0]["number"] == 0x100
+    assert session.argument("pInfo")[1]["members"] == {"slotID": 40, "state": 3, "flags": 1, "ulDeviceError": 43}
+    label = next(c for c in trace.calls if c.name == "C_InitToken" and c.rv == 0).argument("pLabel")[1]["value"]
+    assert label.data == b"L" * 32
+
+
+def is_subsequence(short, long):
+    rest = iter(long)
+    return all(x in rest for x in short)
+
+
+LIARS = ["C_GetSlotList", "C_GetMechanismList", "C_GetAttributeValue", "C_FindObjects", "C_GetOperationState", "C_Encrypt",
+         "C_EncryptUpdate", "C_EncryptFinal", "C_Decrypt", "C_Digest", "C_DigestFinal", "C_Sign", "C_SignFinal",
+         "C_SignRecover", "C_VerifyRecover", "C_DigestEncryptUpdate", "C_WrapKey", "C_EncryptMessage",
+         "C_EncryptMessageNext", "C_SignMessage", "C_EncapsulateKey", "C_WrapKeyAuthenticated", "C_AsyncGetID"]
+
+
+@pytest.mark.parametrize("name", LIARS)
+def test_module_that_lies(lab, name):
+    """decisions.md A5: lengths beyond the caller's buffer, which ends at an unmapped page, are not believed."""
+    traced = lab.wrap("mock32")
+    env = {"MOCK_LIE": name}
+    a = lab.client("transparency", "-a", lab.mock("mock32"), name, env=env).stdout.splitlines()
+    b = lab.client("transparency", "-a", traced, name, env=env).stdout.splitlines()
+    assert_same(a, b)
+    assert_nothing_lost(lab.trace())
+
+
+def test_lie_is_in_the_trace(lab):
+    lab.client("transparency", "-a", lab.wrap("mock32"), "C_Sign", env={"MOCK_LIE": "C_Sign"})
+    sign = next(c for c in lab.trace().calls if c.name == "C_Sign" and c.rv == 0 and c.argument("pSignature")[0]["pointer"])
+    before, after = sign.argument("pulSignatureLen")
+    assert before["number"] == 512 and after["number"] == 48 + 1000
+    assert sign.argument("pSignature")[1]["value"].length == 512, "no more than the caller's buffer is read"
+
+
+def test_in_place(lab):
+    """decisions.md D14: the trace says when input and output are one buffer, or overlap."""
+    lab.client("transparency", "-a", lab.wrap("mock32"), "C_Encrypt")
+    calls = [c for c in lab.trace().calls if c.name == "C_Encrypt" and c.rv == 0]
+    classes = {c.argument("pData")[0]["pointer"] for c in calls} | {c.argument("pEncryptedData")[0]["pointer"] for c in calls}
+    assert {1, 0} <= classes
+    assert {16 + 2, 16 + 4} & classes, "the same address"
+    assert {32 + 2, 32 + 4} & classes, "overlapping"
+
+
+@pytest.mark.parametrize("mock", ["mock240", "mock32"])
+def test_null_functions(lab, mock):
+    nulls = "C_SeedRandom,C_WaitForSlotEvent,C_Digest"
+    direct, traced = both(lab, ["-a"], lab.mock(mock), lab.wrap(mock), {"MOCK_NULLS": nulls}, {"MOCK_NULLS": nulls})
+    assert_same(direct, traced)
+    assert {line.split()[0] for line in direct if line.endswith(" null")} == set(nulls.split(","))
