@@ -5,13 +5,13 @@
 
 #define SECOND 1000000000ull
 
-static struct model_process *model_of(struct process *process, uint64_t time)
+static struct model_process *model_of(struct process *process, uint64_t origin)
 {
   struct model_process *p = process->user;
   if (p) return p;
   p = process->user = model_alloc(sizeof *p);
   p->process = process;
-  p->origin = time;
+  p->origin = origin;
   const uint8_t none[16] = {0};
   p->child = memcmp(process->parent_id, none, sizeof none) != 0;
   return p;
@@ -84,25 +84,25 @@ static void *changes(struct model_module *m, const struct call *call)
   uint64_t n;
   struct model_session *session;
   switch (call->known) {
-  case P11_F_C_Initialize:
-  case P11_F_C_Finalize: return m;
-  case P11_F_C_InitToken:
-  case P11_F_C_CloseAllSessions: {
-    struct model_slot *slot = pick_in(call, 0, &n) ? table_get(&m->slots, n) : NULL;
-    return slot ? (void *)slot : m;
-  }
-  case P11_F_C_Login:
-  case P11_F_C_LoginUser:
-    if (pick_in(call, 1, &n) && n == CKU_CONTEXT_SPECIFIC) return NULL;
-    break;
-  case P11_F_C_Logout:
-  case P11_F_C_InitPIN: break;
-  case P11_F_C_CloseSession:
-    session = pick_in(call, 0, &n) ? model_session(m, n) : NULL;
-    /* Only the close of the last session logs out; two that overlap may both be it. */
-    if (session && m->epoch == EPOCH_OPEN && session->slot->sessions > 1 + session->slot->changing) return NULL;
-    break;
-  default: return NULL;
+    case P11_F_C_Initialize:
+    case P11_F_C_Finalize: return m;
+    case P11_F_C_InitToken:
+    case P11_F_C_CloseAllSessions: {
+      struct model_slot *slot = pick_in(call, 0, &n) ? table_get(&m->slots, n) : NULL;
+      return slot ? (void *)slot : m;
+    }
+    case P11_F_C_Login:
+    case P11_F_C_LoginUser:
+      if (pick_in(call, 1, &n) && n == CKU_CONTEXT_SPECIFIC) return NULL;
+      break;
+    case P11_F_C_Logout:
+    case P11_F_C_InitPIN: break;
+    case P11_F_C_CloseSession:
+      session = pick_in(call, 0, &n) ? model_session(m, n) : NULL;
+      /* Only the close of the last session logs out; two that overlap may both be it. */
+      if (session && m->epoch == EPOCH_OPEN && session->slot->sessions > 1 + session->slot->changing) return NULL;
+      break;
+    default: return NULL;
   }
   session = pick_in(call, 0, &n) ? model_session(m, n) : NULL;
   return session ? (void *)session->slot : m;
@@ -120,8 +120,10 @@ static void enter(const struct event *event)
   if (asks_for_count(event->call)) m->announcing++;
   void *what = changes(m, event->call);
   if (!what) return;
-  if (what == m) m->changing++;
-  else ((struct model_slot *)what)->changing++;
+  if (what == m)
+    m->changing++;
+  else
+    ((struct model_slot *)what)->changing++;
   table_put(&m->in_flight, event->call->number, what);
 }
 
@@ -131,16 +133,20 @@ static void *leave(struct model_module *m, const struct call *call)
   if (asks_for_count(call) && m->announcing) m->announcing--;
   if (call->state == CALL_HEADLESS) return changes(m, call);
   void *what = m->in_flight.count ? table_take(&m->in_flight, call->number) : NULL;
-  if (what == m) m->changing--;
-  else if (what) ((struct model_slot *)what)->changing--;
+  if (what == m)
+    m->changing--;
+  else if (what)
+    ((struct model_slot *)what)->changing--;
   return what;
 }
 
 static void changed(const struct call *call, struct model_place *place)
 {
   const uint64_t end = call->end_number ? call->end_number : UINT64_MAX;
-  if (place->changes == place->module) place->module->changed = end;
-  else if (place->changes) ((struct model_slot *)place->changes)->changed = end;
+  if (place->changes == place->module)
+    place->module->changed = end;
+  else if (place->changes)
+    ((struct model_slot *)place->changes)->changed = end;
 }
 
 static void list(const struct event *event)
@@ -152,34 +158,34 @@ static void list(const struct event *event)
   if (!m->lowest_list || event->list.version < m->lowest_list) m->lowest_list = event->list.version;
 }
 
-void model_event(const struct event *event)
+void model_event(const struct event *event, uint64_t origin)
 {
-  struct model_process *p = model_of(event->process, event->time);
+  struct model_process *p = model_of(event->process, origin);
   if (event->number) {
     /* Numbers of one process come without holes; a hole is a record that was lost. */
     if (p->last_number && event->number > p->last_number + 1) forget(p);
     if (event->number > p->last_number) p->last_number = event->number;
   }
   switch (event->type) {
-  case EVENT_ENTER: enter(event); break;
-  case EVENT_LIST: list(event); break;
-  case EVENT_UNLOAD:
-    if (event->module) {
-      void *m = table_take(&p->modules, event->module->id);
-      if (m) drop_module(m);
-    }
-    break;
-  case EVENT_MARKER:
-    if (event->marker.kind == P11T_GAP) forget(p);
-    break;
-  default: break;
+    case EVENT_ENTER: enter(event); break;
+    case EVENT_LIST: list(event); break;
+    case EVENT_UNLOAD:
+      if (event->module) {
+        void *m = table_take(&p->modules, event->module->id);
+        if (m) drop_module(m);
+      }
+      break;
+    case EVENT_MARKER:
+      if (event->marker.kind == P11T_GAP) forget(p);
+      break;
+    default: break;
   }
 }
 
 static bool says_absent(const struct call *call)
 {
-  return call->state == CALL_DONE && (call->rv == CKR_DEVICE_REMOVED || call->rv == CKR_TOKEN_NOT_PRESENT ||
-                                      call->rv == CKR_TOKEN_NOT_RECOGNIZED);
+  return call->state == CALL_DONE &&
+         (call->rv == CKR_DEVICE_REMOVED || call->rv == CKR_TOKEN_NOT_PRESENT || call->rv == CKR_TOKEN_NOT_RECOGNIZED);
 }
 
 /* The slot or session that the call names; sessions that were opened before the trace began are known by nothing but their
@@ -348,22 +354,20 @@ void model_apply(const struct event *event, struct model_place *place)
   changed(call, place);
   token_lost(call, place->slot);
   switch (call->known) {
-  case P11_F_C_Initialize: initialize(call, place); break;
-  case P11_F_C_Finalize:
-    if (ok) finalize(place->module);
-    break;
-  case P11_F_C_GetInfo: place->module->asked_info = true; break;
-  case P11_F_C_GetSlotList: announce(call, place); break;
-  case P11_F_C_GetSlotInfo:
-    if (ok) slot_info(call, place);
-    break;
-  case P11_F_C_GetTokenInfo:
-    if (ok) token_info(call, place);
-    break;
-  case -1: break;
-  default:
-    model_apply_session(call, place);
-    model_apply_object(call, place);
+    case P11_F_C_Initialize: initialize(call, place); break;
+    case P11_F_C_Finalize:
+      if (ok) finalize(place->module);
+      break;
+    case P11_F_C_GetInfo: place->module->asked_info = true; break;
+    case P11_F_C_GetSlotList: announce(call, place); break;
+    case P11_F_C_GetSlotInfo:
+      if (ok) slot_info(call, place);
+      break;
+    case P11_F_C_GetTokenInfo:
+      if (ok) token_info(call, place);
+      break;
+    case -1: break;
+    default: model_apply_session(call, place); model_apply_object(call, place);
   }
 }
 
@@ -383,12 +387,12 @@ bool model_removal(const struct model_slot *slot, const struct call *call)
 unsigned model_state_class(uint64_t state)
 {
   switch (state) {
-  case CKS_RO_PUBLIC_SESSION:
-  case CKS_RW_PUBLIC_SESSION: return LOGIN_PUBLIC;
-  case CKS_RO_USER_FUNCTIONS:
-  case CKS_RW_USER_FUNCTIONS: return LOGIN_USER;
-  case CKS_RW_SO_FUNCTIONS: return LOGIN_SO;
-  default: return 0;
+    case CKS_RO_PUBLIC_SESSION:
+    case CKS_RW_PUBLIC_SESSION: return LOGIN_PUBLIC;
+    case CKS_RO_USER_FUNCTIONS:
+    case CKS_RW_USER_FUNCTIONS: return LOGIN_USER;
+    case CKS_RW_SO_FUNCTIONS: return LOGIN_SO;
+    default: return 0;
   }
 }
 

@@ -37,21 +37,21 @@ struct model_slot {
   struct model_module *module;
   struct model_token token;
   bool has_flags;
-  uint64_t flags;        /* of CK_SLOT_INFO */
-  uint64_t seen;         /* ns: the token last answered */
-  uint64_t removal;      /* ns: last sign that the token is not there; 0 never */
-  unsigned sessions;     /* open, opened in this trace */
-  uint8_t login;         /* set of LOGIN_*: the states that are possible */
-  struct note user;      /* last successful C_Login(CKU_USER) of the token */
-  unsigned changing;     /* state-changing calls in flight */
-  uint64_t changed;      /* LEAVE number of the last one that is over */
+  uint64_t flags;           /* of CK_SLOT_INFO */
+  uint64_t seen;            /* ns: the token last answered */
+  uint64_t removal;         /* ns: last sign that the token is not there; 0 never */
+  unsigned sessions;        /* open, opened in this trace */
+  uint8_t login;            /* set of LOGIN_*: the states that are possible */
+  struct note user;         /* last successful C_Login(CKU_USER) of the token */
+  unsigned changing;        /* state-changing calls in flight */
+  uint64_t changed;         /* LEAVE number of the last one that is over */
   uint64_t key[MODEL_KEYS]; /* hashes of CKA_ID of private keys that were seen; a ring */
   unsigned keys;
   /* What single rules remember of the slot. */
   struct {
-    struct note login;  /* NSS-LOGIN-09: a success that no C_GetSessionInfo has answered yet */
-    uint64_t asked;     /*   when the first of a row of such logins was made (ns) */
-    unsigned cycles;    /*   how many in that row were not confirmed */
+    struct note login;   /* NSS-LOGIN-09: a success that no C_GetSessionInfo has answered yet */
+    uint64_t asked;      /*   when the first of a row of such logins was made (ns) */
+    unsigned cycles;     /*   how many in that row were not confirmed */
     struct note refused; /* NSS-LOGIN-10: a C_Login that failed with a code that says nothing */
     uint64_t refused_session, refused_length, refused_tag; /* tag 0: not recorded */
     bool refused_reported;
@@ -65,8 +65,8 @@ struct model_slot {
 
 /* What a template says of the objects that it describes. */
 struct model_facts {
-  uint64_t class;  /* MODEL_NO_CLASS */
-  uint64_t id;     /* hash of CKA_ID, 0 unknown; not set for an empty one */
+  uint64_t class;            /* MODEL_NO_CLASS */
+  uint64_t id;               /* hash of CKA_ID, 0 unknown; not set for an empty one */
   uint8_t token, is_private; /* enum model_tri */
 };
 
@@ -81,10 +81,10 @@ struct model_session {
 
 struct model_object {
   uint64_t handle;
-  struct model_slot *slot;   /* NULL unknown */
+  struct model_slot *slot; /* NULL unknown */
   struct model_facts facts;
-  uint64_t creator;          /* session that created it, 0 when it was found */
-  struct note nameless;      /* NSS-CERT-01: the read that found CKA_LABEL empty or missing */
+  uint64_t creator;                   /* session that created it, 0 when it was found */
+  struct note nameless;               /* NSS-CERT-01: the read that found CKA_LABEL empty or missing */
   struct model_object *newer, *older; /* by last use */
 };
 
@@ -93,35 +93,41 @@ struct model_partial {
   struct note note;
   uint64_t object;
   unsigned count;
-  struct { uint64_t type, room, length; bool buffer; } attribute[16]; /* room and buffer before, length after */
+  struct {
+    uint64_t type, room, length;
+    bool buffer;
+  } attribute[16]; /* room and buffer before, length after */
 };
 
 struct model_module {
   struct model_process *process;
   uint16_t id;
   enum model_epoch epoch;
-  struct note initialized;      /* C_Initialize of this epoch */
+  struct note initialized;       /* C_Initialize of this epoch */
   struct note last_open_failure; /* last C_OpenSession that failed */
-  unsigned lowest_list;         /* smallest version of a "PKCS 11" list handed out, major * 256 + minor; 0 none */
+  unsigned lowest_list;          /* smallest version of a "PKCS 11" list handed out, major * 256 + minor; 0 none */
   struct table slots, sessions, objects;
   struct model_object *newest, *oldest;
-  unsigned changing;            /* state-changing calls in flight whose slot is not known, or that touch all */
+  unsigned changing; /* state-changing calls in flight whose slot is not known, or that touch all */
   uint64_t changed;
-  struct table in_flight;       /* ENTER number -> struct model_slot or the module itself */
+  struct table in_flight; /* ENTER number -> struct model_slot or the module itself */
   /* C_GetSlotList with a NULL buffer */
-  struct { struct note note; uint64_t count; } announced[2]; /* by tokenPresent */
-  unsigned announcing;          /* in flight */
+  struct {
+    struct note note;
+    uint64_t count;
+  } announced[2];                           /* by tokenPresent */
+  unsigned announcing;                      /* in flight */
   uint64_t announced_end, announced_before; /* LEAVE number of the last one and of the one before */
-  bool asked_info;              /* NSS-INIT-06: C_GetInfo was called in this epoch */
-  struct model_partial partial[8]; /* P11-OBJ-03: a ring */
+  bool asked_info;                          /* NSS-INIT-06: C_GetInfo was called in this epoch */
+  struct model_partial partial[8];          /* P11-OBJ-03: a ring */
   unsigned partials;
 };
 
 struct model_process {
   struct process *process;
-  uint64_t origin;      /* ns: first record */
+  uint64_t origin; /* ns: what times are shown from */
   uint64_t last_number;
-  bool child;           /* forked, and has not called C_Initialize itself */
+  bool child; /* forked, and has not called C_Initialize itself */
   struct table modules;
 };
 
@@ -135,8 +141,8 @@ struct model_place {
   void *changes; /* what the call may have changed: the module, one of its slots, or NULL */
 };
 
-/* Takes in the start of a call, a module, a list, a marker or an end. */
-void model_event(const struct event *event);
+/* Takes in the start of a call, a module, a list, a marker or an end. `origin`: ns, what times are shown from. */
+void model_event(const struct event *event, uint64_t origin);
 /* Where a finished call (EVENT_CALL) belongs. It is no longer in flight then. */
 void model_place(const struct event *event, struct model_place *place);
 /* Takes the finished call in. */

@@ -149,26 +149,26 @@ void model_apply_object(const struct call *call, struct model_place *place)
   }
   if (!call_returned(call, CKR_OK)) return;
   switch (call->known) {
-  case P11_F_C_FindObjects: found(call, place); break;
-  case P11_F_C_CreateObject: made(call, place, 1, 3, MODEL_NO_CLASS); break;
-  case P11_F_C_CopyObject: copied(call, place); break;
-  case P11_F_C_GenerateKey: made(call, place, 2, 4, CKO_SECRET_KEY); break;
-  case P11_F_C_GenerateKeyPair:
-    made(call, place, 2, 6, CKO_PUBLIC_KEY);
-    made(call, place, 4, 7, CKO_PRIVATE_KEY);
-    break;
-  case P11_F_C_UnwrapKey: made(call, place, 5, 7, MODEL_NO_CLASS); break;
-  case P11_F_C_DeriveKey: made(call, place, 3, 5, CKO_SECRET_KEY); break;
-  case P11_F_C_SetAttributeValue:
-    if (place->object) {
-      const struct model_facts facts = model_facts(pick_template(call));
-      learn(place->object, &facts);
-    }
-    break;
-  case P11_F_C_DestroyObject:
-    if (place->object) drop(place->module, place->object);
-    place->object = NULL;
-    break;
-  default: break;
+    case P11_F_C_FindObjects: found(call, place); break;
+    case P11_F_C_CreateObject: made(call, place, 1, 3, MODEL_NO_CLASS); break;
+    case P11_F_C_CopyObject: copied(call, place); break;
+    case P11_F_C_GenerateKey: made(call, place, 2, 4, CKO_SECRET_KEY); break;
+    case P11_F_C_GenerateKeyPair:
+      made(call, place, 2, 6, CKO_PUBLIC_KEY);
+      made(call, place, 4, 7, CKO_PRIVATE_KEY);
+      break;
+    case P11_F_C_UnwrapKey: made(call, place, 5, 7, MODEL_NO_CLASS); break;
+    case P11_F_C_DeriveKey: made(call, place, 3, 5, CKO_SECRET_KEY); break;
+    case P11_F_C_SetAttributeValue:
+      if (place->object) {
+        const struct model_facts facts = model_facts(pick_template(call));
+        learn(place->object, &facts);
+      }
+      break;
+    case P11_F_C_DestroyObject:
+      if (place->object) drop(place->module, place->object);
+      place->object = NULL;
+      break;
+    default: break;
   }
 }

@@ -101,7 +101,7 @@ static void session_info(const struct call *call, struct model_place *place)
   if (!place->slot || !state) return;
   place->slot->seen = call->end;
   const unsigned class = model_state_class(state->number);
-  if (class && model_settled(place->slot, call)) place->slot->login = (uint8_t)class;
+  if (class && model_settled(place->slot, call)) place->slot->login = (uint8_t) class;
 }
 
 static void init_token(struct model_slot *s)
@@ -118,37 +118,37 @@ void model_apply_session(const struct call *call, struct model_place *place)
   const bool ok = call_returned(call, CKR_OK);
   struct model_slot *s = place->slot;
   switch (call->known) {
-  case P11_F_C_OpenSession: open_session(call, place); break;
-  case P11_F_C_CloseSession:
-    if (ok || call_returned(call, CKR_SESSION_HANDLE_INVALID)) close_session(place);
-    break;
-  case P11_F_C_CloseAllSessions:
-    if (!ok || !s) break;
-    model_drop_sessions(place->module, s);
-    after_close(s);
-    break;
-  case P11_F_C_Login:
-  case P11_F_C_LoginUser: login(call, place); break;
-  case P11_F_C_Logout:
-    if (s && (ok || call_returned(call, CKR_USER_NOT_LOGGED_IN))) s->login = LOGIN_PUBLIC;
-    break;
-  case P11_F_C_InitToken:
-    if (ok && s) init_token(s);
-    break;
-  case P11_F_C_InitPIN:
-    if (ok && s) s->token.known = false; /* its flags are old now */
-    break;
-  case P11_F_C_GetSessionInfo:
-    if (ok) session_info(call, place);
-    break;
-  case P11_F_C_FindObjectsInit:
-    if (!ok || !place->session) break;
-    place->session->searching = true;
-    place->session->search = model_facts(pick_template(call));
-    break;
-  case P11_F_C_FindObjectsFinal:
-    if (place->session) place->session->searching = false;
-    break;
-  default: break;
+    case P11_F_C_OpenSession: open_session(call, place); break;
+    case P11_F_C_CloseSession:
+      if (ok || call_returned(call, CKR_SESSION_HANDLE_INVALID)) close_session(place);
+      break;
+    case P11_F_C_CloseAllSessions:
+      if (!ok || !s) break;
+      model_drop_sessions(place->module, s);
+      after_close(s);
+      break;
+    case P11_F_C_Login:
+    case P11_F_C_LoginUser: login(call, place); break;
+    case P11_F_C_Logout:
+      if (s && (ok || call_returned(call, CKR_USER_NOT_LOGGED_IN))) s->login = LOGIN_PUBLIC;
+      break;
+    case P11_F_C_InitToken:
+      if (ok && s) init_token(s);
+      break;
+    case P11_F_C_InitPIN:
+      if (ok && s) s->token.known = false; /* its flags are old now */
+      break;
+    case P11_F_C_GetSessionInfo:
+      if (ok) session_info(call, place);
+      break;
+    case P11_F_C_FindObjectsInit:
+      if (!ok || !place->session) break;
+      place->session->searching = true;
+      place->session->search = model_facts(pick_template(call));
+      break;
+    case P11_F_C_FindObjectsFinal:
+      if (place->session) place->session->searching = false;
+      break;
+    default: break;
   }
 }

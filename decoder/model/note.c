@@ -45,19 +45,19 @@ void note_take(struct note *note, const struct process *process, uint64_t origin
   }
   if (!ok) return;
   switch (call->known) {
-  case P11_F_C_GetSessionInfo:
-    keep_member(note, call, NOTE_MEMBER, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, state));
-    keep_member(note, call, NOTE_FLAGS, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, flags));
-    break;
-  case P11_F_C_GetTokenInfo:
-    keep_member(note, call, NOTE_MEMBER, 1, P11_S_CK_TOKEN_INFO, offsetof(CK_TOKEN_INFO, flags));
-    break;
-  case P11_F_C_GetSlotInfo:
-    keep_member(note, call, NOTE_MEMBER, 1, P11_S_CK_SLOT_INFO, offsetof(CK_SLOT_INFO, flags));
-    break;
-  case P11_F_C_GetInfo:
-    keep_member(note, call, NOTE_MEMBER, 0, P11_S_CK_INFO, offsetof(CK_INFO, cryptokiVersion));
-    break;
+    case P11_F_C_GetSessionInfo:
+      keep_member(note, call, NOTE_MEMBER, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, state));
+      keep_member(note, call, NOTE_FLAGS, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, flags));
+      break;
+    case P11_F_C_GetTokenInfo:
+      keep_member(note, call, NOTE_MEMBER, 1, P11_S_CK_TOKEN_INFO, offsetof(CK_TOKEN_INFO, flags));
+      break;
+    case P11_F_C_GetSlotInfo:
+      keep_member(note, call, NOTE_MEMBER, 1, P11_S_CK_SLOT_INFO, offsetof(CK_SLOT_INFO, flags));
+      break;
+    case P11_F_C_GetInfo:
+      keep_member(note, call, NOTE_MEMBER, 0, P11_S_CK_INFO, offsetof(CK_INFO, cryptokiVersion));
+      break;
   }
 }
 
@@ -86,8 +86,10 @@ static void append_flags(char *text, size_t size, size_t *used, unsigned domain,
   for (unsigned bit = 0; bit < 64; bit++) {
     if (!(flags >> bit & 1)) continue;
     const char *name = p11_constant_name(domain, 1ull << bit);
-    if (name) note_append(text, size, used, "%s%s", bar, name);
-    else note_append(text, size, used, "%s0x%" PRIx64, bar, (uint64_t)1 << bit);
+    if (name)
+      note_append(text, size, used, "%s%s", bar, name);
+    else
+      note_append(text, size, used, "%s0x%" PRIx64, bar, (uint64_t)1 << bit);
     bar = "|";
   }
 }
@@ -96,41 +98,52 @@ static void append_value(char *text, size_t size, size_t *used, const struct p11
 {
   const char *name;
   switch (param->kind) {
-  case P11_K_FLAGS:
-  case P11_K_OUT_FLAGS: append_flags(text, size, used, param->aux, value); return;
-  case P11_K_ENUM:
-    name = p11_constant_name(param->aux, value);
-    if (name) note_append(text, size, used, "%s", name);
-    else note_append(text, size, used, "0x%" PRIx64, value);
-    return;
-  case P11_K_BOOL:
-    if (value <= 1) note_append(text, size, used, value ? "CK_TRUE" : "CK_FALSE");
-    else note_append(text, size, used, "%" PRIu64, value);
-    return;
-  case P11_K_SESSION:
-  case P11_K_OBJECT:
-  case P11_K_KEY:
-  case P11_K_OUT_SESSION:
-  case P11_K_OUT_OBJECT: note_append(text, size, used, "0x%" PRIx64, value); return;
-  default:
-    if (value == UINT64_MAX) note_append(text, size, used, "CK_UNAVAILABLE_INFORMATION");
-    else note_append(text, size, used, "%" PRIu64, value);
+    case P11_K_FLAGS:
+    case P11_K_OUT_FLAGS: append_flags(text, size, used, param->aux, value); return;
+    case P11_K_ENUM:
+      name = p11_constant_name(param->aux, value);
+      if (name)
+        note_append(text, size, used, "%s", name);
+      else
+        note_append(text, size, used, "0x%" PRIx64, value);
+      return;
+    case P11_K_BOOL:
+      if (value <= 1)
+        note_append(text, size, used, value ? "CK_TRUE" : "CK_FALSE");
+      else
+        note_append(text, size, used, "%" PRIu64, value);
+      return;
+    case P11_K_SESSION:
+    case P11_K_OBJECT:
+    case P11_K_KEY:
+    case P11_K_OUT_SESSION:
+    case P11_K_OUT_OBJECT: note_append(text, size, used, "0x%" PRIx64, value); return;
+    default:
+      if (value == UINT64_MAX)
+        note_append(text, size, used, "CK_UNAVAILABLE_INFORMATION");
+      else
+        note_append(text, size, used, "%" PRIu64, value);
   }
 }
 
-static void append_member(const struct note *note, unsigned where, uint64_t value, char *text, size_t size, size_t *used)
+static void append_member(const struct note *note, unsigned where, uint64_t value, char *text, size_t size,
+                          size_t *used)
 {
   const char *state = p11_constant_name(P11_DOM_CKS_SESSION, value);
   if (note->known == P11_F_C_GetInfo) {
     note_append(text, size, used, " cryptokiVersion=%u.%u", (unsigned)(value >> 8), (unsigned)(value & 255));
   } else if (note->known == P11_F_C_GetSessionInfo && where == NOTE_MEMBER) {
-    if (state) note_append(text, size, used, " state=%s", state);
-    else note_append(text, size, used, " state=%" PRIu64, value);
+    if (state)
+      note_append(text, size, used, " state=%s", state);
+    else
+      note_append(text, size, used, " state=%" PRIu64, value);
   } else {
     note_append(text, size, used, " flags=");
-    append_flags(text, size, used, where == NOTE_FLAGS                      ? P11_DOM_CKF_SESSION
-                                   : note->known == P11_F_C_GetTokenInfo ? P11_DOM_CKF_TOKEN
-                                                                          : P11_DOM_CKF_SLOT, value);
+    append_flags(text, size, used,
+                 where == NOTE_FLAGS                   ? P11_DOM_CKF_SESSION
+                 : note->known == P11_F_C_GetTokenInfo ? P11_DOM_CKF_TOKEN
+                                                       : P11_DOM_CKF_SLOT,
+                 value);
   }
 }
 
@@ -157,9 +170,9 @@ void note_text(const struct note *note, char *text, size_t size)
     note_append(text, size, &used, ")");
   }
   switch (note->state) {
-  case CALL_OPEN: note_append(text, size, &used, " (has not returned)"); break;
-  case CALL_ABANDONED: note_append(text, size, &used, " (was unwound)"); break;
-  default: note_append(text, size, &used, " = %s", note_rv(note->rv, unknown));
+    case CALL_OPEN: note_append(text, size, &used, " (has not returned)"); break;
+    case CALL_ABANDONED: note_append(text, size, &used, " (was unwound)"); break;
+    default: note_append(text, size, &used, " = %s", note_rv(note->rv, unknown));
   }
   for (unsigned i = 0; i < note->values; i++)
     if (note->where[i] >= NOTE_MEMBER) append_member(note, note->where[i], note->value[i], text, size, &used);

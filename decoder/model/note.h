@@ -14,7 +14,7 @@ struct note {
   const struct process *process; /* NULL: the note is empty */
   uint64_t number, end_number;   /* of ENTER and LEAVE */
   uint64_t start, end;           /* ns */
-  uint64_t offset;               /* of start, ns since the first record of the process */
+  uint64_t offset;               /* of start, ns since the origin of times */
   uint64_t rv;
   uint32_t tid;
   uint16_t module;
@@ -28,7 +28,7 @@ struct note {
 #define NOTE_MEMBER 0x40 /* state of C_GetSessionInfo, flags of the other information functions */
 #define NOTE_FLAGS 0x80  /* flags of C_GetSessionInfo */
 
-/* Takes a note of `call`, of which the process began at `origin` (ns). */
+/* Takes a note of `call`, shown with times from `origin` (ns) on. */
 void note_take(struct note *note, const struct process *process, uint64_t origin, const struct call *call);
 
 /* Evidence in one line, without a line end: "#812 +3.214000 [4711] C_GetSessionInfo(hSession=0x1) = CKR_OK
@@ -39,7 +39,6 @@ void note_text(const struct note *note, char *text, size_t size);
 const char *note_rv(uint64_t rv, char *text);
 
 /* snprintf at the end of a text of `size` bytes of which `*used` are taken; cuts. */
-void note_append(char *text, size_t size, size_t *used, const char *format, ...)
-  __attribute__((format(printf, 4, 5)));
+void note_append(char *text, size_t size, size_t *used, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -9,7 +9,7 @@ struct checker {
   /* Rules that listen to each function, those of precedence.def first. */
   uint8_t listener[P11_FUNCTIONS][RULE_COUNT], listeners[P11_FUNCTIONS];
   struct table logins; /* hash of module and token -> struct note: the last successful login of the user */
-  uint64_t calls;
+  uint64_t calls, origin;
   unsigned enabled;
 };
 
@@ -31,7 +31,7 @@ static void listen(struct checker *c, const struct rule *rule)
   c->enabled++;
 }
 
-struct checker *checker_new(const char *const *only, size_t count)
+struct checker *checker_new(const char *const *only, size_t count, uint64_t origin)
 {
   static const uint8_t first[] = {
 #define BEFORE(cause, a, b) RULE_##a, RULE_##b,
@@ -39,6 +39,7 @@ struct checker *checker_new(const char *const *only, size_t count)
 #undef BEFORE
   };
   struct checker *c = model_alloc(sizeof *c);
+  c->origin = origin;
   bool wanted[RULE_COUNT] = {0};
   for (size_t i = 0; i < RULE_COUNT; i++) wanted[i] = !count;
   for (size_t i = 0; i < count; i++) wanted[rule_by_id(only[i]) - rules] = true;
@@ -100,7 +101,7 @@ static void call_over(struct checker *c, const struct event *event)
 
 void checker_event(struct checker *checker, const struct event *event)
 {
-  model_event(event);
+  model_event(event, checker->origin);
   if (event->type == EVENT_CALL) call_over(checker, event);
   if (event->type == EVENT_END) model_drop(event->process);
 }

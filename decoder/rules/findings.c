@@ -119,8 +119,8 @@ static bool explained(struct check *check, const struct finding_options *o)
   return false;
 }
 
-static struct finding *report(struct check *check, const struct finding_options *given, enum severity severity, uint64_t key,
-                              const char *format, va_list args)
+static struct finding *report(struct check *check, const struct finding_options *given, enum severity severity,
+                              uint64_t key, const char *format, va_list args)
 {
   struct findings *s = checker_store(check->checker);
   struct finding_options o = *given;
@@ -138,7 +138,6 @@ static struct finding *report(struct check *check, const struct finding_options 
     }
     f = make(check, &o, full);
     f->first = at;
-    f->first_pid = check->event->process->pid;
   }
   if (o.cause && s->causes < sizeof s->cause / sizeof *s->cause) {
     s->cause[s->causes].cause = o.cause;

@@ -58,7 +58,8 @@ static void print_finding(FILE *to, const struct finding *f)
   if (*f->token) fprintf(to, " \"%s\"", show_bytes((const uint8_t *)f->token, strlen(f->token), text, sizeof text));
   fprintf(to, ": %s\n  %s[%" PRIu32 "], %s", f->sentence, *f->program ? f->program : "process", f->pid,
           *f->module_path ? f->module_path : "module unknown");
-  if (*f->serial) fprintf(to, ", serial %s", show_bytes((const uint8_t *)f->serial, strlen(f->serial), text, sizeof text));
+  if (*f->serial)
+    fprintf(to, ", serial %s", show_bytes((const uint8_t *)f->serial, strlen(f->serial), text, sizeof text));
   fputc('\n', to);
   print_evidence(to, f);
   labelled(to, "why NSS cares", f->rule->symptom);
@@ -86,15 +87,16 @@ void check_print_text(FILE *to, struct finding *const *list, size_t count)
 
 void check_print_summary(FILE *to, const struct check_summary *s)
 {
-  fprintf(to, "checked %" PRIu64 " call%s of %zu process%s with %u rule%s: %u error%s, %u warning%s, %u info\n", s->calls,
-          s->calls == 1 ? "" : "s", s->processes, s->processes == 1 ? "" : "es", s->rules, s->rules == 1 ? "" : "s", s->errors,
-          s->errors == 1 ? "" : "s", s->warnings, s->warnings == 1 ? "" : "s", s->infos);
+  fprintf(to, "checked %" PRIu64 " call%s of %zu process%s with %u rule%s: %u error%s, %u warning%s, %u info\n",
+          s->calls, s->calls == 1 ? "" : "s", s->processes, s->processes == 1 ? "" : "es", s->rules,
+          s->rules == 1 ? "" : "s", s->errors, s->errors == 1 ? "" : "s", s->warnings, s->warnings == 1 ? "" : "s",
+          s->infos);
 }
 
 void check_explain(FILE *to, const struct rule *r)
 {
-  fprintf(to, "%s  %s, fault of the %s%s%s%s\n", r->id, severity_name(r->severity), fault_name(r->fault), *r->faq ? ", FAQ " : "",
-          r->faq, r->core ? ", core" : "");
+  fprintf(to, "%s  %s, fault of the %s%s%s%s\n", r->id, severity_name(r->severity), fault_name(r->fault),
+          *r->faq ? ", FAQ " : "", r->faq, r->core ? ", core" : "");
   labelled(to, "rule", r->statement);
   labelled(to, "says", r->quote);
   labelled(to, "source", r->source);

@@ -17,9 +17,9 @@ static json_t *evidence_json(const struct evidence *e)
   const struct note *n = &e->note;
   note_text(n, line, sizeof line);
   json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:f, s:s, s:s, s:s}", "call", (json_int_t)n->number, "return",
-                        (json_int_t)n->end_number, "pid", (json_int_t)n->process->pid, "tid", (json_int_t)n->tid, "time",
-                        (double)n->offset / 1e9, "function", n->known >= 0 ? p11_functions[n->known].name : "", "rv",
-                        note_rv(n->rv, code), "text", line);
+                        (json_int_t)n->end_number, "pid", (json_int_t)n->process->pid, "tid", (json_int_t)n->tid,
+                        "time", (double)n->offset / 1e9, "function", n->known >= 0 ? p11_functions[n->known].name : "",
+                        "rv", note_rv(n->rv, code), "text", line);
   if (e->detail) json_object_set_new(j, "detail", text(e->detail));
   return j;
 }
@@ -30,13 +30,13 @@ static json_t *finding_json(const struct finding *f)
   for (unsigned i = 0; i < f->evidences; i++) json_array_append_new(evidence, evidence_json(&f->evidence[i]));
   for (size_t i = 0; i < RULE_COUNT; i++)
     if (f->also[i]) json_array_append_new(also, json_string(rules[i].id));
-  json_t *j = json_pack("{s:s, s:s, s:s, s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:s, s:s, s:s}", "rule",
-                        f->rule->id, "severity", severity_name(f->severity), "fault", fault_name(f->fault), "sentence",
-                        text(f->sentence), "statement", f->rule->statement, "program", text(f->program), "pid",
-                        (json_int_t)f->pid, "module", text(f->module_path), "token", text(f->token), "serial", text(f->serial),
-                        "evidence", evidence, "count", (json_int_t)f->count, "processes", (json_int_t)f->processes, "first",
-                        (double)f->first / 1e9, "last", (double)f->last / 1e9, "faq", f->rule->faq, "symptom", f->rule->symptom,
-                        "advice", f->rule->advice);
+  json_t *j = json_pack("{s:s, s:s, s:s, s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:s, s:s, s:s}",
+                        "rule", f->rule->id, "severity", severity_name(f->severity), "fault", fault_name(f->fault),
+                        "sentence", text(f->sentence), "statement", f->rule->statement, "program", text(f->program),
+                        "pid", (json_int_t)f->pid, "module", text(f->module_path), "token", text(f->token), "serial",
+                        text(f->serial), "evidence", evidence, "count", (json_int_t)f->count, "processes",
+                        (json_int_t)f->processes, "first", (double)f->first / 1e9, "last", (double)f->last / 1e9, "faq",
+                        f->rule->faq, "symptom", f->rule->symptom, "advice", f->rule->advice);
   if (!j) return NULL;
   json_object_set_new(j, "slot", f->has_slot ? json_integer((json_int_t)f->slot) : json_null());
   json_object_set_new(j, "also", also);
@@ -48,9 +48,10 @@ bool check_print_json(FILE *to, struct finding *const *list, size_t count, const
 {
   json_t *findings = json_array();
   for (size_t i = 0; i < count; i++) json_array_append_new(findings, finding_json(list[i]));
-  json_t *all = json_pack("{s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "findings", findings, "summary", "calls",
-                          (json_int_t)s->calls, "processes", (json_int_t)s->processes, "rules", (json_int_t)s->rules, "errors",
-                          (json_int_t)s->errors, "warnings", (json_int_t)s->warnings, "infos", (json_int_t)s->infos);
+  json_t *all =
+      json_pack("{s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "findings", findings, "summary", "calls",
+                (json_int_t)s->calls, "processes", (json_int_t)s->processes, "rules", (json_int_t)s->rules, "errors",
+                (json_int_t)s->errors, "warnings", (json_int_t)s->warnings, "infos", (json_int_t)s->infos);
   const bool good = all && json_dumpf(all, to, JSON_INDENT(2) | JSON_SORT_KEYS) == 0 && fputc('\n', to) != EOF;
   json_decref(all);
   return good;

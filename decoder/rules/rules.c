@@ -4,12 +4,19 @@
 #include <string.h>
 
 #define ON_FUNCTION(ctx, name) P11_F_##name
-#define ON(...) {P11_LIST(ON_FUNCTION, 0, __VA_ARGS__), ON_END}
-#define ON_EACH(...) {__VA_ARGS__, ON_END}
+#define ON(...)                                   \
+  {                                               \
+    P11_LIST(ON_FUNCTION, 0, __VA_ARGS__), ON_END \
+  }
+#define ON_EACH(...)    \
+  {                     \
+    __VA_ARGS__, ON_END \
+  }
 
 const struct rule rules[RULE_COUNT] = {
-#define RULE(id, name, severity, fault, faq, core, on, statement, quote, source, observed, symptom, advice)             \
-  {id, rule_##name, SEVERITY_##severity, FAULT_##fault, faq, core, on, statement, quote, source, observed, symptom, advice},
+#define RULE(id, name, severity, fault, faq, core, on, statement, quote, source, observed, symptom, advice)     \
+  {id,      rule_##name, SEVERITY_##severity, FAULT_##fault, faq, core, on, statement, quote, source, observed, \
+   symptom, advice},
 #include "decoder/rules/rules.def"
 #undef RULE
 };

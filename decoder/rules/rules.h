@@ -66,7 +66,7 @@ struct finding {
   const struct rule *rule;
   enum severity severity;
   enum fault fault;
-  uint64_t key; /* of everything by which findings are told apart */
+  uint64_t key;                                          /* of everything by which findings are told apart */
   char *module, *module_path, *program, *token, *serial; /* owned; "" when not known */
   bool has_slot;
   uint64_t slot;
@@ -75,12 +75,12 @@ struct finding {
   struct evidence evidence[EVIDENCE_MAX];
   unsigned evidences;
   uint64_t count;
-  uint64_t first, last;               /* ns since the first record of first_process, last_process */
-  uint32_t first_pid, last_pid;
+  uint64_t first, last; /* ns since the origin of times */
+  uint32_t last_pid;    /* pid is that of the first time */
   uint64_t last_time;
-  unsigned processes;                 /* in how many it was seen */
-  unsigned last_process;              /* index + 1 of the last one */
-  uint8_t also[RULE_COUNT];           /* rules that saw the same cause */
+  unsigned processes;       /* in how many it was seen */
+  unsigned last_process;    /* index + 1 of the last one */
+  uint8_t also[RULE_COUNT]; /* rules that saw the same cause */
 };
 
 /* What a rule function sees: the call, and what was known before it. Never NULL: event, place.process, place.module. */
@@ -97,14 +97,14 @@ struct check {
  * Returns NULL when nothing has to be added: it was seen before at least as severely, or a rule that goes before it has
  * reported the same cause. Otherwise the caller adds evidence. The text is the sentence of the finding. */
 struct finding *finding_report(struct check *check, enum severity severity, uint64_t key, const char *format, ...)
-  __attribute__((format(printf, 4, 5)));
+    __attribute__((format(printf, 4, 5)));
 
 /* What differs from finding_report()'s defaults. */
 struct finding_options {
-  enum fault fault;    /* 0: the rule's */
+  enum fault fault; /* 0: the rule's */
   enum cause cause;
-  bool same;           /* raises the severity of what was counted already */
-  bool no_slot;        /* a matter of the module, not of the call's slot */
+  bool same;               /* raises the severity of what was counted already */
+  bool no_slot;            /* a matter of the module, not of the call's slot */
   struct model_slot *slot; /* not the slot of the call */
 };
 struct finding *finding_report_as(struct check *check, const struct finding_options *options, enum severity severity,
@@ -113,9 +113,9 @@ struct finding *finding_report_as(struct check *check, const struct finding_opti
 /* Adds evidence: a note that was kept, or the call that is being looked at. Detail may be NULL. Does nothing when finding is
  * NULL or the note is empty. */
 void finding_note(struct finding *finding, const struct note *note, const char *format, ...)
-  __attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 void finding_call(struct finding *finding, struct check *check, const char *format, ...)
-  __attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 /* A possible external cause. */
 void finding_hint(struct finding *finding, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Another sentence for the finding with that key, as more of the same was seen. */
@@ -126,8 +126,8 @@ const struct note *checker_login(struct check *check, const struct model_slot *s
 
 /* --- the engine --------------------------------------------------------------------------------- */
 
-/* `only`: ids of the rules to run, none for all; each must exist. */
-struct checker *checker_new(const char *const *only, size_t count);
+/* `only`: ids of the rules to run, none for all; each must exist. `origin`: ns, what times are shown from. */
+struct checker *checker_new(const char *const *only, size_t count, uint64_t origin);
 /* Takes one event of trace_next() in. */
 void checker_event(struct checker *checker, const struct event *event);
 /* Findings, the most severe first, then by module, rule and first call. */
@@ -147,7 +147,10 @@ struct findings {
   uint64_t not_kept;
   /* causes that were reported in the call that is being looked at */
   const struct call *call;
-  struct { enum cause cause; struct finding *finding; } cause[4];
+  struct {
+    enum cause cause;
+    struct finding *finding;
+  } cause[4];
   unsigned causes;
 };
 void findings_clear(struct findings *findings);

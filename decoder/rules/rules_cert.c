@@ -10,12 +10,12 @@ static const char *label_fault(const uint8_t *label, size_t length)
 {
   size_t where;
   switch (label[length - 1]) {
-  case ' ': return "ends in a blank";
-  case 0: return "ends in a NUL";
-  case '\t': return "ends in a tab";
-  case '\n':
-  case '\r': return "ends in a line end";
-  default: return text_check(label, length, &where) == TEXT_NOT_UTF8 ? "is no UTF-8" : NULL;
+    case ' ': return "ends in a blank";
+    case 0: return "ends in a NUL";
+    case '\t': return "ends in a tab";
+    case '\n':
+    case '\r': return "ends in a line end";
+    default: return text_check(label, length, &where) == TEXT_NOT_UTF8 ? "is no UTF-8" : NULL;
   }
 }
 
@@ -37,7 +37,8 @@ static void label_written(struct check *check, struct model_slot *slot, const ui
     slot->rule.label[slot->rule.labels++ % (sizeof slot->rule.label / sizeof *slot->rule.label)] = hash;
   const struct finding_options o = {.fault = FAULT_CALLER};
   char text[300];
-  struct finding *f = finding_report_as(check, &o, SEVERITY_WARNING, hash, "the application gives a certificate a CKA_LABEL that %s", fault);
+  struct finding *f = finding_report_as(check, &o, SEVERITY_WARNING, hash,
+                                        "the application gives a certificate a CKA_LABEL that %s", fault);
   finding_call(f, check, "CKA_LABEL = \"%s\"", show_bytes(label, length, text, sizeof text));
 }
 
@@ -60,7 +61,8 @@ static void key_appears(struct check *check, struct model_slot *slot, uint64_t i
   for (struct model_object *o = m->newest; o; o = o->older) {
     if (o->slot != slot || o->facts.id != id || !o->nameless.number) continue;
     const struct finding_options same = {.same = true};
-    struct finding *f = finding_report_as(check, &same, SEVERITY_ERROR, o->handle, "a user certificate has no CKA_LABEL");
+    struct finding *f =
+        finding_report_as(check, &same, SEVERITY_ERROR, o->handle, "a user certificate has no CKA_LABEL");
     finding_note(f, &o->nameless, "a certificate without CKA_LABEL");
     finding_call(f, check, "the token has its private key (equal CKA_ID)");
   }
@@ -70,8 +72,9 @@ static void label_missing(struct check *check, struct model_slot *slot, uint64_t
 {
   const struct finding_options o = {.cause = CAUSE_ATTRIBUTES};
   const bool user = id && model_has_key(slot, id);
-  struct finding *f = finding_report_as(check, &o, user ? SEVERITY_ERROR : SEVERITY_INFO, handle,
-                                        user ? "a user certificate has no CKA_LABEL" : "a certificate has no CKA_LABEL");
+  struct finding *f =
+      finding_report_as(check, &o, user ? SEVERITY_ERROR : SEVERITY_INFO, handle,
+                        user ? "a user certificate has no CKA_LABEL" : "a certificate has no CKA_LABEL");
   finding_call(f, check, user ? "the token has its private key (equal CKA_ID)" : NULL);
   if (check->place.object) model_note(&check->place, &check->place.object->nameless, check->call);
 }
@@ -91,7 +94,8 @@ static void values_read(struct check *check, const struct call *call, struct mod
   const uint8_t *bytes = pick_bytes(label, &length);
   if (bytes && length) label_read(check, slot, bytes, length);
   /* A length asked with a buffer may be missing because that was too small. */
-  else if (label->length == 0 || (label->length == UINT64_MAX && before->item[label - after->item].pointer == P11T_P_NULL))
+  else if (label->length == 0 ||
+           (label->length == UINT64_MAX && before->item[label - after->item].pointer == P11T_P_NULL))
     label_missing(check, slot, handle, id);
 }
 
@@ -106,21 +110,22 @@ void rule_cert_01(struct check *check, const struct call *call)
   size_t length;
   if (!slot || model_removal(slot, call)) return;
   switch (call->known) {
-  case P11_F_C_FindObjects:
-    if (call->rv == CKR_OK && session && session->searching && session->search.class == CKO_PRIVATE_KEY &&
-        session->search.id && call->arg[1].out.what == VALUE_LIST && call->arg[1].out.count)
-      key_appears(check, slot, session->search.id);
-    return;
-  case P11_F_C_GetAttributeValue:
-    if (template && (call->rv == CKR_OK || call->rv == CKR_ATTRIBUTE_TYPE_INVALID || call->rv == CKR_ATTRIBUTE_SENSITIVE))
-      values_read(check, call, slot);
-    return;
-  default: {
-    const struct model_facts facts = model_facts(template);
-    const struct model_object *o = call->known == P11_F_C_SetAttributeValue ? check->place.object : NULL;
-    const uint8_t *label = pick_bytes(pick_attribute(template, CKA_LABEL), &length);
-    if (call->rv == CKR_OK && label && (facts.class == CKO_CERTIFICATE || (o && o->facts.class == CKO_CERTIFICATE)))
-      label_written(check, slot, label, length);
-  }
+    case P11_F_C_FindObjects:
+      if (call->rv == CKR_OK && session && session->searching && session->search.class == CKO_PRIVATE_KEY &&
+          session->search.id && call->arg[1].out.what == VALUE_LIST && call->arg[1].out.count)
+        key_appears(check, slot, session->search.id);
+      return;
+    case P11_F_C_GetAttributeValue:
+      if (template &&
+          (call->rv == CKR_OK || call->rv == CKR_ATTRIBUTE_TYPE_INVALID || call->rv == CKR_ATTRIBUTE_SENSITIVE))
+        values_read(check, call, slot);
+      return;
+    default: {
+      const struct model_facts facts = model_facts(template);
+      const struct model_object *o = call->known == P11_F_C_SetAttributeValue ? check->place.object : NULL;
+      const uint8_t *label = pick_bytes(pick_attribute(template, CKA_LABEL), &length);
+      if (call->rv == CKR_OK && label && (facts.class == CKO_CERTIFICATE || (o && o->facts.class == CKO_CERTIFICATE)))
+        label_written(check, slot, label, length);
+    }
   }
 }

@@ -23,18 +23,18 @@ void rule_init_06(struct check *check, const struct call *call)
     f = finding_report(check, SEVERITY_ERROR, 2, "the module reports cryptokiVersion %u.%u; NSS needs 2.0 or later",
                        (unsigned)(version->number >> 8), (unsigned)(version->number & 255));
   } else if (version && version->number == 0x200) {
-    f = finding_report(check, SEVERITY_WARNING, 3, "the module reports cryptokiVersion 2.0, which NSS takes for not thread-safe");
+    f = finding_report(check, SEVERITY_WARNING, 3,
+                       "the module reports cryptokiVersion 2.0, which NSS takes for not thread-safe");
   } else if (flags && flags->number) {
     f = finding_report(check, SEVERITY_WARNING, 4, "CK_INFO has flags 0x%" PRIx64 ", which must be 0", flags->number);
   } else if (version && m->lowest_list && version->number < m->lowest_list) {
-    f = finding_report(check, SEVERITY_INFO, 5, "the module reports cryptokiVersion %u.%u and hands out function lists of %u.%u",
-                       (unsigned)(version->number >> 8), (unsigned)(version->number & 255), m->lowest_list >> 8,
-                       m->lowest_list & 255);
+    f = finding_report(
+        check, SEVERITY_INFO, 5, "the module reports cryptokiVersion %u.%u and hands out function lists of %u.%u",
+        (unsigned)(version->number >> 8), (unsigned)(version->number & 255), m->lowest_list >> 8, m->lowest_list & 255);
   }
   finding_note(f, &m->initialized, NULL);
   finding_call(f, check, NULL);
 }
-
 
 /* The standard, CK_SLOT_INFO and CK_TOKEN_INFO: "MUST be padded with the blank character (' '). MUST NOT be
  * null-terminated." NSS strips blanks only (pk11slot.c, PK11_MakeString). What the module did not write is not judged: the

@@ -25,25 +25,29 @@ void rule_login_03(struct check *check, const struct call *call)
   const struct value *flags = pick_member(call, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, flags));
   const struct value *slot = pick_member(call, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, slotID));
   uint64_t state;
-  if (!s || !s->opened.number || s->opened.end_number > call->number || !session_state(call, &state) || !flags || !slot) return;
+  if (!s || !s->opened.number || s->opened.end_number > call->number || !session_state(call, &state) || !flags || !slot)
+    return;
   if (model_removal(s->slot, call)) return;
   const bool asked_rw = s->flags & CKF_RW_SESSION, says_rw = flags->number & CKF_RW_SESSION;
   const bool state_rw = state != CKS_RO_PUBLIC_SESSION && state != CKS_RO_USER_FUNCTIONS;
   const char *kind = asked_rw ? "read/write" : "read-only", *name = p11_constant_name(P11_DOM_CKS_SESSION, state);
   struct finding *f = NULL;
   if (!model_state_class(state)) {
-    f = finding_report(check, SEVERITY_ERROR, 1, "C_GetSessionInfo reports state %" PRIu64 ", which does not exist", state);
+    f = finding_report(check, SEVERITY_ERROR, 1, "C_GetSessionInfo reports state %" PRIu64 ", which does not exist",
+                       state);
   } else if (slot->number != s->slot->id) {
     f = finding_report(check, SEVERITY_ERROR, 2,
-                       "C_GetSessionInfo reports slot %" PRIu64 " for a session that was opened on slot %" PRIu64, slot->number,
-                       s->slot->id);
+                       "C_GetSessionInfo reports slot %" PRIu64 " for a session that was opened on slot %" PRIu64,
+                       slot->number, s->slot->id);
   } else if (asked_rw && !says_rw && !state_rw) {
     return;
   } else if (says_rw != asked_rw) {
-    f = finding_report(check, SEVERITY_ERROR, 3, "C_GetSessionInfo reports CKF_RW_SESSION %s for a session that was opened %s",
+    f = finding_report(check, SEVERITY_ERROR, 3,
+                       "C_GetSessionInfo reports CKF_RW_SESSION %s for a session that was opened %s",
                        says_rw ? "set" : "clear", kind);
   } else if (state_rw != asked_rw) {
-    f = finding_report(check, SEVERITY_ERROR, 4, "C_GetSessionInfo reports %s for a session that was opened %s", name, kind);
+    f = finding_report(check, SEVERITY_ERROR, 4, "C_GetSessionInfo reports %s for a session that was opened %s", name,
+                       kind);
   } else if (!(flags->number & CKF_SERIAL_SESSION) && s->flags & CKF_SERIAL_SESSION) {
     f = finding_report(check, SEVERITY_ERROR, 5, "C_GetSessionInfo reports CKF_SERIAL_SESSION clear");
   }
@@ -54,7 +58,8 @@ void rule_login_03(struct check *check, const struct call *call)
 static bool is_user_login(const struct call *call)
 {
   uint64_t user;
-  return (call->known == P11_F_C_Login || call->known == P11_F_C_LoginUser) && pick_in(call, 1, &user) && user == CKU_USER;
+  return (call->known == P11_F_C_Login || call->known == P11_F_C_LoginUser) && pick_in(call, 1, &user) &&
+         user == CKU_USER;
 }
 
 static void login_09_login(struct check *check, const struct call *call, struct model_slot *slot)
@@ -69,7 +74,8 @@ static void login_09_state(struct check *check, const struct call *call, struct 
 {
   struct note *login = &slot->rule.login;
   uint64_t state, handle;
-  if (!login->number || call->number < login->end_number || !session_state(call, &state) || !model_settled(slot, call)) return;
+  if (!login->number || call->number < login->end_number || !session_state(call, &state) || !model_settled(slot, call))
+    return;
   const struct note asked = *login;
   *login = (struct note){0};
   if (model_removal(slot, call)) return;
@@ -78,17 +84,20 @@ static void login_09_state(struct check *check, const struct call *call, struct 
     return;
   }
   if (!slot->rule.cycles++) slot->rule.asked = asked.start;
-  struct finding *f = finding_report(check, SEVERITY_ERROR, 0, "C_Login succeeds, and C_GetSessionInfo reports the token logged out");
+  struct finding *f =
+      finding_report(check, SEVERITY_ERROR, 0, "C_Login succeeds, and C_GetSessionInfo reports the token logged out");
   finding_note(f, &asked, NULL);
   finding_call(f, check, NULL);
   if (pick_in(call, 0, &handle) && asked.values && asked.value[0] != handle)
-    finding_hint(f, "the login was made on session 0x%" PRIx64 " and the state asked on 0x%" PRIx64
-                    ": perhaps it does not reach other sessions (NSS-LOGIN-01)",
+    finding_hint(f,
+                 "the login was made on session 0x%" PRIx64 " and the state asked on 0x%" PRIx64
+                 ": perhaps it does not reach other sessions (NSS-LOGIN-01)",
                  asked.value[0], handle);
   if (slot->rule.cycles >= 2) {
     const uint64_t ms = (call->end - slot->rule.asked) / 1000000;
-    finding_say(check, 0, "PIN prompt loop: %u logins in a row succeed within %" PRIu64 ".%03" PRIu64
-                          " s, and after each C_GetSessionInfo reports the token logged out",
+    finding_say(check, 0,
+                "PIN prompt loop: %u logins in a row succeed within %" PRIu64 ".%03" PRIu64
+                " s, and after each C_GetSessionInfo reports the token logged out",
                 slot->rule.cycles, ms / 1000, ms % 1000);
   }
 }
@@ -106,31 +115,31 @@ void rule_login_09(struct check *check, const struct call *call)
 {
   struct model_slot *slot = check->place.slot;
   switch (call->known) {
-  case P11_F_C_Finalize: forget_logins(check->place.module); return;
-  case P11_F_C_Logout:
-    if (!slot) forget_logins(check->place.module);
-    /* fall through */
-  case P11_F_C_InitToken:
-    if (slot) slot->rule.login = (struct note){0};
-    return;
-  case P11_F_C_GetSessionInfo:
-    if (slot) login_09_state(check, call, slot);
-    return;
-  default:
-    if (slot && is_user_login(call)) login_09_login(check, call, slot);
+    case P11_F_C_Finalize: forget_logins(check->place.module); return;
+    case P11_F_C_Logout:
+      if (!slot) forget_logins(check->place.module);
+      /* fall through */
+    case P11_F_C_InitToken:
+      if (slot) slot->rule.login = (struct note){0};
+      return;
+    case P11_F_C_GetSessionInfo:
+      if (slot) login_09_state(check, call, slot);
+      return;
+    default:
+      if (slot && is_user_login(call)) login_09_login(check, call, slot);
   }
 }
 
 static bool says_nothing(uint64_t rv)
 {
   switch (rv) {
-  case CKR_GENERAL_ERROR:
-  case CKR_FUNCTION_FAILED:
-  case CKR_DEVICE_ERROR:
-  case CKR_ARGUMENTS_BAD:
-  case CKR_PIN_INVALID:
-  case CKR_PIN_LEN_RANGE: return true;
-  default: return rv >= CKR_VENDOR_DEFINED;
+    case CKR_GENERAL_ERROR:
+    case CKR_FUNCTION_FAILED:
+    case CKR_DEVICE_ERROR:
+    case CKR_ARGUMENTS_BAD:
+    case CKR_PIN_INVALID:
+    case CKR_PIN_LEN_RANGE: return true;
+    default: return rv >= CKR_VENDOR_DEFINED;
   }
 }
 
@@ -147,13 +156,16 @@ static void report_refusal(struct check *check, struct model_slot *slot, enum se
   const struct finding_options o = {.same = slot->rule.refused_reported, .slot = slot};
   /* Softoken answers CKR_PIN_LEN_RANGE to a PIN that is too long, and so may others: never more than a warning. */
   if (refused->rv == CKR_PIN_LEN_RANGE) severity = SEVERITY_WARNING;
-  struct finding *f = finding_report_as(check, &o, severity, refused->rv, "C_Login with a PIN that is not accepted fails with %s",
-                                        note_rv(refused->rv, unknown));
-  finding_note(f, refused, slot->rule.refused_tag ? "a PIN of %" PRIu64 " bytes" : "a PIN of %" PRIu64 " bytes, not recorded",
+  struct finding *f =
+      finding_report_as(check, &o, severity, refused->rv, "C_Login with a PIN that is not accepted fails with %s",
+                        note_rv(refused->rv, unknown));
+  finding_note(f, refused,
+               slot->rule.refused_tag ? "a PIN of %" PRIu64 " bytes" : "a PIN of %" PRIu64 " bytes, not recorded",
                slot->rule.refused_length);
   finding_call(f, check, "%s", detail);
   if (!slot->rule.refused_tag)
-    finding_hint(f, "whether the PIN was wrong is not in the trace; a device that fails once and then works looks the same");
+    finding_hint(
+        f, "whether the PIN was wrong is not in the trace; a device that fails once and then works looks the same");
   slot->rule.refused_reported = true;
 }
 
@@ -163,7 +175,8 @@ static void login_10_login(struct check *check, const struct call *call, struct 
   const bool by_bytes = pin->what == VALUE_BYTES && (pin->form == P11T_V_TAG || pin->form == P11T_V_SEALED);
   const uint64_t tag = by_bytes && pin->form == P11T_V_TAG ? pin->number : 0;
   uint64_t length, session;
-  if (pick_is_null(call, 2) || !pick_in(call, 3, &length) || !length || !pick_in(call, 0, &session)) return; /* PIN pad */
+  if (pick_is_null(call, 2) || !pick_in(call, 3, &length) || !length || !pick_in(call, 0, &session))
+    return; /* PIN pad */
   if (call->rv == CKR_OK) {
     const bool equal = tag && tag == slot->rule.refused_tag && length == slot->rule.refused_length;
     if (slot->rule.refused.number && !equal && call->start < slot->rule.refused.end + PIN_PROMPT)
@@ -189,7 +202,7 @@ static void login_10_login(struct check *check, const struct call *call, struct 
 
 /* The standard, C_Login: "a return value of CKR_PIN_INCORRECT means that the user was denied access." NSS prompts again on
  * that code only (pk11auth.c, PK11_DoPassword). A token that fails altogether is something else, so there must be a sign
- * that it works: a later success on the session (C_CloseSession proves nothing after CKR_DEVICE_ERROR), a later login,
+ * that it works: a later success on the session (that it can be closed proves nothing after CKR_DEVICE_ERROR), a later login,
  * CKF_USER_PIN_COUNT_LOW appearing. A later login with the same PIN (equal tag) proves that the PIN was right all along. */
 void rule_login_10(struct check *check, const struct call *call)
 {
@@ -213,7 +226,9 @@ void rule_login_10(struct check *check, const struct call *call)
       report_refusal(check, slot, SEVERITY_ERROR, "the token has counted a wrong PIN");
     return;
   }
-  if (slot->rule.refused_reported || !pick_in(call, 0, &session) || session != slot->rule.refused_session) return;
-  if (call->known == P11_F_C_CloseSession && refused->rv == CKR_DEVICE_ERROR) return;
+  if (slot->rule.refused_reported) return;
+  const bool all = call->known == P11_F_C_CloseAllSessions, close = all || call->known == P11_F_C_CloseSession;
+  if (!all && (!pick_in(call, 0, &session) || session != slot->rule.refused_session)) return;
+  if (close && refused->rv == CKR_DEVICE_ERROR) return;
   report_refusal(check, slot, SEVERITY_WARNING, "the session works");
 }

@@ -23,7 +23,8 @@ static void attributes_of(const struct value *after, uint64_t length, char *text
   text[0] = 0;
   for (size_t i = 0; i < after->count; i++)
     if (after->item[i].length == length)
-      note_append(text, size, &used, "%s%s", used ? ", " : "", attribute_name(after->item[i].number, unknown, sizeof unknown));
+      note_append(text, size, &used, "%s%s", used ? ", " : "",
+                  attribute_name(after->item[i].number, unknown, sizeof unknown));
 }
 
 static size_t count_of(const struct value *after, uint64_t length)
@@ -40,7 +41,8 @@ static bool refused_whole(const struct call *call)
          call->rv == CKR_ATTRIBUTE_VALUE_INVALID;
 }
 
-static void remember(struct check *check, const struct call *call, const struct value *before, const struct value *after)
+static void remember(struct check *check, const struct call *call, const struct value *before,
+                     const struct value *after)
 {
   struct model_module *m = check->place.module;
   struct model_partial *p = &m->partial[m->partials++ % (sizeof m->partial / sizeof *m->partial)];
@@ -65,16 +67,19 @@ static void compare(struct check *check, struct model_partial *p, uint64_t type,
     const char *name = attribute_name(type, unknown, sizeof unknown);
     struct finding *f = NULL;
     if (whole) {
-      f = finding_report_as(check, &o, SEVERITY_WARNING, 5 | type << 3, "a template with %s is refused with %s; it can be read alone",
-                            name, note_rv(p->note.rv, code));
+      f = finding_report_as(check, &o, SEVERITY_WARNING, 5 | type << 3,
+                            "a template with %s is refused with %s; it can be read alone", name,
+                            note_rv(p->note.rv, code));
     } else if (p->attribute[i].length == UNAVAILABLE) {
       /* Case 5 of the standard: a buffer that is too small is marked too, and any of the codes may be returned. */
       if (p->attribute[i].buffer && p->attribute[i].room < length) continue;
-      f = finding_report_as(check, &o, SEVERITY_ERROR, 3 | type << 3, "%s was marked as unavailable and can be read", name);
+      f = finding_report_as(check, &o, SEVERITY_ERROR, 3 | type << 3, "%s was marked as unavailable and can be read",
+                            name);
     } else if (p->attribute[i].length != length) {
       f = finding_report_as(check, &o, SEVERITY_ERROR, 4 | type << 3,
-                            "%s was not answered beside an attribute that is missing: length %" PRIu64 ", alone %" PRIu64, name,
-                            p->attribute[i].length, length);
+                            "%s was not answered beside an attribute that is missing: length %" PRIu64
+                            ", alone %" PRIu64,
+                            name, p->attribute[i].length, length);
     }
     finding_note(f, &p->note, "%s: length %" PRId64, name, (int64_t)p->attribute[i].length);
     finding_call(f, check, "%s: length %" PRIu64, name, length);
@@ -90,9 +95,11 @@ static void look_back(struct check *check, const struct call *call, const struct
   if (!pick_in(call, 1, &object)) return;
   for (unsigned k = 0; k < sizeof m->partial / sizeof *m->partial; k++) {
     struct model_partial *p = &m->partial[k];
-    if (!p->note.number || p->object != object || p->note.tid != call->tid || call->start > p->note.end + SECOND) continue;
+    if (!p->note.number || p->object != object || p->note.tid != call->tid || call->start > p->note.end + SECOND)
+      continue;
     /* A login between the two may have made it readable. */
-    if (m->changing || m->changed > p->note.number || (slot && (slot->changing || slot->changed > p->note.number))) continue;
+    if (m->changing || m->changed > p->note.number || (slot && (slot->changing || slot->changed > p->note.number)))
+      continue;
     for (size_t i = 0; i < after->count; i++)
       if (after->item[i].length != UNAVAILABLE) compare(check, p, after->item[i].number, after->item[i].length);
   }
@@ -115,7 +122,8 @@ void rule_obj_03(struct check *check, const struct call *call)
     return;
   }
   const struct value *before = &call->arg[2].in, *after = &call->arg[2].out;
-  if (before->what != VALUE_TEMPLATE || after->what != VALUE_TEMPLATE || !after->count || before->count != after->count) return;
+  if (before->what != VALUE_TEMPLATE || after->what != VALUE_TEMPLATE || !after->count || before->count != after->count)
+    return;
   if (model_removal(check->place.slot, call)) return;
   const struct finding_options o = {.cause = CAUSE_ATTRIBUTES};
   const size_t marked = count_of(after, UNAVAILABLE);
@@ -124,14 +132,18 @@ void rule_obj_03(struct check *check, const struct call *call)
   char names[200], code[24];
   if (call->rv == CKR_OK && marked) {
     attributes_of(after, UNAVAILABLE, names, sizeof names);
-    f = finding_report_as(check, &o, SEVERITY_ERROR, 1, "C_GetAttributeValue marks attributes as unavailable and returns CKR_OK");
+    f = finding_report_as(check, &o, SEVERITY_ERROR, 1,
+                          "C_GetAttributeValue marks attributes as unavailable and returns CKR_OK");
     finding_call(f, check, "%s marked CK_UNAVAILABLE_INFORMATION", names);
   } else if (answered && !marked) {
     attributes_of(after, 0, names, sizeof names);
     f = finding_report_as(check, &o, *names ? SEVERITY_WARNING : SEVERITY_ERROR, 2,
-                          "C_GetAttributeValue returns %s and marks no attribute as unavailable", note_rv(call->rv, code));
+                          "C_GetAttributeValue returns %s and marks no attribute as unavailable",
+                          note_rv(call->rv, code));
     finding_call(f, check, *names ? "%s: length 0" : "no attribute is marked%s", names);
   }
-  if (call->rv == CKR_OK) look_back(check, call, after);
-  else if (answered || (refused_whole(call) && after->count > 1)) remember(check, call, before, after);
+  if (call->rv == CKR_OK)
+    look_back(check, call, after);
+  else if (answered || (refused_whole(call) && after->count > 1))
+    remember(check, call, before, after);
 }

@@ -13,13 +13,13 @@ static bool another_argument_is_null(const struct call *call)
 static bool may_answer(const struct call *call)
 {
   switch (call->rv) {
-  case CKR_SESSION_HANDLE_INVALID:
-  case CKR_FUNCTION_NOT_SUPPORTED:
-  case CKR_CRYPTOKI_NOT_INITIALIZED: return true;
-  case CKR_ARGUMENTS_BAD: return another_argument_is_null(call);
-  case CKR_FUNCTION_NOT_PARALLEL:
-    return call->known == P11_F_C_GetFunctionStatus || call->known == P11_F_C_CancelFunction;
-  default: return false;
+    case CKR_SESSION_HANDLE_INVALID:
+    case CKR_FUNCTION_NOT_SUPPORTED:
+    case CKR_CRYPTOKI_NOT_INITIALIZED: return true;
+    case CKR_ARGUMENTS_BAD: return another_argument_is_null(call);
+    case CKR_FUNCTION_NOT_PARALLEL:
+      return call->known == P11_F_C_GetFunctionStatus || call->known == P11_F_C_CancelFunction;
+    default: return false;
   }
 }
 
@@ -65,7 +65,8 @@ void rule_sess_03(struct check *check, const struct call *call)
   }
   if (call->flags & P11T_PROBE) return;
   const struct finding_options by_caller = {.fault = FAULT_CALLER};
-  f = finding_report_as(check, &by_caller, SEVERITY_ERROR, 0, "the application opened a session without CKF_SERIAL_SESSION");
+  f = finding_report_as(check, &by_caller, SEVERITY_ERROR, 0,
+                        "the application opened a session without CKF_SERIAL_SESSION");
   char where[300] = "";
   if (f && call->caller) trace_address(check->event->process, call->caller, where, sizeof where);
   finding_call(f, check, *where ? "called from %s" : "%s", *where ? where : "caller unknown");

@@ -30,20 +30,22 @@ void rule_slot_01(struct check *check, const struct call *call)
   room = call->arg[2].in.number;
   const bool has_count = pick_out(call, 2, &count);
   if (call->rv == CKR_OK && has_count && count > room) {
-    struct finding *f = finding_report_as(check, &whole, SEVERITY_ERROR, 1,
-                                          "C_GetSlotList returns %" PRIu64 " slots into a buffer for %" PRIu64, count, room);
+    struct finding *f =
+        finding_report_as(check, &whole, SEVERITY_ERROR, 1,
+                          "C_GetSlotList returns %" PRIu64 " slots into a buffer for %" PRIu64, count, room);
     finding_call(f, check, "room for %" PRIu64, room);
     return;
   }
   if (call->rv == CKR_OK && list->what == VALUE_LIST && list->count <= 4096 && names_twice(list, &twice)) {
     struct finding *f =
-      finding_report_as(check, &whole, SEVERITY_ERROR, 2, "C_GetSlotList names slot %" PRIu64 " twice", twice);
+        finding_report_as(check, &whole, SEVERITY_ERROR, 2, "C_GetSlotList names slot %" PRIu64 " twice", twice);
     finding_call(f, check, "%zu slots", list->count);
   }
   if (call->rv == CKR_BUFFER_TOO_SMALL && has_count && count <= room) {
-    struct finding *f = finding_report_as(
-      check, &whole, SEVERITY_ERROR, 3,
-      "C_GetSlotList answers CKR_BUFFER_TOO_SMALL for %" PRIu64 " entries, and the count it sets is %" PRIu64, room, count);
+    struct finding *f = finding_report_as(check, &whole, SEVERITY_ERROR, 3,
+                                          "C_GetSlotList answers CKR_BUFFER_TOO_SMALL for %" PRIu64
+                                          " entries, and the count it sets is %" PRIu64,
+                                          room, count);
     finding_call(f, check, "room for %" PRIu64, room);
     return;
   }
@@ -52,10 +54,10 @@ void rule_slot_01(struct check *check, const struct call *call)
   /* The pair is this thread's, is the latest question of all threads, and C_Finalize is not near. */
   if (!asked->number || asked->tid != call->tid || asked->end_number != m->announced_end || m->announcing) return;
   if (m->changing || m->changed > asked->number || room < m->announced[0].count) return;
-  struct finding *f = finding_report_as(check, &whole, SEVERITY_ERROR, 4,
-                                        "%" PRIu64 " slots were announced, and fetching them with room for %" PRIu64
-                                        " fails with %s",
-                                        m->announced[0].count, room, note_rv(call->rv, unknown));
+  struct finding *f =
+      finding_report_as(check, &whole, SEVERITY_ERROR, 4,
+                        "%" PRIu64 " slots were announced, and fetching them with room for %" PRIu64 " fails with %s",
+                        m->announced[0].count, room, note_rv(call->rv, unknown));
   finding_note(f, asked, "announces %" PRIu64, m->announced[0].count);
   finding_call(f, check, "room for %" PRIu64, room);
 }

@@ -28,14 +28,14 @@ static void same_label(struct check *check, const struct model_token *token, str
   if (one_module && one_serial && check->call->end > other->seen + SECOND &&
       !(other->has_flags && !(other->flags & CKF_REMOVABLE_DEVICE)))
     return;
-  const enum severity severity = !one_module && one_serial ? SEVERITY_INFO
+  const enum severity severity = !one_module && one_serial   ? SEVERITY_INFO
                                  : one_module && !one_serial ? SEVERITY_ERROR
                                                              : SEVERITY_WARNING;
   /* One finding for the pair, whichever is read last. */
   const bool other_first = other->module->id < here->module->id || (one_module && other->id < here->id);
   const struct finding_options o = {.slot = other_first ? other : here};
-  const uint64_t key = pick_hash(token->label, strlen(token->label)) ^
-                       pick_hash(path, strlen(path)) ^ ((other_first ? here : other)->id << 1);
+  const uint64_t key = pick_hash(token->label, strlen(token->label)) ^ pick_hash(path, strlen(path)) ^
+                       ((other_first ? here : other)->id << 1);
   char label[140];
   show_bytes((const uint8_t *)token->label, strlen(token->label), label, sizeof label);
   struct finding *f = finding_report_as(check, &o, severity, key,
@@ -44,8 +44,8 @@ static void same_label(struct check *check, const struct model_token *token, str
                                         label);
   finding_note(f, &other->token.note, "slot %" PRIu64 " of %s: label \"%s\", serial %s", other->id,
                model_module_name(other->module), label, other->token.serial);
-  finding_call(f, check, "slot %" PRIu64 " of %s: label \"%s\", serial %s", here->id, model_module_name(here->module), label,
-               token->serial);
+  finding_call(f, check, "slot %" PRIu64 " of %s: label \"%s\", serial %s", here->id, model_module_name(here->module),
+               label, token->serial);
 }
 
 /* The names that NSS gives to its own two tokens (FAQ, Q6: "each token label should be unique"). */
@@ -70,7 +70,7 @@ void rule_tok_01(struct check *check, const struct call *call)
   }
   if (called_like_nss(&token)) {
     struct finding *f =
-      finding_report(check, SEVERITY_WARNING, 2, "the token is called \"%s\", like NSS's own", token.label);
+        finding_report(check, SEVERITY_WARNING, 2, "the token is called \"%s\", like NSS's own", token.label);
     finding_call(f, check, "serial %s", token.serial);
   }
   size_t place = 0;
@@ -88,7 +88,8 @@ static bool blocks_prompt(const struct model_token *t)
   return t->flags & CKF_LOGIN_REQUIRED && !(t->flags & CKF_USER_PIN_INITIALIZED);
 }
 
-static const char blocked[] = "the token lets the user log in and reports CKF_LOGIN_REQUIRED without CKF_USER_PIN_INITIALIZED";
+static const char blocked[] =
+    "the token lets the user log in and reports CKF_LOGIN_REQUIRED without CKF_USER_PIN_INITIALIZED";
 
 static void tok_03_info(struct check *check, const struct call *call)
 {
@@ -123,16 +124,17 @@ static void tok_03_objects(struct check *check, const struct call *call)
   uint64_t is_private = 0;
   if (call->rv != CKR_OK || !s->token.known || !blocks_prompt(&s->token)) return;
   if (call->known == P11_F_C_FindObjects) {
-    if (!session || !session->searching || session->search.is_private != TRI_YES || session->search.token != TRI_YES) return;
+    if (!session || !session->searching || session->search.is_private != TRI_YES || session->search.token != TRI_YES)
+      return;
     if (call->arg[1].out.what != VALUE_LIST || !call->arg[1].out.count) return;
   } else {
     const struct model_object *o = check->place.object;
     if (!pick_attribute_number(pick_template(call), CKA_PRIVATE, &is_private) || !is_private) return;
     if (!o || o->facts.token != TRI_YES || o->creator) return;
   }
-  struct finding *f = finding_report(
-    check, SEVERITY_ERROR, 0, "private objects are visible, and the token reports CKF_LOGIN_REQUIRED without "
-                              "CKF_USER_PIN_INITIALIZED");
+  struct finding *f = finding_report(check, SEVERITY_ERROR, 0,
+                                     "private objects are visible, and the token reports CKF_LOGIN_REQUIRED without "
+                                     "CKF_USER_PIN_INITIALIZED");
   finding_note(f, &s->token.note, NULL);
   finding_call(f, check, "a private token object");
 }
@@ -145,9 +147,9 @@ void rule_tok_03(struct check *check, const struct call *call)
   struct model_slot *s = check->place.slot;
   if (!s || !model_settled(s, call) || model_removal(s, call)) return;
   switch (call->known) {
-  case P11_F_C_GetTokenInfo: tok_03_info(check, call); break;
-  case P11_F_C_Login:
-  case P11_F_C_LoginUser: tok_03_login(check, call); break;
-  default: tok_03_objects(check, call);
+    case P11_F_C_GetTokenInfo: tok_03_info(check, call); break;
+    case P11_F_C_Login:
+    case P11_F_C_LoginUser: tok_03_login(check, call); break;
+    default: tok_03_objects(check, call);
   }
 }

@@ -33,10 +33,10 @@ enum text_fault text_check(const uint8_t *bytes, size_t length, size_t *where)
 const char *text_fault_name(enum text_fault fault)
 {
   switch (fault) {
-  case TEXT_NUL: return "a NUL";
-  case TEXT_CONTROL: return "a control character";
-  case TEXT_NOT_UTF8: return "bytes that are no UTF-8";
-  default: return "nothing wrong";
+    case TEXT_NUL: return "a NUL";
+    case TEXT_CONTROL: return "a control character";
+    case TEXT_NOT_UTF8: return "bytes that are no UTF-8";
+    default: return "nothing wrong";
   }
 }
 
@@ -45,7 +45,8 @@ char *show_bytes(const uint8_t *bytes, size_t length, char *text, size_t size)
   size_t used = 0;
   for (size_t i = 0, n; i < length && used + 5 < size; i += n) {
     n = bytes[i] < 0x20 || bytes[i] == 0x7f ? 0 : text_utf8(bytes + i, length - i);
-    if (n && !(n == 1 && (bytes[i] == '"' || bytes[i] == '\\')) && !(n == 2 && bytes[i] == 0xc2 && bytes[i + 1] < 0xa0)) {
+    if (n && !(n == 1 && (bytes[i] == '"' || bytes[i] == '\\')) &&
+        !(n == 2 && bytes[i] == 0xc2 && bytes[i + 1] < 0xa0)) {
       for (size_t k = 0; k < n; k++) text[used++] = (char)bytes[i + k];
     } else {
       n = 1;
