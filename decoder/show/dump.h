@@ -1,0 +1,58 @@
+/* Traces as text, one line a call, or as JSON lines. */
+#ifndef SHOW_DUMP_H
+#define SHOW_DUMP_H
+
+#include "decoder/filter/filter.h"
+#include "decoder/read/trace.h"
+#include "decoder/show/text.h"
+
+enum dump_time {
+  DUMP_SINCE_START, /* seconds since the first process's start */
+  DUMP_RELATIVE,    /* seconds since the line before */
+  DUMP_ABSOLUTE     /* date and local time */
+};
+
+struct dump_options {
+  enum dump_time time;
+  bool json, nanoseconds, caller, stack, threads, verbose, quiet, color;
+  size_t limit;          /* bytes of a value */
+  struct filter *filter; /* never NULL */
+};
+
+/* Prints the whole set to `fd`. Returns an exit status of cmd.h: 2 when bytes of the trace are lost or the output cannot be
+ * written (said on stderr, but for EPIPE: whoever read had enough), else 0. Stops in order at SIGINT. */
+int dump_set(struct trace_set *set, const struct dump_options *options, int fd);
+
+/* --- inside the room ----------------------------------------------------------------------------------------------- */
+
+struct dump {
+  const struct dump_options *options;
+  struct trace_set *set;
+  struct text out;
+  struct process *const *process;
+  size_t processes;
+  uint64_t origin, last; /* ns: start of the trace, time of the line before */
+  bool many_threads, many_modules;
+  uint32_t first_pid, first_tid;
+  unsigned first_module;
+  bool has_first;
+  /* Local time of the second that was formatted last. */
+  uint64_t second;
+  char date[32];
+};
+
+/* One line each, or, with options->json, one object. */
+void dump_call(struct dump *d, const struct event *event);
+void dump_other(struct dump *d, const struct event *event);
+void json_call(struct dump *d, const struct event *event);
+void json_other(struct dump *d, const struct event *event);
+/* What is known of the processes before their events. */
+void json_start(struct dump *d);
+
+/* Time column of a line. */
+void dump_time(struct dump *d, const struct process *process, uint64_t time);
+
+/* ns of the realtime clock at `time` of the monotonic clock. */
+uint64_t dump_realtime(const struct process *process, uint64_t time);
+
+#endif
