@@ -44,12 +44,12 @@ pkg       = $(shell pkg-config --$(1) $(2))
 
 STUB_SRC := $(wildcard shim/load/stub*.c)
 STUB_SRC += $(if $(STUB_SRC),$(wildcard shim/load/conf.c))
-SHIM_SRC := $(wildcard shim/spec/functions.c shim/spec/structures.c shim/spec/mechanisms.c shim/spec/attributes.c) \
+SHIM_SRC := $(wildcard shim/spec/functions.c shim/spec/structures.c shim/spec/mechanisms.c shim/spec/attributes.c shim/spec/callset.c) \
             $(filter-out shim/load/stub%.c,$(wildcard shim/trace/*.c shim/record/*.c shim/load/*.c))
 # The decoder shares the tables, the format helpers and the reader of the configuration file with the shim.
 DEC_SRC  := $(wildcard decoder/*/*.c)
 DEC_ASM  := $(wildcard decoder/*/*.S)
-DEC_SHIM := $(wildcard shim/spec/*.c shim/trace/format*.c shim/load/conf.c)
+DEC_SHIM := $(wildcard shim/spec/*.c shim/trace/*.c shim/load/conf.c)
 
 CLIENTS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/clients/*.c)) \
             $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/clients/*.cc))
@@ -84,7 +84,7 @@ $(BUILD)/libp11trace.so: MAP := $(addprefix -Wl$(comma)--version-script=,$(wildc
 $(BUILD)/libp11trace.so: $(SHIM_OBJ) $(wildcard shim/load/exports.map)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -shared $(SAN) $(LDFLAGS) $(HARDEN) -Wl,-z,nodelete -Wl,--exclude-libs,ALL -Wl,-soname,libp11trace.so \
-	  $(MAP) -o $@ $(SHIM_OBJ) -l:libzstd.a
+	  $(MAP) -o $@ $(SHIM_OBJ) -l:libzstd.a -l:libsodium.a
 	$(Q)test -n "$(SANITIZE)" || ! LC_ALL=C readelf -d $@ | grep NEEDED | grep -v -e 'libc\.so\.6' -e 'ld-linux' || \
 	  { echo "$@: the recorder may need libc only" >&2; exit 1; }
 

@@ -92,7 +92,7 @@ enum p11t_frame {
 };
 
 enum p11t_end_tag {
-  P11T_END_RECORDS = 1,  /* u64 numbered records written to the file */
+  P11T_END_RECORDS = 1,  /* u64 records written, as the FRAME-INFOs count them */
   P11T_END_DROPPED = 2,  /* u64 records lost */
   P11T_END_CUT = 3,      /* u64 values cut */
   P11T_END_LAST = 4,     /* u64 last number given out */

@@ -1,0 +1,124 @@
+/* What stands between wrapper and module: the functions that hand out lists, and C_Initialize, whose parameters may hold
+ * ours. The same four for every set, bound to it by macro. */
+#include <stdio.h>
+#include <string.h>
+
+#include "shim/load/parameters.h"
+#include "shim/load/target.h"
+
+static CK_RV get_function_list(unsigned number, CK_FUNCTION_LIST_PTR_PTR ppFunctionList)
+{
+  const struct p11t_set *set = &p11t_sets[number];
+  CK_C_GetFunctionList real = (CK_C_GetFunctionList)set->real[P11_F_C_GetFunctionList];
+  if (set->owner->lazy) {
+    if (ppFunctionList == NULL) return CKR_ARGUMENTS_BAD;
+    *ppFunctionList = p11t_lazy_list(number);
+    return CKR_OK;
+  }
+  CK_RV rv = real(ppFunctionList);
+  if (rv == CKR_OK && ppFunctionList != NULL) *ppFunctionList = p11t_list_wrapped(set->owner, *ppFunctionList, NULL, 0);
+  return rv;
+}
+
+/* The one interface of a target that has only C_GetFunctionList. */
+static CK_RV only_interface(unsigned number, CK_INTERFACE *only)
+{
+  CK_FUNCTION_LIST_PTR list = NULL;
+  CK_RV rv = get_function_list(number, &list);
+  *only = (CK_INTERFACE){(CK_CHAR *)"PKCS 11", list, 0};
+  return rv;
+}
+
+static CK_RV get_interface_list(unsigned number, CK_INTERFACE_PTR pInterfacesList, CK_ULONG_PTR pulCount)
+{
+  const struct p11t_set *set = &p11t_sets[number];
+  CK_C_GetInterfaceList real = (CK_C_GetInterfaceList)set->real[P11_F_C_GetInterfaceList];
+  if (real == NULL) {
+    CK_INTERFACE only;
+    CK_RV rv = only_interface(number, &only);
+    if (rv != CKR_OK) return rv;
+    if (pulCount == NULL) return CKR_ARGUMENTS_BAD;
+    CK_ULONG room = *pulCount;
+    *pulCount = 1;
+    if (pInterfacesList == NULL) return CKR_OK;
+    if (room < 1) return CKR_BUFFER_TOO_SMALL;
+    *pInterfacesList = only;
+    return CKR_OK;
+  }
+  CK_ULONG room = pInterfacesList && pulCount ? *pulCount : 0;
+  CK_RV rv = real(pInterfacesList, pulCount);
+  if (rv != CKR_OK || pInterfacesList == NULL || pulCount == NULL) return rv;
+  for (CK_ULONG i = 0; i < *pulCount && i < room; i++) {
+    CK_INTERFACE *face = &pInterfacesList[i];
+    face->pFunctionList = p11t_list_wrapped(set->owner, face->pFunctionList, (const char *)face->pInterfaceName, face->flags);
+  }
+  return rv;
+}
+
+/* Copies of the module's interfaces with our lists in them; the module's own are not written to. One for each. */
+static CK_INTERFACE *interface_copy(const CK_INTERFACE *real, void *list)
+{
+  static CK_INTERFACE copies[128];
+  static _Atomic unsigned used;
+  for (unsigned i = 0; i < used && i < 128; i++) {
+    if (copies[i].pFunctionList == list && copies[i].pInterfaceName == real->pInterfaceName && copies[i].flags == real->flags) return &copies[i];
+  }
+  unsigned place = used++;
+  if (place >= 128) place = 127, used = 128;
+  copies[place] = (CK_INTERFACE){real->pInterfaceName, list, real->flags};
+  return &copies[place];
+}
+
+static CK_RV get_interface(unsigned number, CK_UTF8CHAR_PTR pInterfaceName, CK_VERSION_PTR pVersion,
+                           CK_INTERFACE_PTR_PTR ppInterface, CK_FLAGS flags)
+{
+  const struct p11t_set *set = &p11t_sets[number];
+  CK_C_GetInterface real = (CK_C_GetInterface)set->real[P11_F_C_GetInterface];
+  if (real == NULL) {
+    CK_INTERFACE only;
+    CK_RV rv = only_interface(number, &only);
+    if (rv != CKR_OK) return rv;
+    if (ppInterface == NULL || !p11t_is_only_interface(pInterfaceName, pVersion, flags, only.pFunctionList)) return CKR_ARGUMENTS_BAD;
+    *ppInterface = interface_copy(&only, only.pFunctionList);
+    return CKR_OK;
+  }
+  CK_RV rv = real(pInterfaceName, pVersion, ppInterface, flags);
+  if (rv != CKR_OK || ppInterface == NULL || *ppInterface == NULL) return rv;
+  const CK_INTERFACE *face = *ppInterface;
+  void *list = p11t_list_wrapped(set->owner, face->pFunctionList, (const char *)face->pInterfaceName, face->flags);
+  if (list != face->pFunctionList) *ppInterface = interface_copy(face, list);
+  return rv;
+}
+
+/* Our own keys in the member after flags are cut out of a copy; everything else reaches the module as it was given. */
+static CK_RV initialize(unsigned number, CK_VOID_PTR pInitArgs)
+{
+  struct p11t_set *set = &p11t_sets[number];
+  struct p11t_parameters own;
+  if (p11t_parameters_cut(pInitArgs, &own)) {
+    pInitArgs = &own.copy;
+    if (set->owner->lazy) {
+      if (own.module[0] == 0) return p11t_parameters_missing();
+      CK_RV rv = p11t_target_load_late(set->owner, own.module);
+      if (rv != CKR_OK) return rv;
+    }
+  } else if (set->owner->lazy) {
+    return p11t_parameters_missing();
+  }
+  return ((CK_C_Initialize)set->real[P11_F_C_Initialize])(pInitArgs);
+}
+
+#define THUNKS(n)                                                                                                   \
+  static CK_RV initialize_##n(CK_VOID_PTR a) { return initialize(n, a); }                                           \
+  static CK_RV function_list_##n(CK_FUNCTION_LIST_PTR_PTR a) { return get_function_list(n, a); }                    \
+  static CK_RV interface_list_##n(CK_INTERFACE_PTR a, CK_ULONG_PTR b) { return get_interface_list(n, a, b); }       \
+  static CK_RV interface_##n(CK_UTF8CHAR_PTR a, CK_VERSION_PTR b, CK_INTERFACE_PTR_PTR c, CK_FLAGS d)               \
+  {                                                                                                                 \
+    return get_interface(n, a, b, c, d);                                                                            \
+  }
+#define ROW(n) {(p11t_any_function)initialize_##n, (p11t_any_function)function_list_##n, (p11t_any_function)interface_list_##n, (p11t_any_function)interface_##n},
+#define ALL(X)                                                                                                      \
+  X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19)      \
+  X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
+ALL(THUNKS)
+const p11t_any_function p11t_thunks[P11T_SETS][4] = {ALL(ROW)};

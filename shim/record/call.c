@@ -1,0 +1,135 @@
+/* The two halves of a recorded call. No lock, no system call, no allocation unless a slot is full or a thread is new. */
+#include "shim/record/call.h"
+
+#include "shim/record/guard.h"
+#include "shim/record/objects.h"
+#include "shim/record/options.h"
+
+/* Ticks after which a thread writes another reading of all clocks: suspend, migration and drift show in them. */
+#define TIME_EVERY (1ull << 31)
+
+/* "Inside the recorder" is a frame address, not a flag. A call that finds it set by a frame below its own has interrupted
+ * a record (a signal handler): it passes. One that finds it set by a frame above, which is dead then, knows that the
+ * record was jumped out of. */
+static inline bool is_nested(const struct p11t_thread *t, const void *frame)
+{
+  const void *busy = __atomic_load_n(&t->busy, __ATOMIC_RELAXED);
+  return __builtin_expect(busy != NULL, 0) && (uintptr_t)frame < (uintptr_t)busy;
+}
+
+static inline void set_busy(struct p11t_thread *t, void *frame)
+{
+  __atomic_store_n(&t->busy, frame, __ATOMIC_RELAXED);
+  atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void clear_busy(struct p11t_thread *t)
+{
+  atomic_signal_fence(memory_order_seq_cst);
+  __atomic_store_n(&t->busy, NULL, __ATOMIC_RELEASE);
+}
+
+/* Writes the STACK record of a caller that is new in this fill of the slot, and returns its index. */
+static __attribute__((noinline)) uint16_t new_stack(struct p11t_thread *t, uint64_t caller, unsigned place)
+{
+  struct p11t_writer w;
+  if ((size_t)(t->end - t->p) < 4096) p11t_flush(t); /* so that index and call end up in one fill */
+  p11t_object_of(t, caller);
+  uint16_t index = ++t->stacks;
+  p11t_begin(&w, t, P11T_STACK, 0, 0);
+  p11t_n(&w, index);
+  p11t_n(&w, 1);
+  p11t_u8(&w, 0);
+  p11t_z(&w, (int64_t)caller);
+  p11t_commit(&w);
+  t->caller[place].address = caller;
+  t->caller[place].fill = t->fill;
+  t->caller[place].index = index;
+  return index;
+}
+
+static inline uint16_t stack_of(struct p11t_thread *t, uint64_t caller)
+{
+  unsigned place = (unsigned)(caller ^ caller >> 6 ^ caller >> 12) & 63;
+  if (__builtin_expect(t->caller[place].address == caller && t->caller[place].fill == t->fill, 1)) return t->caller[place].index;
+  return t->stacks == UINT16_MAX ? 0 : new_stack(t, caller, place);
+}
+
+static inline void time_if_late(struct p11t_thread *t, uint64_t now)
+{
+  if (__builtin_expect(now - t->pair_ticks > TIME_EVERY, 0)) p11t_thread_time(t);
+}
+
+static inline void through_if_asked(struct p11t_thread *t)
+{
+  if (__builtin_expect(p11t_process.write_through, 0)) p11t_flush(t);
+}
+
+void p11t_enter(struct p11t_call *call, unsigned function, unsigned module, const uint64_t *v, void *caller, void *frame)
+{
+  call->number = 0;
+  if (__builtin_expect(!(p11t_options.only[function >> 6] >> (function & 63) & 1), 0)) return;
+  struct p11t_thread *t = p11t_self;
+  uint64_t epoch = atomic_load_explicit(&p11t_guard->epoch, memory_order_relaxed);
+  if (__builtin_expect(t == NULL || t->epoch != epoch, 0)) {
+    t = p11t_thread_enter();
+    if (t == NULL) return;
+    epoch = t->epoch;
+  }
+  if (is_nested(t, frame)) {
+    atomic_fetch_add_explicit(&p11t_passed, 1, memory_order_relaxed);
+    return;
+  }
+  set_busy(t, frame);
+  if ((size_t)(t->end - t->p) < P11T_ROOM) p11t_flush(t); /* before the stack's index is looked up, not after */
+  uint16_t stack = p11t_options.stack == P11T_STACK_OFF ? 0 : stack_of(t, (uint64_t)(uintptr_t)caller);
+  struct p11t_writer w;
+  uint64_t number = p11t_next_number();
+  p11t_begin(&w, t, P11T_ENTER, number, 0);
+  w.head.function = (uint16_t)function;
+  w.head.module = (uint16_t)module;
+  w.head.stack = stack;
+  w.head.aux = (uint64_t)(uintptr_t)frame;
+  call->epoch = epoch;
+  call->function = (uint16_t)function;
+  call->module = (uint16_t)module;
+  call->frame = frame;
+  p11t_encode_enter(&w, &p11_functions[function], v, call);
+  w.head.time = p11t_ticks();
+  p11t_commit(&w);
+  time_if_late(t, w.head.time);
+  through_if_asked(t);
+  call->number = number;
+  clear_busy(t);
+}
+
+CK_RV p11t_leave(struct p11t_call *call, const uint64_t *v, CK_RV rv)
+{
+  if (__builtin_expect(call->number == 0, 0)) return rv;
+  uint64_t now = p11t_ticks();
+  struct p11t_thread *t = p11t_self;
+  uint64_t epoch = atomic_load_explicit(&p11t_guard->epoch, memory_order_relaxed);
+  if (__builtin_expect(epoch != call->epoch || t == NULL || t->epoch != epoch, 0)) {
+    /* A fork inside the call (the page was wiped), the end of recording, a changed clock, or another thread's stack. */
+    if (epoch >> 32 != call->epoch >> 32) return rv;
+    t = p11t_thread_enter();
+    if (t == NULL) return rv;
+    now = p11t_ticks();
+  }
+  if (is_nested(t, call->frame)) {
+    atomic_fetch_add_explicit(&p11t_dropped, 1, memory_order_relaxed);
+    return rv;
+  }
+  set_busy(t, call->frame);
+  struct p11t_writer w;
+  p11t_begin(&w, t, P11T_LEAVE, p11t_next_number(), now);
+  w.head.function = call->function;
+  w.head.module = call->module;
+  w.head.aux = call->number;
+  p11t_encode_leave(&w, &p11_functions[call->function], v, call, rv);
+  p11t_commit(&w);
+  time_if_late(t, now);
+  through_if_asked(t);
+  clear_busy(t);
+  return rv;
+}

@@ -1,0 +1,16 @@
+/* HEAD: what a trace says of its process (FORMAT.md, section 1). */
+#ifndef RECORD_HEAD_H
+#define RECORD_HEAD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define P11T_HEAD_MAX (8192 - 256) /* fits behind the fields of the live file's head */
+
+/* Notes argc; called when the recorder is loaded, while /proc can still be read. */
+void p11t_head_facts(int argc);
+
+/* Writes HEAD's content for the running process; returns its size. Live path "" when the live file lies beside the trace. */
+size_t p11t_head_build(uint8_t out[P11T_HEAD_MAX], const char *live_path);
+
+#endif

@@ -1,0 +1,101 @@
+/* Structures, member by member: never as raw bytes, whose padding holds whatever was on the caller's stack. */
+#include <string.h>
+
+#include "shim/record/encode.h"
+
+/* A list inside a structure is believed up to this many entries. */
+#define MAX_INNER 64
+
+static uint64_t load(const char *at, unsigned size)
+{
+  if (size == 1) return *(const uint8_t *)at;
+  uint64_t v = 0;
+  memcpy(&v, at, size < sizeof v ? size : sizeof v);
+  return v;
+}
+
+static const void *load_pointer(const char *at)
+{
+  const void *p;
+  memcpy(&p, at, sizeof p);
+  return p;
+}
+
+static void version(struct p11t_writer *w, const CK_VERSION *v)
+{
+  p11t_u8(w, v->major);
+  p11t_u8(w, v->minor);
+}
+
+/* Length in bytes of what a BYTES, BITS or BYTES_AT member points to. */
+static uint64_t linked_length(const struct p11_field *f, const char *at)
+{
+  uint64_t n = load(at + f->link, sizeof(CK_ULONG));
+  if (f->kind == P11_FK_BYTES) return n;
+  if (f->kind == P11_FK_BITS) return n / 8 + (n % 8 != 0);
+  const CK_ULONG *p = load_pointer(at + f->link);
+  return p ? *p : 0;
+}
+
+static void pointed(struct p11t_writer *w, const struct p11_field *f, const char *at, unsigned which, unsigned depth)
+{
+  const void *p = load_pointer(at + f->offset);
+  p11t_pointer(w, p);
+  if (p == NULL) return;
+  switch (f->kind) {
+  case P11_FK_BYTES:
+  case P11_FK_BITS:
+  case P11_FK_BYTES_AT: {
+    uint64_t n = linked_length(f, at);
+    if (n > P11T_EARLY * 16) p11t_value_unread(w, n);
+    else p11t_value(w, f->secrecy, p, n);
+    break;
+  }
+  case P11_FK_PVERSION: version(w, p); break;
+  case P11_FK_PNUMBER:
+  case P11_FK_PHANDLE: p11t_u(w, load(p, sizeof(CK_ULONG))); break;
+  case P11_FK_PSTRUCT: p11t_members(w, p11_struct_info(f->ref), p, which, depth + 1); break;
+  case P11_FK_STRUCTS: {
+    const struct p11_struct *s = p11_struct_info(f->ref);
+    uint64_t n = load(at + f->link, sizeof(CK_ULONG));
+    if (n > MAX_INNER) n = 0;
+    p11t_n(w, n);
+    for (uint64_t i = 0; i < n; i++) p11t_members(w, s, (const char *)p + i * s->size, which, depth + 1);
+    break;
+  }
+  case P11_FK_TEMPLATE: p11t_template_in(w, p, load(at + f->link, sizeof(CK_ULONG)), depth + 1); break;
+  case P11_FK_MECHANISM: p11t_mechanism_in(w, p, depth + 1); break;
+  default: break;
+  }
+}
+
+static void member(struct p11t_writer *w, const struct p11_field *f, const char *at, unsigned which, unsigned depth)
+{
+  const char *p = at + f->offset;
+  switch (f->kind) {
+  case P11_FK_NUMBER:
+  case P11_FK_ENUM:
+  case P11_FK_FLAGS:
+  case P11_FK_BOOL:
+  case P11_FK_HANDLE:
+  case P11_FK_SLOT: p11t_u(w, load(p, f->size)); break;
+  case P11_FK_CHARS:
+  case P11_FK_ARRAY: p11t_value(w, f->secrecy, p, f->size); break;
+  case P11_FK_VERSION: version(w, (const CK_VERSION *)(const void *)p); break;
+  case P11_FK_STRUCT: p11t_members(w, p11_struct_info(f->ref), p, which, depth + 1); break;
+  default: pointed(w, f, at, which, depth); break;
+  }
+}
+
+void p11t_members(struct p11t_writer *w, const struct p11_struct *s, const void *at, unsigned which, unsigned depth)
+{
+  unsigned count = 0;
+  if (depth <= P11T_DEPTH) {
+    for (unsigned i = 0; i < s->count; i++) count += (s->field[i].direction & which) != 0;
+  }
+  p11t_n(w, count);
+  if (count == 0) return;
+  for (unsigned i = 0; i < s->count; i++) {
+    if (s->field[i].direction & which) member(w, &s->field[i], at, which, depth);
+  }
+}

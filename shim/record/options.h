@@ -1,0 +1,33 @@
+/* What the user asked for: P11TRACE_* in the environment, else the .conf file beside the library, else NSS parameters. */
+#ifndef RECORD_OPTIONS_H
+#define RECORD_OPTIONS_H
+
+#include <limits.h> /* PATH_MAX */
+#include <stdbool.h>
+#include <stdint.h>
+
+enum p11t_capture { P11T_CAPTURE_META, P11T_CAPTURE_SAFE, P11T_CAPTURE_CLEAR };
+enum p11t_stack_mode { P11T_STACK_OFF, P11T_STACK_CALLER };
+
+struct p11t_options {
+  char out[PATH_MAX];  /* pattern or folder; "" for the default */
+  char live[PATH_MAX]; /* folder for the live file, "" to choose */
+  enum p11t_capture capture;
+  enum p11t_stack_mode stack;
+  uint64_t cut;        /* largest value kept in full, bytes */
+  uint64_t min_free;   /* bytes that must stay free; UINT64_MAX: 5 % or 1 GiB, whichever is less */
+  uint64_t only[2];    /* bit per function: recorded */
+  bool cmdline;        /* keep the arguments of the program */
+  bool off;            /* pass everything through */
+};
+
+extern struct p11t_options p11t_options;
+
+/* Sets one option by its public name (README, "Options"). False, after one line to stderr that names `where`, when name or
+ * value is not known; the option keeps its value then. `module` and `recorder` are not handled here. */
+bool p11t_option_set(const char *name, const char *value, const char *where);
+
+/* Applies P11TRACE_<NAME> for every option; ignored in set-id programs (secure_getenv). Once. */
+void p11t_options_from_environment(void);
+
+#endif

@@ -1,0 +1,137 @@
+#include "shim/record/process.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#include "shim/record/clock.h"
+#include "shim/record/guard.h"
+#include "shim/record/head.h"
+#include "shim/record/live.h"
+#include "shim/record/say.h"
+#include "shim/record/sys.h"
+#include "shim/trace/schema.h"
+
+struct p11t_process p11t_process;
+_Atomic uint64_t p11t_number __attribute__((aligned(64)));
+_Atomic uint64_t p11t_dropped __attribute__((aligned(64)));
+_Atomic uint64_t p11t_passed;
+_Atomic uint64_t p11t_cut;
+
+/* A reason why this process and its children do not record was said already. */
+static bool failed;
+
+__attribute__((constructor)) static void load(int argc)
+{
+  p11t_clock_choose();
+  p11t_clock_read(&p11t_process.first);
+  p11t_head_facts(argc);
+  if (!p11t_guard_make()) {
+    p11t_say("this kernel cannot tell a process from its fork (MADV_WIPEONFORK, Linux 4.14): not recording");
+    failed = true;
+  }
+}
+
+/* In a fork's child: lets go of what belongs to the parent. Its maps are not here (MADV_DONTFORK), its lock is free and its
+ * keys are gone (the guard page was wiped). */
+static void leave_parent(void)
+{
+  struct p11t_process *p = &p11t_process;
+  p11t_output_close(&p->trace);
+  p11t_output_close(&p->live);
+  memcpy(p->parent_id, p->trace_id, sizeof p->parent_id);
+  p->parent_pid = p->pid;
+  p->head = NULL;
+  p->slots = 0;
+}
+
+/* The rate of the counter, from two readings that are far enough apart: the recorder was loaded a while ago, as a rule. */
+static void measure_clock(void)
+{
+  struct p11t_clock_pair now;
+  do p11t_clock_read(&now);
+  while (now.monotonic - p11t_process.first.monotonic < 200000u);
+  p11t_process.ticks_per_second = p11t_clock_rate(&p11t_process.first, &now);
+}
+
+static bool write_head(const uint8_t *head, size_t size)
+{
+  struct p11t_process *p = &p11t_process;
+  uint32_t skippable[2] = {P11T_SKIP_HEAD, (uint32_t)size};
+  uint8_t *frame = p11t_scratch.packed;
+  memcpy(frame, skippable, 8);
+  memcpy(frame + 8, head, size);
+  p->end = 0;
+  long r = p11t_output_append(&p->trace, &p->end, frame, 8 + size);
+  if (r != 0) p11t_say("%s: cannot be written: %s; not recording", p->trace.path, p11t_errno_text((int)-r));
+  return r == 0;
+}
+
+static bool write_schema(void)
+{
+  uint8_t *content = p11t_scratch.content;
+  size_t size = p11t_schema_build(content);
+  struct p11t_info info = {.magic = P11T_INFO_MAGIC, .kind = P11T_FRAME_SCHEMA, .content = (uint32_t)size};
+  memcpy(content, &info, sizeof info);
+  return size != 0 && p11t_write_frame(P11T_FRAME_SCHEMA, &info, content, size, P11T_LEVEL_ONCE);
+}
+
+static bool make_memory(void)
+{
+  struct p11t_process *p = &p11t_process;
+  if (p->thread == NULL) {
+    void *m = mmap(NULL, P11T_MAX_SLOTS * sizeof *p->thread, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m == MAP_FAILED) return false;
+    p->thread = m;
+  }
+  return p11t_scratch_make();
+}
+
+static bool open_files(void)
+{
+  struct p11t_process *p = &p11t_process;
+  char path[PATH_MAX], live[PATH_MAX];
+  static uint8_t head[P11T_HEAD_MAX];
+  if (!p11t_output_path(path) || !p11t_output_create(&p->trace, path)) return false;
+  bool started = p11t_live_create(live, sizeof live);
+  if (started) {
+    size_t size = p11t_head_build(head, live);
+    started = write_head(head, size) && write_schema();
+    if (started) p11t_live_publish(head, size);
+    else if (p->live.fd >= 0) sys_unlink(p->live.path);
+  } else {
+    p11t_say("%s: no memory for the recorder; not recording", path);
+  }
+  if (!started) {
+    sys_unlink(p->trace.path);
+    p11t_output_close(&p->trace);
+    p11t_output_close(&p->live);
+  }
+  return started;
+}
+
+bool p11t_start(void)
+{
+  struct p11t_process *p = &p11t_process;
+  struct p11t_guard *g = p11t_guard;
+  if (p->instance > 0 && p->phase == P11T_RUNNING) leave_parent();
+  p->phase = P11T_OFF;
+  p->instance++;
+  p->pid = (uint32_t)sys_getpid();
+  p->frames = p->records = p->retry_at = 0;
+  atomic_store(&p11t_number, 0);
+  atomic_store(&p11t_dropped, 0);
+  atomic_store(&p11t_passed, 0);
+  atomic_store(&p11t_cut, 0);
+  bool ready = !failed && getrandom(p->trace_id, sizeof p->trace_id, 0) == sizeof p->trace_id &&
+               getrandom(g->key, sizeof g->key, 0) == sizeof g->key;
+  if (ready) {
+    measure_clock();
+    ready = make_memory() && open_files();
+  }
+  if (ready) p->phase = P11T_RUNNING;
+  else failed = true;
+  atomic_store(&g->epoch, (p->instance << 32) + 1);
+  return ready;
+}

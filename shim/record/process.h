@@ -1,0 +1,104 @@
+/* The recorder's state in one process: files, threads' slots, totals. Changed only under p11t_lock(), read freely. */
+#ifndef RECORD_PROCESS_H
+#define RECORD_PROCESS_H
+
+#include <limits.h> /* PATH_MAX */
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shim/record/output.h"
+#include "shim/trace/format.h"
+
+/* What a thread that records owns: a slot of the live file and where it is in it. */
+struct p11t_thread {
+  uint64_t epoch;       /* of p11t_guard at the time this was set up */
+  void *busy;           /* frame address of the wrapper whose record is being written; NULL between records */
+  uint8_t *p;           /* where the next record goes */
+  uint8_t *end;         /* end of the slot */
+  uint8_t *base;        /* the slot */
+  uint64_t pair_ticks;  /* time of the last TIME record */
+  uint32_t fill;        /* counts fills of this slot by any thread */
+  uint32_t tid;
+  uint16_t slot;
+  uint16_t stacks;      /* STACK records in this fill */
+  bool owned;
+  struct { uint64_t address; uint32_t fill; uint16_t index; } caller[64]; /* STACK records of this fill, by address */
+};
+
+enum p11t_phase {
+  P11T_IDLE,    /* nothing recorded yet: no file */
+  P11T_RUNNING,
+  P11T_OFF      /* could not start, or ended: everything passes through */
+};
+
+struct p11t_process {
+  enum p11t_phase phase;
+  uint64_t instance;       /* 1, and 1 more in each fork's child */
+  uint32_t pid;
+  uint8_t trace_id[16], parent_id[16];
+  uint32_t parent_pid;     /* 0: not a fork's child of a traced process */
+  struct p11t_clock_pair first; /* when the recorder was loaded */
+  uint64_t ticks_per_second;
+  struct p11t_output trace, live;
+  struct p11t_live_head *head; /* mapped head of the live file, or an anonymous page */
+  bool write_through;      /* no live file: each record is written at once */
+  uint64_t end;            /* of the last whole frame in the trace */
+  uint64_t frames, records;
+  uint64_t retry_at;       /* monotonic ns: not before is a failed write tried again */
+  uint32_t slots;
+  struct p11t_thread *thread; /* P11T_MAX_SLOTS of them, by slot */
+};
+
+extern struct p11t_process p11t_process;
+extern _Atomic uint64_t p11t_number;  /* last number given out */
+extern _Atomic uint64_t p11t_dropped; /* records lost */
+extern _Atomic uint64_t p11t_passed;  /* calls passed through unrecorded: nested in a record, no slot */
+extern _Atomic uint64_t p11t_cut;     /* values cut */
+
+/* State of the calling thread, or NULL. Initial-exec: usable from the first instruction of a call on, no allocation. */
+extern __thread struct p11t_thread *p11t_self __attribute__((tls_model("initial-exec")));
+
+/* The slow way into a record: first call of a process or thread, fork's child, changed clock. Returns the thread's state
+ * ready for a record, or NULL when this call passes through unrecorded. */
+struct p11t_thread *p11t_thread_enter(void);
+
+/* Compression: while the host waits for a full slot; and for what is written once. */
+#define P11T_LEVEL_FULL 1
+#define P11T_LEVEL_ONCE 9
+
+/* Writes a TIME record: a reading of all clocks, from which ticks become time. */
+void p11t_thread_time(struct p11t_thread *t);
+
+/* Empties the thread's slot into the trace. Never fails: what cannot be written is dropped and counted. Keeps errno. */
+void p11t_flush(struct p11t_thread *t);
+
+/* The same under the lock, with signals left alone. */
+void p11t_flush_locked(struct p11t_thread *t, int level);
+
+/* Under the lock: writes one frame of the trace. False when it could not be written. */
+bool p11t_write_frame(uint8_t kind, const struct p11t_info *info, const uint8_t *content, size_t size, int level);
+
+/* Starts the files. Under the lock. False: phase is P11T_OFF and a line was said. */
+bool p11t_start(void);
+
+/* Ends recording: flushes all slots, writes END and the seek table, removes the live file. */
+void p11t_finish(const char *reason);
+
+/* Maps one more slot at the end of the live file. Under the lock. */
+bool p11t_slot_grow(void);
+
+/* One mapping for everything that needs memory while writing: no malloc in the host. */
+struct p11t_scratch {
+  uint8_t *columns;  /* P11T_SLOT_SIZE * 2: work space of the frame builder */
+  uint8_t *content;  /* P11T_CONTENT_MAX */
+  uint8_t *packed;   /* packed_size */
+  size_t packed_size;
+  void *zstd;        /* ZSTD_CCtx in static memory */
+};
+#define P11T_CONTENT_MAX (2 * P11T_SLOT_SIZE)
+extern struct p11t_scratch p11t_scratch;
+bool p11t_scratch_make(void);
+
+#endif

@@ -1,0 +1,140 @@
+/* Threads and their slots: the slow way into a record. */
+#include <pthread.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "shim/record/attached.h"
+#include "shim/record/guard.h"
+#include "shim/record/process.h"
+#include "shim/record/sys.h"
+#include "shim/record/writer.h"
+
+__thread struct p11t_thread *p11t_self __attribute__((tls_model("initial-exec")));
+
+static pthread_key_t exit_key;
+static bool exit_key_made;
+
+/* A thread ends: its slot goes back unflushed, the next thread goes on in it. Destructors that run after this one may make
+ * PKCS #11 calls; they get a slot again, and this runs again. */
+static void thread_exits(void *unused)
+{
+  (void)unused;
+  struct p11t_thread *t = p11t_self;
+  p11t_self = NULL;
+  if (t == NULL || t->epoch != atomic_load(&p11t_guard->epoch)) return;
+  p11t_lock();
+  if (p11t_process.phase == P11T_RUNNING) {
+    t->owned = false;
+    ((struct p11t_slot_head *)(void *)t->base)->tid = 0;
+  }
+  p11t_unlock();
+}
+
+/* The first 32 keys of a process need no memory of the C library; a later one would make pthread_setspecific call calloc
+ * in a record, so it is not used: the slots of ended threads are then found by their tid. */
+__attribute__((constructor)) static void make_exit_key(void)
+{
+  if (pthread_key_create(&exit_key, thread_exits) != 0) return;
+  exit_key_made = exit_key < 32;
+  if (!exit_key_made) pthread_key_delete(exit_key);
+}
+
+static bool thread_is_gone(uint32_t tid)
+{
+  int saved = errno;
+  bool gone = P11T_SYS(SYS_tgkill, (int)p11t_process.pid, (int)tid, 0) == -ESRCH;
+  errno = saved;
+  return gone;
+}
+
+/* A free slot, a new one, or that of a thread that is gone; NULL when all 1,024 are in use. Under the lock. */
+static struct p11t_thread *claim_slot(void)
+{
+  struct p11t_process *p = &p11t_process;
+  for (uint32_t i = 0; i < p->slots; i++) {
+    if (!p->thread[i].owned) return &p->thread[i];
+  }
+  if (p11t_slot_grow()) return &p->thread[p->slots - 1];
+  for (uint32_t i = 0; i < p->slots; i++) {
+    if (thread_is_gone(p->thread[i].tid)) return &p->thread[i];
+  }
+  return NULL;
+}
+
+void p11t_thread_time(struct p11t_thread *t)
+{
+  struct p11t_writer w;
+  struct p11t_clock_pair now;
+  p11t_clock_read(&now);
+  p11t_begin(&w, t, P11T_TIME, 0, 0);
+  p11t_u8(&w, p11t_clock_is_counter ? P11T_CLOCK_TSC : P11T_CLOCK_MONOTONIC);
+  p11t_bytes(&w, &now, sizeof now);
+  p11t_commit(&w);
+  t->pair_ticks = now.ticks;
+  p11t_process.head->last = now;
+}
+
+static void write_thread(struct p11t_thread *t)
+{
+  struct p11t_writer w;
+  char name[17] = "";
+  int saved = errno;
+  prctl(PR_GET_NAME, name, 0, 0, 0);
+  errno = saved;
+  p11t_begin(&w, t, P11T_THREAD, 0, 0);
+  p11t_n(&w, t->tid);
+  p11t_text(&w, name);
+  p11t_commit(&w);
+}
+
+/* Makes a thread that has a slot ready: says who it is and what time it is. */
+static void introduce(struct p11t_thread *t, bool restate)
+{
+  t->busy = __builtin_frame_address(0);
+  write_thread(t);
+  p11t_thread_time(t);
+  if (restate) p11t_attached_restate(t);
+  t->busy = NULL;
+}
+
+struct p11t_thread *p11t_thread_enter(void)
+{
+  struct p11t_process *p = &p11t_process;
+  uint64_t epoch = atomic_load(&p11t_guard->epoch);
+  struct p11t_thread *t = p11t_self;
+  if (p->phase == P11T_OFF && epoch != 0) return NULL;
+  if (t != NULL && t->epoch == epoch) return t;
+
+  int saved = errno;
+  bool first = false;
+  p11t_lock();
+  epoch = atomic_load(&p11t_guard->epoch);
+  if (epoch == 0) { /* the first call of this process, or of a fork's child: the page was wiped */
+    first = p11t_start();
+    epoch = atomic_load(&p11t_guard->epoch);
+    t = NULL;
+  }
+  if (p->phase != P11T_RUNNING) {
+    p11t_unlock();
+    errno = saved;
+    return NULL;
+  }
+  if (t == NULL) t = claim_slot();
+  if (t != NULL) {
+    t->owned = true;
+    t->tid = (uint32_t)sys_gettid();
+    t->busy = NULL;
+    t->epoch = epoch;
+    ((struct p11t_slot_head *)(void *)t->base)->tid = t->tid;
+    p11t_self = t;
+  }
+  p11t_unlock();
+  if (t != NULL) {
+    if (exit_key_made) pthread_setspecific(exit_key, t);
+    introduce(t, first);
+  } else {
+    atomic_fetch_add(&p11t_passed, 1);
+  }
+  errno = saved;
+  return t;
+}

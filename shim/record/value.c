@@ -1,0 +1,78 @@
+#include <string.h>
+
+#include "shim/record/encode.h"
+#include "shim/record/options.h"
+#include "shim/record/sys.h"
+#include "shim/record/tag.h"
+
+void p11t_value_unread(struct p11t_writer *w, uint64_t size)
+{
+  if (size == CK_UNAVAILABLE_INFORMATION) {
+    p11t_u8(w, P11T_V_UNAVAILABLE);
+    return;
+  }
+  p11t_u8(w, P11T_V_UNREAD);
+  p11t_n(w, size);
+}
+
+/* A long value's length was the caller's word. It is read only if memory is there at both ends, so that a length that was
+ * never meant (and that the module did not act on) cannot kill the host. */
+static bool long_value_is_there(const uint8_t *b, uint64_t size)
+{
+  if (size <= P11T_EARLY) return true;
+  if ((uint64_t)(uintptr_t)b + size < size) return false;
+  uint64_t last = size - P11T_TAG_WHOLE / 2;
+  return sys_readable(b) && sys_readable(b + P11T_TAG_WHOLE / 2 - 8) && sys_readable(b + last) && sys_readable(b + size - 8);
+}
+
+/* Keeps the bytes, as far as the option `cut` allows in one record. */
+static void keep(struct p11t_writer *w, const uint8_t *b, uint64_t size)
+{
+  uint64_t room = p11t_options.cut > w->kept ? p11t_options.cut - w->kept : 0;
+  if (size > P11T_EARLY) { /* every page of a long value is asked for before it is read */
+    for (uint64_t at = 0; at < size && at < room; at += 4096) {
+      if (!sys_readable(b + (at + 8 <= size ? at : size - 8))) room = at;
+    }
+  }
+  if (size <= room) {
+    p11t_u8(w, P11T_V_FULL);
+    p11t_n(w, size);
+    p11t_bytes(w, b, size);
+    w->kept += (uint32_t)size;
+    return;
+  }
+  p11t_u8(w, P11T_V_CUT);
+  p11t_n(w, size);
+  p11t_n(w, room);
+  p11t_bytes(w, b, room);
+  w->kept += (uint32_t)room;
+  w->head.flags |= P11T_CUT;
+  atomic_fetch_add_explicit(&p11t_cut, 1, memory_order_relaxed);
+}
+
+static void tag(struct p11t_writer *w, enum p11t_tag_domain domain, const uint8_t *b, uint64_t size)
+{
+  p11t_u8(w, P11T_V_TAG);
+  p11t_n(w, size);
+  p11t_u64(w, p11t_tag(domain, b, size));
+  p11t_u8(w, p11t_shape(b, size));
+}
+
+void p11t_value(struct p11t_writer *w, enum p11_secrecy secrecy, const void *bytes, uint64_t size)
+{
+  enum p11t_capture capture = p11t_options.capture;
+  if (bytes == NULL) {
+    p11t_value_null(w);
+  } else if (size == CK_UNAVAILABLE_INFORMATION) {
+    p11t_u8(w, P11T_V_UNAVAILABLE);
+  } else if (capture == P11T_CAPTURE_META && secrecy != P11_PUBLIC) {
+    p11t_u8(w, P11T_V_LENGTH);
+    p11t_n(w, secrecy == P11_PIN ? 0 : size); /* not even how long a PIN is */
+  } else if (!long_value_is_there(bytes, size)) {
+    p11t_value_unread(w, size);
+  } else if (secrecy == P11_PUBLIC || (secrecy == P11_DATA && capture == P11T_CAPTURE_CLEAR)) {
+    keep(w, bytes, size);
+  } else {
+    tag(w, secrecy == P11_DATA ? P11T_TAG_DATA : secrecy == P11_PIN ? P11T_TAG_PIN : P11T_TAG_SECRET, bytes, size);
+  }
+}
