@@ -4,7 +4,7 @@
     t.enter(1, "C_GetSessionInfo", u(7) + P_OWN)
     t.leave(2, 1, "C_GetSessionInfo", n(0) + n(0))
     t.frame()                 # the records so far become a frame of slot 0
-    t.end(records=2)
+    t.end()
     data = t.bytes()
 """
 import struct
@@ -102,6 +102,7 @@ class Trace:
         self.functions = list(functions)
         self.out = bytearray()
         self.sizes = []
+        self.written = 0
         self.records = []
         self.generation = {}
         self.lives = {}
@@ -140,7 +141,7 @@ class Trace:
     def thread(self, tid, name="main"):
         self.record(THREAD, n(tid) + s(name))
 
-    def module(self, number, id=1, path="/lib/vendor.so", build_id=b"\xab\xcd"):
+    def module(self, number, id=1, path="/lib/vendor.so", build_id="abcd"):
         self.record(MODULE, n(id) + s(path) + s(build_id) + u(0x7F0000) + n(1) + s("/lib/stub.so"), number)
 
     def list(self, number, id=1, name="", version=(2, 40), count=68, nulls=b""):
@@ -177,6 +178,7 @@ class Trace:
         content, info = self.columns()
         self.generation[slot] = generation or self.generation.get(slot, 0) + 1
         self.data_frame(kind, content, slot, tid, self.generation[slot], **info)
+        self.written += len(self.records)
         self.records = []
 
     def live_slot(self, slot=0, tid=100, generation=None):
@@ -190,6 +192,7 @@ class Trace:
         self.records = []
 
     def end(self, reason="exit", **fields):
+        fields.setdefault("records", self.written)
         tags = dict(records=1, dropped=2, cut=3, last=4, passed=8)
         out = b"".join(field(tags[k], struct.pack("<Q", v)) for k, v in fields.items())
         self.data_frame(END, out + field(7, reason.encode()))

@@ -44,7 +44,6 @@ void reader_settle(struct reader *r)
 static bool handle(struct reader *r, struct slot *s, struct event *event)
 {
   const struct record *record = &s->record;
-  r->numbered++;
   r->p.records++;
   if (record->number > r->p.last_number) r->p.last_number = record->number;
   switch (record->kind) {

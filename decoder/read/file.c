@@ -10,7 +10,7 @@
 #include "decoder/read/reader.h"
 #include "decoder/read/xxh64.h"
 
-enum { STRIDE = SKIP_HEAD + INFO_SIZE, WINDOW = 1 << 16, MAX_HEAD = 1 << 20 };
+enum { STRIDE = FRAME_INFO, WINDOW = 1 << 16, MAX_HEAD = 1 << 20 };
 
 bool file_read(int fd, void *to, size_t size, uint64_t offset)
 {
@@ -35,7 +35,7 @@ void reader_damage(struct reader *r, uint64_t bytes, const char *format, ...)
 }
 
 /* The 72 bytes of a FRAME-INFO with its skippable head, or false when they are not one. */
-static bool parse_info(const uint8_t *bytes, struct frame_ref *ref)
+bool file_info(const uint8_t *bytes, struct frame_ref *ref)
 {
   struct cursor c = cursor_of(bytes, STRIDE);
   if (get_u32(&c) != P11T_SKIP_INFO || get_u32(&c) != INFO_SIZE) return false;
@@ -63,7 +63,7 @@ static uint32_t info_dropped(const uint8_t *bytes)
 }
 
 /* Offset of the next FRAME-INFO at or after `from`, or the file's size. */
-static uint64_t resynchronise(const struct trace_file *f, uint64_t from)
+uint64_t file_resynchronise(const struct trace_file *f, uint64_t from)
 {
   static const uint8_t magic[8] = {0x51, 0x2A, 0x4D, 0x18, INFO_SIZE, 0, 0, 0};
   uint8_t *window = read_zalloc(WINDOW + STRIDE);
@@ -75,7 +75,7 @@ static uint64_t resynchronise(const struct trace_file *f, uint64_t from)
     if (!file_read(f->fd, window, n, from)) break;
     const uint8_t *p = window, *end = window + n - STRIDE + 1;
     while (p < end && (p = memchr(p, magic[0], (size_t)(end - p))) != NULL) {
-      if (memcmp(p, magic, sizeof magic) == 0 && parse_info(p, &ref)) {
+      if (memcmp(p, magic, sizeof magic) == 0 && file_info(p, &ref)) {
         found = from + (uint64_t)(p - window);
         goto out;
       }
@@ -135,10 +135,10 @@ static void hop(struct reader *r, struct trace_file *f, unsigned number, uint64_
     uint64_t left = f->size - at, end;
     size_t n = left < STRIDE ? (size_t)left : STRIDE;
     if (!file_read(f->fd, bytes, n, at)) break;
-    if (n == STRIDE && parse_info(bytes, &ref)) {
+    if (n == STRIDE && file_info(bytes, &ref)) {
       uint64_t data = at + STRIDE;
       if (ref.packed > f->size - data) { /* its end is not there: cut, or bytes went missing further on */
-        uint64_t next = resynchronise(f, data);
+        uint64_t next = file_resynchronise(f, data);
         if (next == f->size) break;
         reader_damage(r, next - at, "%s: the frame at offset %" PRIu64 " is cut", f->path, at);
         at = next;
@@ -162,7 +162,7 @@ static void hop(struct reader *r, struct trace_file *f, unsigned number, uint64_
       at = back = f->whole_end = end;
       continue;
     }
-    uint64_t next = resynchronise(f, back);
+    uint64_t next = file_resynchronise(f, back);
     if (next == f->size) break;
     if (next < at) { /* bytes are missing inside the frame before */
       if (r->frames > 0 && r->frame[r->frames - 1].offset == back) r->frames--;
@@ -219,6 +219,7 @@ int file_add(struct reader *r, const char *path, int fd, bool quiet)
     if (size > 0 && file_read(fd, head, (size_t)size, SKIP_HEAD)) status = head_parse(r, head, (size_t)size, path);
     free(head);
     if (status != HEAD_FINE) return 1;
+    f.head_end = SKIP_HEAD + size <= f.size ? SKIP_HEAD + size : 0;
     if (r->files > 0 && complete_from < r->p.complete_from) r->p.complete_from = complete_from;
     at = SKIP_HEAD + size < f.size ? SKIP_HEAD + size : f.size;
   }
@@ -244,6 +245,7 @@ static int by_slot(const void *a, const void *b)
 
 void file_sort(struct reader *r)
 {
+  if (r->frames == 0) return;
   qsort(r->frame, r->frames, sizeof *r->frame, by_slot);
   size_t kept = 0;
   for (size_t i = 0; i < r->frames; i++) {

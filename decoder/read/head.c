@@ -84,8 +84,7 @@ int head_parse(struct reader *r, const uint8_t *bytes, size_t length, const char
   unsigned major = get_u16(&c), minor = get_u16(&c);
   get_u32(&c);
   uint64_t incompatible = get_u64(&c);
-  get_u64(&c); /* read-only compatible: recover looks at it */
-  uint64_t compatible = get_u64(&c);
+  uint64_t read_only = get_u64(&c), compatible = get_u64(&c);
   if (!c.bad && (major != P11T_MAJOR || (incompatible & ~P11T_INCOMPAT_KNOWN) != 0)) {
     fprintf(stderr,
             "p11trace: %s: written by a newer recorder (format %u.%u, incompatible features 0x%" PRIx64
@@ -94,6 +93,9 @@ int head_parse(struct reader *r, const uint8_t *bytes, size_t length, const char
     return HEAD_NEWER;
   }
   r->p.compat = compatible;
+  r->read_only = read_only;
+  r->head = (uint8_t *)arena_text(&r->texts, bytes, length);
+  r->head_size = length;
   while (!c.bad && cursor_left(&c) > 0) {
     unsigned tag = get_u16(&c), size = get_u16(&c);
     const uint8_t *field = get_bytes(&c, size);

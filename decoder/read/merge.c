@@ -112,6 +112,8 @@ static bool next_record(struct reader *r, struct slot *s)
     if (s->has_held) {
       piece = s->held;
       s->has_held = false;
+    } else {
+      r->pieces++;
     }
     bool first = piece.flags & P11T_FIRST, last = piece.flags & P11T_LAST;
     if (s->in_chain && (first || piece.kind != s->chain.kind || piece.number != s->chain.number)) {

@@ -29,6 +29,7 @@ enum {
   MAX_TABLE = 65536,         /* modules, mapped files */
   INFO_SIZE = 64,
   SKIP_HEAD = 8,             /* magic and length of a skippable frame */
+  FRAME_INFO = SKIP_HEAD + INFO_SIZE,
   FILE_LIVE = 0xffff         /* frame_ref.file: a slot of the live file */
 };
 
@@ -45,7 +46,7 @@ struct frame_ref {
 struct trace_file {
   int fd;
   char *path;
-  uint64_t size, whole_end; /* bytes; end of the last whole frame */
+  uint64_t size, head_end, whole_end; /* bytes; end of HEAD (0: it has none), of the last whole frame */
   uint32_t index;           /* place in a rotation */
   bool has_end;
 };
@@ -152,8 +153,10 @@ struct reader {
   bool has_schema;
 
   uint64_t tick_rate; /* ns per tick, fixed point with 32 bits behind */
-  struct p11t_clock_pair pair[2];
   unsigned pairs;
+  uint64_t read_only;   /* mask of HEAD: unknown bits forbid changing the file */
+  uint8_t *head;        /* HEAD's content as it was read last */
+  size_t head_size;
 
   struct slot *slot;
   size_t slots;
@@ -168,7 +171,8 @@ struct reader {
   struct open_call *by_number[OPEN_BUCKETS], *by_thread[OPEN_BUCKETS];
   struct open_call *spare;
   size_t open;
-  uint64_t last_time, numbered;
+  uint64_t last_time;
+  uint64_t pieces;            /* read so far, as FRAME-INFO counts */
   uint64_t end_records;       /* END's count, 0 unknown */
   bool has_end_records;
 
@@ -197,6 +201,10 @@ struct trace_set {
 /* file.c: opens `path` (its HEAD goes to *head when there) and notes the frames in it. fd is taken over. 0; 1 when it is no
  * trace (said on stderr). */
 int file_add(struct reader *r, const char *path, int fd, bool quiet);
+/* The 72 bytes of a FRAME-INFO with its skippable head; false when they are not one. */
+bool file_info(const uint8_t *bytes, struct frame_ref *ref);
+/* Offset of the next FRAME-INFO at or after `from`, or the file's size. */
+uint64_t file_resynchronise(const struct trace_file *file, uint64_t from);
 /* Reads exactly `size` bytes at `offset`; false when they are not there. */
 bool file_read(int fd, void *to, size_t size, uint64_t offset);
 /* Orders the frames by slot and generation; drops those that are there twice. */

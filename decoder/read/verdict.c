@@ -52,11 +52,20 @@ bool verdict_locked(struct reader *r, int fd)
   return owner_lives(&r->p);
 }
 
+/* An END that recover wrote says nothing of how the process ended. */
+static bool ended_cleanly(const struct process *p)
+{
+  return p->has_end && !(p->end_reason != NULL && strcmp(p->end_reason, "recovered") == 0);
+}
+
 /* What can be said before anything was read; notes what is missing at the ends of the files. */
 void verdict_early(struct reader *r)
 {
   struct process *p = &r->p;
-  p->verdict = p->locked ? VERDICT_RECORDING : p->has_end ? VERDICT_COMPLETE : VERDICT_UNKNOWN;
+  /* Without a place for a live file the recorder writes each record at once, and says so. */
+  bool through = !p->has_live && strstr(p->options, "live=none") != NULL;
+  if (through && !p->has_end) p->locked = owner_lives(p);
+  p->verdict = p->locked ? VERDICT_RECORDING : ended_cleanly(p) ? VERDICT_COMPLETE : VERDICT_UNKNOWN;
   for (size_t i = 0; i < r->files; i++) {
     const struct trace_file *f = &r->file[i];
     bool last = i + 1 == r->files;
@@ -82,7 +91,7 @@ void verdict_early(struct reader *r)
                       " bytes); what was recorded later is missing",
                       f->path, f->whole_end, tail);
       }
-    } else if (last && !p->has_end && f->size > 0 && !p->has_live) {
+    } else if (last && !p->has_end && f->size > 0 && !p->has_live && !through) {
       reader_damage(r, 0, "%s: cut at offset %" PRIu64 ": it has no end, and there is no live file; what was recorded later "
                     "is missing", f->path, f->size);
     }
@@ -99,11 +108,12 @@ void verdict_late(struct reader *r)
 {
   struct process *p = &r->p;
   const struct open_call *newest = NULL;
-  if (r->has_end_records && r->numbered < r->end_records && p->damage[0] == '\0' && p->complete_from <= 1 &&
+  if (r->has_end_records && r->pieces < r->end_records && p->damage[0] == '\0' && p->complete_from <= 1 &&
       (p->compat & P11T_COMPAT_DERIVED) == 0) {
-    reader_damage(r, 0, "%" PRIu64 " of %" PRIu64 " records are missing", r->end_records - r->numbered, r->end_records);
+    reader_damage(r, 0, "%" PRIu64 " of %" PRIu64 " records are missing", r->end_records - r->pieces, r->end_records);
   }
-  if (p->locked || p->has_end || !p->has_live) return;
+  if (p->locked || ended_cleanly(p)) return;
+  if (!p->has_end && !p->has_live && strstr(p->options, "live=none") == NULL) return;
   for (size_t i = 0; i < OPEN_BUCKETS; i++) {
     for (const struct open_call *o = r->by_number[i]; o != NULL; o = o->next_number) {
       if (!waits(o) && (newest == NULL || o->call.number > newest->call.number)) newest = o;

@@ -242,7 +242,7 @@ static void modules(struct text *out, const struct process *p)
     }
     if (m->build_id[0] != '\0') {
       text_s(out, ", build-id ");
-      text_hex(out, (const uint8_t *)m->build_id, strlen(m->build_id));
+      shown(out, m->build_id);
     }
     text_c(out, '\n');
     size_t lists = trace_lists(p, m->id, &list);
@@ -333,8 +333,12 @@ static void page(struct info *info, const struct process *p)
   text_c(out, '\n');
   verdict_line(out, p, t);
   flights(out, p, t);
+  if (p->program[0] == '\0' && p->pid == 0) { /* not even HEAD */
+    numbers(out, p, t);
+    return;
+  }
   label(out, "process");
-  shown(out, p->program[0] == '\0' ? "(no name)" : p->program);
+  shown(out, p->program);
   text_s(out, ", pid ");
   text_u(out, p->pid);
   text_s(out, ", ");

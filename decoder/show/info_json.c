@@ -79,7 +79,7 @@ static void modules(struct writer *w, const struct process *p)
     open_with(w, '{');
     member_u(w, "id", m->id);
     member_s(w, "path", m->path);
-    member_hex(w, "build_id", m->build_id, strlen(m->build_id));
+    member_s(w, "build_id", m->build_id);
     member_s(w, "how", m->how < 4 ? how[m->how] : "");
     member_s(w, "stub", m->stub);
     key(w, "lists");
