@@ -78,7 +78,7 @@ help:
 	@echo 'make deps        install the Debian packages that all of these need (NO_INSTALL=1: only name them)'
 	@echo 'make install     PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 
-# --- the recorder: needs nothing but libc, libzstd is inside and hidden -----------------------
+# --- the recorder: needs nothing but libc; libzstd and libsodium are inside and hidden ----------
 
 $(BUILD)/libp11trace.so: MAP := $(addprefix -Wl$(comma)--version-script=,$(wildcard shim/load/exports.map))
 $(BUILD)/libp11trace.so: $(SHIM_OBJ) $(wildcard shim/load/exports.map)
@@ -144,7 +144,7 @@ $(BUILD)/tests/mocks/%.so: tests/mocks/%.c | $(BUILD)/.tools
 $(BUILD)/.tools: Makefile
 	@mkdir -p $(@D)
 	@command -v $(firstword $(CC)) >/dev/null || { echo "no compiler ($(CC)): run 'make deps', or see README.md" >&2; exit 2; }
-	@for h in zstd.h jansson.h openssl/x509.h; do \
+	@for h in zstd.h sodium.h xxhash.h jansson.h openssl/x509.h; do \
 	  printf '#include <stddef.h>\n#include <stdio.h>\n#include <%s>\n' $$h | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 || \
 	    { echo "header <$$h> is missing: run 'make deps', or see README.md" >&2; exit 2; }; done
 	@touch $@
