@@ -61,7 +61,7 @@ static void write_list(struct p11t_thread *t, const struct list *l)
 /* Runs a writer of one entry on the calling thread, if recording runs and the thread is not inside a record. */
 static void record_now(void (*write)(struct p11t_thread *, const void *), const void *entry)
 {
-  if (p11t_process.phase != P11T_RUNNING) return;
+  if (p11t_process.phase != P11T_RUNNING || atomic_load(&p11t_guard->epoch) == 0) return; /* 0: a child without calls */
   struct p11t_thread *t = p11t_thread_enter();
   if (t == NULL || t->busy != NULL) return;
   t->busy = __builtin_frame_address(0);

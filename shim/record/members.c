@@ -69,9 +69,15 @@ static void pointed(struct p11t_writer *w, const struct p11_field *f, const char
   }
 }
 
-static void member(struct p11t_writer *w, const struct p11_field *f, const char *at, unsigned which, unsigned depth)
+static inline void member(struct p11t_writer *w, const struct p11_field *f, const char *at, unsigned which, unsigned depth)
 {
   const char *p = at + f->offset;
+  if (__builtin_expect(f->size == sizeof(CK_ULONG) && f->kind <= P11_FK_HANDLE, 1)) {
+    CK_ULONG v;
+    memcpy(&v, p, sizeof v);
+    p11t_u(w, v);
+    return;
+  }
   switch (f->kind) {
   case P11_FK_NUMBER:
   case P11_FK_ENUM:
@@ -90,6 +96,11 @@ static void member(struct p11t_writer *w, const struct p11_field *f, const char 
 void p11t_members(struct p11t_writer *w, const struct p11_struct *s, const void *at, unsigned which, unsigned depth)
 {
   unsigned count = 0;
+  if (which == P11_INOUT && depth == 0) { /* an information structure, the common case: all of it */
+    p11t_n(w, s->count);
+    for (unsigned i = 0; i < s->count; i++) member(w, &s->field[i], at, which, depth);
+    return;
+  }
   if (depth <= P11T_DEPTH) {
     for (unsigned i = 0; i < s->count; i++) count += (s->field[i].direction & which) != 0;
   }

@@ -32,7 +32,7 @@ static inline void p11t_begin(struct p11t_writer *w, struct p11t_thread *t, uint
   w->thread = t;
   w->record = t->p;
   w->p = t->p + P11T_RAW;
-  size_t room = (size_t)(t->end - w->p);
+  size_t room = (size_t)(t->end - w->p) - 8; /* the padding is stored as 8 bytes, needed or not */
   w->end = w->p + (room < P11T_PIECE ? room : P11T_PIECE);
   w->head = (struct p11t_raw){.kind = kind, .flags = P11T_FIRST, .number = number, .time = time};
   w->kept = 0;
@@ -46,7 +46,7 @@ static inline void p11t_commit_piece(struct p11t_writer *w)
   uint32_t length = (P11T_RAW + body + 7u) & ~7u;
   w->head.body = body;
   memcpy(w->record + 4, (char *)&w->head + 4, P11T_RAW - 4);
-  memset(w->p, 0, length - P11T_RAW - body);
+  memset(w->p, 0, 8);
   uint8_t *next = w->record + length;
   if (next < t->end) atomic_store_explicit((_Atomic uint32_t *)(void *)next, 0, memory_order_relaxed);
   atomic_store_explicit((_Atomic uint32_t *)(void *)w->record, length, memory_order_release);
