@@ -1,5 +1,6 @@
 """`p11trace wrap` with NSS: modules of a database swapped and put back, parameters of modutil, what is refused."""
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -11,13 +12,17 @@ from nss import LABEL, MODULE_NAME, Stage, environment, softhsm, trace_events
 pytestmark = pytest.mark.nss
 
 
+@pytest.fixture(scope="module")
+def made(build, tmp_path_factory):
+    return Stage(tmp_path_factory.mktemp("wrap"), build)
+
+
 @pytest.fixture
-def stage(build, tmp_path):
-    """A stage of which the module is SoftHSM itself."""
-    s = Stage(tmp_path, build)
-    s.reset()
-    s.direct()
-    return s
+def stage(made):
+    """A fresh stage of which the module is SoftHSM itself."""
+    made.reset()
+    made.direct()
+    return made
 
 
 def wrap(stage, *argv, status=0):
@@ -153,6 +158,8 @@ def test_refusals(stage):
     assert "end in .so" in refused("module.so", "-o", "copy")
     assert "No such file" in refused("module.so", "-o", "nowhere/copy.so")
     assert "unknown value" in refused("module.so", "--capture", "all")
+    assert "not a size" in refused("module.so", "--cut", "much")
+    assert "not a set" in refused("module.so", "--only", "C_Nothing")
     assert "recorder" in refused("module.so", "--recorder", "nowhere.so")
     assert "recorder" in refused(stage.build / "libp11trace.so")
     assert "sql:" in refused("--nssdb", "dbm:nssdb", "--replace", MODULE_NAME)
@@ -160,6 +167,14 @@ def test_refusals(stage):
     assert "other.conf" in refused("module.so", "-o", "other.so")
     wrap(stage, "module.so", "-o", "copy.so")
     assert "traced already" in refused("copy.so", "-o", "copy2.so")
+
+
+def test_settings_are_the_recorders(stage, root):
+    """wrap offers what the recorder understands, and all of it."""
+    table = set(re.findall(r'^ *{"([a-z-]+)", "P11TRACE_', (root / "shim/record/options.c").read_text(), re.M))
+    help_text = wrap(stage, "--help").stdout.decode()
+    offered = set(re.findall(r"^ +--([a-z-]+)=", help_text[help_text.index("Settings of the recorder"):], re.M))
+    assert len(table) > 5 and offered == table
 
 
 # --- parameters of modutil ----------------------------------------------------------------------------------------------

@@ -5,30 +5,29 @@
 
 #include "decoder/cmd/cmd.h"
 #include "decoder/wrap/wrap.h"
+#include "shim/spec/callset.h"
 
 enum { KEY_NSSDB = 256, KEY_REPLACE, KEY_RESTORE, KEY_RECORDER, KEY_SETTING };
 
-/* Every setting of the recorder but `module`, which is the argument. `values`, if given, lists all there are. */
+/* A setting is refused here if the recorder would not understand it: there it would only be a line on stderr of a browser
+ * that nobody sees. The values, where they are words; else what kind of text it is. */
+#define A_SIZE "SIZE"
+#define A_CALLSET "FUNCTIONS"
+
+/* Every setting of the recorder (shim/record/options.c) but `module`, which is the argument. */
 static const struct {
   const char *name, *metavar, *help, *values;
 } settings[] = {
     {"out",      "DIR",
-     "Where traces go: a folder (made if it is not there) or a name with %p (pid), %e (program), %m (module), %t "
-     "(time)",                                                                       NULL                        },
-    {"capture",  "WHAT",      "meta, safe (the default), full or clear",             "meta safe full clear"      },
-    {"stack",    "WHEN",      "off, caller (the default), error, first or all",      "off caller error first all"},
-    {"only",     "FUNCTIONS", "Record these functions only",                         NULL                        },
-    {"max",      "SIZE",      "Begin a new file after this much",                    NULL                        },
-    {"files",    "N",         "Keep this many files",                                NULL                        },
-    {"ring",     "SIZE",      "Flight recorder: keep only the newest calls",         NULL                        },
-    {"dump-on",  "EVENT",     "When the flight recorder writes its calls",           NULL                        },
-    {"live",     "DIR",       "Where the live part of a trace lies",                 NULL                        },
-    {"cut",      "SIZE",      "Keep this much of one parameter",                     NULL                        },
-    {"min-free", "SIZE",      "Stop recording when the file system has less room",   NULL                        },
-    {"cmdline",  "on|off",    "Record the program's arguments (they may hold PINs)", "on off"                    },
-    {"probe",    "on|off",    "Ask the module read-only questions of our own",       NULL                        },
-    {"seal-to",  "KEY",       "Public key that secrets are sealed to",               NULL                        },
-    {"off",      "on|off",    "Pass every call through and record nothing",          "on off"                    },
+     "Where traces go: a folder (made if need be) or a name with %p %e %m %t (pid, program, module, time)", NULL             },
+    {"capture",  "WHAT",    "meta, safe (the default) or clear",                                            "meta safe clear"},
+    {"stack",    "WHEN",    "off or caller (the default)",                                                  "off caller"     },
+    {"only",     A_CALLSET, "Record these functions only, such as %session,!C_GetSlotInfo",                 NULL             },
+    {"live",     "DIR",     "Where the live part of a trace lies",                                          NULL             },
+    {"cut",      A_SIZE,    "Keep this much of one parameter (K, M, G)",                                    NULL             },
+    {"min-free", A_SIZE,    "Stop recording when the file system has less room",                            NULL             },
+    {"cmdline",  "on|off",  "Record the program's arguments (they may hold PINs)",                          "on off"         },
+    {"off",      "on|off",  "Pass every call through and record nothing",                                   "on off"         },
 };
 enum { N_SETTINGS = sizeof settings / sizeof *settings };
 
@@ -57,12 +56,32 @@ static int is_one_of(const char *value, const char *words)
   return 0;
 }
 
+static int is_size(const char *value)
+{
+  size_t digits = strspn(value, "0123456789");
+  const char *unit = value + digits;
+  return digits > 0 && digits < 16 && (*unit == '\0' || (strchr("KMGT", *unit) != NULL && unit[1] == '\0'));
+}
+
+static int is_callset(const char *value)
+{
+  struct p11_callset set;
+  struct p11_callset_error error;
+  return p11_callset_parse(value, strlen(value), &set, &error);
+}
+
 static void choose(struct arguments *args, size_t which, const char *value)
 {
   if (value[0] == '\0') misuse("empty value", settings[which].name, "leave the option out for the default");
   if (strpbrk(value, "\r\n") != NULL) misuse("line break in a value", settings[which].name, "values are single lines");
   if (settings[which].values != NULL && !is_one_of(value, settings[which].values)) {
     misuse("unknown value", value, settings[which].help);
+  }
+  if (strcmp(settings[which].metavar, A_SIZE) == 0 && !is_size(value)) {
+    misuse("not a size", value, "give bytes, with K, M, G or T if you like");
+  }
+  if (strcmp(settings[which].metavar, A_CALLSET) == 0 && !is_callset(value)) {
+    misuse("not a set of functions", value, "give names, C_Sign* or %session, separated by commas");
   }
   size_t i = 0;
   while (i < args->request.n_settings && args->chosen[i].name != settings[which].name) i++;
