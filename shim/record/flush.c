@@ -43,12 +43,13 @@ bool p11t_scratch_make(void)
 }
 
 /* Says once that records are being lost, and why. */
-static void losing(long error)
+static void losing(const char *why)
 {
   struct p11t_process *p = &p11t_process;
-  if (p->head->state != P11T_LOSING) {
-    p11t_say("%s: cannot be written: %s; records are lost until it can (the program is not affected)", p->trace.path,
-             p11t_errno_text((int)-error));
+  if (p->phase != P11T_RUNNING) {
+    p11t_say("%s: cannot be written: %s; not recording (the program is not affected)", p->trace.path, why);
+  } else if (p->head->state != P11T_LOSING) {
+    p11t_say("%s: cannot be written: %s; records are lost until it can (the program is not affected)", p->trace.path, why);
   }
   p->head->state = P11T_LOSING;
   p->retry_at = p11t_monotonic() + RETRY_NS;
@@ -69,14 +70,14 @@ bool p11t_write_frame(uint8_t kind, const struct p11t_info *given, const uint8_t
   struct p11t_scratch *s = &p11t_scratch;
   if (p->retry_at && p11t_monotonic() < p->retry_at) return false;
   if (!p11t_output_check(&p->trace)) {
-    losing(-EBADF);
+    losing("its descriptor was closed and its name is not ours any more");
     return false;
   }
   ZSTD_CCtx_setParameter(s->zstd, ZSTD_c_compressionLevel, level);
   const size_t head = 8 + sizeof(struct p11t_info);
   size_t packed = ZSTD_compress2(s->zstd, s->packed + head, s->packed_size - head, content, size);
   if (ZSTD_isError(packed)) {
-    losing(-EIO);
+    losing("it does not compress");
     return false;
   }
   struct p11t_info info = *given;
@@ -89,12 +90,12 @@ bool p11t_write_frame(uint8_t kind, const struct p11t_info *given, const uint8_t
   memcpy(s->packed, skippable, 8);
   memcpy(s->packed + 8, &info, sizeof info);
   if (!has_room(head + packed)) {
-    losing(-ENOSPC);
+    losing("less than min-free is left on its file system");
     return false;
   }
   long r = p11t_output_append(&p->trace, &p->end, s->packed, head + packed);
   if (r != 0) {
-    losing(r);
+    losing(p11t_errno_text((int)-r));
     return false;
   }
   if (p->head->state == P11T_LOSING) p11t_say("%s: is written again", p->trace.path);
