@@ -155,6 +155,8 @@ struct model_slot *model_slot(struct model_module *module, uint64_t id);
 struct model_session *model_session(const struct model_module *module, uint64_t handle);
 /* The object, moved to the front; NULL when not known. */
 struct model_object *model_object(struct model_module *module, uint64_t handle);
+/* The same, made when it was not known. */
+struct model_object *model_object_make(struct model_module *module, uint64_t handle, struct model_slot *slot);
 /* Is a private key with that (hash of a) CKA_ID known in the slot? */
 bool model_has_key(const struct model_slot *slot, uint64_t id);
 /* CK_TOKEN_INFO of a successful C_GetTokenInfo; false when the trace does not have it. token->note is left empty. */

@@ -39,7 +39,7 @@ struct model_object *model_object(struct model_module *module, uint64_t handle)
   return o;
 }
 
-static struct model_object *object_of(struct model_module *m, uint64_t handle, struct model_slot *slot)
+struct model_object *model_object_make(struct model_module *m, uint64_t handle, struct model_slot *slot)
 {
   struct model_object *o = model_object(m, handle);
   if (!o) {
@@ -100,7 +100,7 @@ static void found(const struct call *call, struct model_place *place)
     struct model_object *o = model_object(place->module, list->item[i].number);
     if (o && o->facts.class != s->search.class && s->search.class != MODEL_NO_CLASS && o->facts.class != MODEL_NO_CLASS)
       drop(place->module, o); /* the handle belongs to another object now */
-    learn(object_of(place->module, list->item[i].number, s->slot), &s->search);
+    learn(model_object_make(place->module, list->item[i].number, s->slot), &s->search);
   }
 }
 
@@ -113,7 +113,7 @@ static void read_values(const struct call *call, struct model_place *place)
       call->rv != CKR_BUFFER_TOO_SMALL)
     return;
   const struct model_facts facts = model_facts(template);
-  learn(object_of(place->module, handle, place->slot), &facts);
+  learn(model_object_make(place->module, handle, place->slot), &facts);
 }
 
 /* A new object: of the template at `from`, with the handle at `to`; what the function makes when the template is silent. */
@@ -126,7 +126,7 @@ static void made(const struct call *call, struct model_place *place, unsigned fr
   if (old) drop(place->module, old);
   struct model_facts facts = model_facts(&call->arg[from].in);
   if (facts.class == MODEL_NO_CLASS) facts.class = class;
-  struct model_object *o = object_of(place->module, handle, place->slot);
+  struct model_object *o = model_object_make(place->module, handle, place->slot);
   if (pick_in(call, 0, &session)) o->creator = session;
   learn(o, &facts);
 }

@@ -52,17 +52,16 @@ struct checker *checker_new(const char *const *only, size_t count, uint64_t orig
   return c;
 }
 
-static uint64_t token_key(const struct model_slot *slot)
+static uint64_t token_key(const struct model_slot *slot, const struct model_token *t)
 {
-  const struct model_token *t = &slot->token;
   const char *path = model_module_path(slot->module);
   return pick_hash(path, strlen(path)) ^ pick_hash(t->serial, strlen(t->serial)) * 3;
 }
 
-const struct note *checker_login(struct check *check, const struct model_slot *slot)
+const struct note *checker_login(struct check *check, const struct model_slot *slot, const struct model_token *token)
 {
   if (slot->user.number) return &slot->user;
-  return slot->token.known && *slot->token.serial ? table_get(&check->checker->logins, token_key(slot)) : NULL;
+  return *token->serial ? table_get(&check->checker->logins, token_key(slot, token)) : NULL;
 }
 
 /* Keeps the logins of tokens beyond the process: slot->token is the one before the call. */
@@ -70,7 +69,7 @@ static void remember_login(struct checker *c, const struct call *call, const str
 {
   if (call->known != P11_F_C_Login && call->known != P11_F_C_LoginUser && call->known != P11_F_C_InitToken) return;
   if (!call_returned(call, CKR_OK) || !slot || !slot->token.known || !*slot->token.serial) return;
-  const uint64_t key = token_key(slot);
+  const uint64_t key = token_key(slot, &slot->token);
   uint64_t user;
   if (call->known == P11_F_C_InitToken) {
     free(table_take(&c->logins, key));

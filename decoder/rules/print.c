@@ -9,22 +9,21 @@
 /* `text` in lines of at most WIDTH columns, all but the first indented. `column` is where it begins. */
 static void wrapped(FILE *to, const char *text, int column, int indent)
 {
+  bool first = true;
   while (*text) {
-    size_t n = strcspn(text, " ");
-    if (column + (int)n > WIDTH && column > indent) {
+    const int n = (int)strcspn(text, " ");
+    if (!first && column + 1 + n > WIDTH) {
       fprintf(to, "\n%*s", indent, "");
       column = indent;
+    } else if (!first) {
+      fputc(' ', to);
+      column++;
     }
-    fprintf(to, "%.*s", (int)n, text);
-    column += (int)n;
+    fprintf(to, "%.*s", n, text);
+    column += n;
+    first = false;
     text += n;
-    if (*text == ' ') {
-      text++;
-      if (*text && column < WIDTH) {
-        fputc(' ', to);
-        column++;
-      }
-    }
+    text += strspn(text, " ");
   }
   fputc('\n', to);
 }

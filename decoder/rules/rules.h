@@ -121,8 +121,9 @@ void finding_hint(struct finding *finding, const char *format, ...) __attribute_
 /* Another sentence for the finding with that key, as more of the same was seen. */
 void finding_say(struct check *check, uint64_t key, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* The last successful login of a user on the token of that slot, in any process of the set before now; NULL none. */
-const struct note *checker_login(struct check *check, const struct model_slot *slot);
+/* The last successful login of the user on that token, which is in that slot now, in any process of the set before now;
+ * NULL none. */
+const struct note *checker_login(struct check *check, const struct model_slot *slot, const struct model_token *token);
 
 /* --- the engine --------------------------------------------------------------------------------- */
 

@@ -76,7 +76,8 @@ static void label_missing(struct check *check, struct model_slot *slot, uint64_t
       finding_report_as(check, &o, user ? SEVERITY_ERROR : SEVERITY_INFO, handle,
                         user ? "a user certificate has no CKA_LABEL" : "a certificate has no CKA_LABEL");
   finding_call(f, check, user ? "the token has its private key (equal CKA_ID)" : NULL);
-  if (check->place.object) model_note(&check->place, &check->place.object->nameless, check->call);
+  struct model_object *object = model_object_make(check->place.module, handle, slot);
+  model_note(&check->place, &object->nameless, check->call);
 }
 
 static void values_read(struct check *check, const struct call *call, struct model_slot *slot)

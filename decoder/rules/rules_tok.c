@@ -96,7 +96,7 @@ static void tok_03_info(struct check *check, const struct call *call)
   struct model_slot *s = check->place.slot;
   struct model_token token;
   if (!model_token_info(call, &token) || !blocks_prompt(&token)) return;
-  const struct note *login = checker_login(check, s);
+  const struct note *login = checker_login(check, s, &token);
   if (!login || (s->token.known && strcmp(s->token.serial, token.serial))) return;
   struct finding *f = finding_report(check, SEVERITY_ERROR, 0, "%s", blocked);
   if (login->process != check->event->process)
