@@ -34,7 +34,7 @@ def wrap(stage, *argv, status=0):
 LIST_KEYS = ("certutil", "-K", "-d", "sql:nssdb", "-h", LABEL, "-f", "pin.txt")
 
 
-# --- modules of a database --------------------------------------------------------------------------------------------
+# --- modules of a database -------------------------------------------------------------------------------------------
 
 def test_replace_and_restore(stage):
     db = stage.folder / "nssdb"
@@ -108,7 +108,7 @@ def test_changed_by_hand_is_left_alone(stage):
     assert path.read_bytes() == by_hand
 
 
-# --- the traced copy ----------------------------------------------------------------------------------------------------
+# --- the traced copy -------------------------------------------------------------------------------------------------
 
 def test_files_of_a_copy(stage):
     out = wrap(stage, "module.so", "-o", "copy.so", "--out", "traces", "--stack", "off").stdout.decode()
@@ -177,7 +177,7 @@ def test_settings_are_the_recorders(stage, root):
     assert len(table) > 5 and offered == table
 
 
-# --- parameters of modutil ----------------------------------------------------------------------------------------------
+# --- parameters of modutil -------------------------------------------------------------------------------------------
 
 @pytest.fixture
 def database(tmp_path, build):
@@ -215,7 +215,7 @@ def test_target_from_nss_parameters(stage):
     ("", None),
 ])
 def test_other_parameters_are_passed_on(database, build, tmp_path, given, arrives):
-    """Our own keys are taken out; the rest reaches the module with NSS's seventh member, or nothing if nothing is left."""
+    """Our own keys are taken out; the rest reaches the module, with NSS's seventh member, or nothing if nothing is left."""
     mock = build / "tests/mocks/mock_params.so"
     database(build / "p11trace", "wrap", mock, "-o", "copy.so", "--out", "traces")
     (tmp_path / "elsewhere").mkdir(mode=0o700)
