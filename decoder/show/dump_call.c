@@ -17,7 +17,7 @@ static void show_argument(const struct printer *p, const struct p11_param *param
   struct text *out = p->out;
   struct meaning meaning = meaning_of_param(param);
   text_s(out, param->name);
-  bool came = holds(&arg->out);
+  bool came = holds(&arg->out) && !(arg->in.what == VALUE_POINTER && arg->in.pointer == P11T_P_NULL);
   if (param->kind == P11_K_OUT_TEMPLATE && came) {
     S(" -> ");
     show_filled(p, &arg->in, &arg->out);

@@ -21,5 +21,7 @@ void json_outside(struct text *out, const char *key, const void *bytes, size_t s
 void json_flag_names(struct text *out, unsigned domain, uint64_t value);
 /* A value; the caller has written its key. Not for VALUE_NONE. */
 void json_value(struct text *out, const struct value *value, struct meaning meaning);
+/* The same for what a call returned: NULL pointers of before the call are not repeated. */
+void json_after(struct text *out, const struct value *value, struct meaning meaning);
 
 #endif

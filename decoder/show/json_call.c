@@ -67,7 +67,7 @@ static void put_args(struct text *out, const struct call *call)
     }
     if (arg->out.what != VALUE_NONE) {
       K(",\"out\":");
-      json_value(out, &arg->out, meaning);
+      json_after(out, &arg->out, meaning);
     }
     text_c(out, '}');
   }

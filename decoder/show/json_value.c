@@ -30,7 +30,8 @@ static void put_name(struct text *out, unsigned domain, uint64_t value)
 
 static void put_number(struct text *out, const struct value *v, struct meaning meaning)
 {
-  if (v->form == P11T_V_BOOL) {
+  const bool boolean = v->form == P11T_V_BOOL || meaning.as == AS_BOOL;
+  if (boolean) {
     K("{\"type\":\"bool\"");
   } else {
     K("{\"type\":\"number\"");
@@ -38,8 +39,8 @@ static void put_number(struct text *out, const struct value *v, struct meaning m
   put_pointer(out, v->pointer);
   K(",\"value\":");
   json_number(out, v->number);
-  if (v->form != P11T_V_BOOL && meaning.as == AS_ENUM) put_name(out, meaning.domain, v->number);
-  if (v->form != P11T_V_BOOL && meaning.as == AS_FLAGS) {
+  if (!boolean && meaning.as == AS_ENUM) put_name(out, meaning.domain, v->number);
+  if (!boolean && meaning.as == AS_FLAGS) {
     K(",\"names\":");
     json_flag_names(out, meaning.domain, v->number);
   }
@@ -132,7 +133,8 @@ static void put_version(struct text *out, const struct value *v)
   K("\"}");
 }
 
-static void put_attribute(struct text *out, const struct value *v)
+/* `after` the call what was stored is said as it was recorded, the NULL pointers of before are not repeated. */
+static void put_attribute(struct text *out, const struct value *v, bool after)
 {
   K("{\"attribute\":");
   json_number(out, v->number);
@@ -140,23 +142,23 @@ static void put_attribute(struct text *out, const struct value *v)
   put_pointer(out, v->pointer);
   K(",\"length\":");
   json_number(out, v->length);
-  if (v->pointer == P11T_P_NULL) {
+  if (v->pointer == P11T_P_NULL && !after) {
     K(",\"value\":null");
   } else if (v->count > 0 && v->item[0].what != VALUE_NONE) {
     K(",\"value\":");
-    json_value(out, &v->item[0], meaning_of_attribute(v->number));
+    (after ? json_after : json_value)(out, &v->item[0], meaning_of_attribute(v->number));
   }
   text_c(out, '}');
 }
 
-static void put_template(struct text *out, const struct value *v)
+static void put_template(struct text *out, const struct value *v, bool after)
 {
   K("{\"type\":\"template\"");
   put_pointer(out, v->pointer);
   K(",\"attributes\":[");
   for (size_t i = 0; i < v->count; i++) {
     if (i > 0) text_c(out, ',');
-    put_attribute(out, &v->item[i]);
+    put_attribute(out, &v->item[i], after);
   }
   K("]}");
 }
@@ -243,7 +245,7 @@ static void put_init_args(struct text *out, const struct value *v)
   text_c(out, '"');
   if (v->count > 0 && v->item[0].what != VALUE_NONE) {
     K(",\"value\":");
-    json_value(out, &v->item[0], (struct meaning){AS_TEXT, P11_DOM_NONE});
+    json_after(out, &v->item[0], (struct meaning){AS_TEXT, P11_DOM_NONE});
   }
   text_c(out, '}');
 }
@@ -269,12 +271,22 @@ void json_value(struct text *out, const struct value *v, struct meaning meaning)
       return;
     case VALUE_BYTES: put_bytes(out, v, meaning); return;
     case VALUE_VERSION: put_version(out, v); return;
-    case VALUE_TEMPLATE: put_template(out, v); return;
-    case VALUE_ATTRIBUTE: put_attribute(out, v); return;
+    case VALUE_TEMPLATE: put_template(out, v, false); return;
+    case VALUE_ATTRIBUTE: put_attribute(out, v, false); return;
     case VALUE_MECHANISM: put_mechanism(out, v); return;
     case VALUE_STRUCT: put_struct(out, v); return;
     case VALUE_LIST: put_list(out, v, meaning); return;
     case VALUE_INTERFACE: put_interface(out, v); return;
     case VALUE_INIT_ARGS: put_init_args(out, v); return;
+  }
+}
+
+void json_after(struct text *out, const struct value *v, struct meaning meaning)
+{
+  switch (v->what) {
+    case VALUE_BYTES: put_bytes(out, v, meaning); return;
+    case VALUE_LIST: put_list(out, v, meaning); return;
+    case VALUE_TEMPLATE: put_template(out, v, true); return;
+    default: json_value(out, v, meaning); return;
   }
 }
