@@ -52,7 +52,7 @@ def test_stops_when_a_step_fails(build, tmp_path):
     fake.mkdir()
     (fake / "p11trace").write_text("#!/bin/sh\necho no >&2\nexit 2\n")
     (fake / "p11trace").chmod(0o755)
-    p = subprocess.run(["sh", ROOT / "examples/modutil-chain/demo.sh"], stdin=subprocess.DEVNULL, timeout=120, text=True,
+    p = subprocess.run(["sh", ROOT / "examples/modutil-chain/demo.sh"], stdin=subprocess.DEVNULL, text=True,
                        env=environment(tmp_path, BUILD=fake, DEMO_DIR=tmp_path / "demo"), capture_output=True)
     assert p.returncode == 1
     assert list(statuses(p.stdout).values())[-1] == "2" and "modutil" not in p.stdout
@@ -61,7 +61,7 @@ def test_stops_when_a_step_fails(build, tmp_path):
 def test_folders_of_others_are_not_removed(build, tmp_path):
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "mine").write_text("x")
-    p = subprocess.run(["sh", ROOT / "examples/modutil-chain/demo.sh"], stdin=subprocess.DEVNULL, timeout=120, text=True,
+    p = subprocess.run(["sh", ROOT / "examples/modutil-chain/demo.sh"], stdin=subprocess.DEVNULL, text=True,
                        env=environment(tmp_path, BUILD=build, DEMO_DIR=tmp_path / "demo"), capture_output=True)
     assert p.returncode == 2 and (tmp_path / "demo" / "mine").read_text() == "x"
 

@@ -215,7 +215,7 @@ def test_target_from_nss_parameters(stage):
     ("", None),
 ])
 def test_other_parameters_are_passed_on(database, build, tmp_path, given, arrives):
-    """Our own keys are taken out; the rest reaches the module, with NSS's seventh member, or nothing if nothing is left."""
+    """Our own keys are taken out; the rest reaches the module, or nothing if nothing is left."""
     mock = build / "tests/mocks/mock_params.so"
     database(build / "p11trace", "wrap", mock, "-o", "copy.so", "--out", "traces")
     (tmp_path / "elsewhere").mkdir(mode=0o700)

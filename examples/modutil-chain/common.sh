@@ -23,15 +23,17 @@ die() {
 }
 
 # step N COMMAND ...: runs the command, shows at most the first N lines of what it prints (all of them if it fails) and
-# its exit status, which is also the function's. Nothing is read from the terminal: a prompt would be a mistake.
+# its exit status, which is also the function's. Lines longer than $width are cut. Nothing is read from the terminal: a
+# prompt would be a mistake.
+width=10000
 step() {
   lines=$1
   shift
   show "$@"
   status=0
   "$@" >"$work/output" 2>&1 </dev/null || status=$?
-  awk -v most="$lines" -v status="$status" '
-    NF { line[++n] = $0 }
+  awk -v most="$lines" -v status="$status" -v width="$width" '
+    NF { line[++n] = length($0) > width ? substr($0, 1, width) " ..." : $0 }
     END {
       if (status != 0 || n <= most) most = n
       for (i = 1; i <= most; i++) print "    " line[i]

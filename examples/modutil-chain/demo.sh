@@ -124,7 +124,9 @@ must 34 p11trace info traces
 
 title 'The calls: logins, keys made and imported, signatures, deciphering, the new PIN'
 excerpt=fn=C_Login,C_GenerateKeyPair,C_CreateObject,C_Sign,C_UnwrapKey,C_DecryptUpdate,C_SetPIN,C_DestroyObject
+width=220
 must 40 p11trace dump -e "$excerpt" traces
+width=10000
 
 title 'The calls counted and timed'
 must 30 p11trace stat traces
@@ -134,4 +136,4 @@ status=0
 step 60 p11trace check traces || status=$?
 [ "$status" -le 1 ] || exit 1
 
-printf '\nThe traces are in %s; p11trace dump %s shows every call.\n' "$PWD/traces" "$PWD/traces"
+printf '\nThe traces are in %s. p11trace dump shows every call of them.\n' "$PWD/traces"
