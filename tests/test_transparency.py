@@ -122,14 +122,14 @@ def test_module_that_lies(lab, name):
     """decisions.md A5: lengths beyond the caller's buffer, which ends at an unmapped page, are not believed."""
     traced = lab.wrap("mock32")
     env = {"MOCK_LIE": name}
-    a = lab.client("transparency", "-a", lab.mock("mock32"), name, env=env).stdout.splitlines()
-    b = lab.client("transparency", "-a", traced, name, env=env).stdout.splitlines()
+    a = lab.client("transparency", "-ab", lab.mock("mock32"), name, env=env).stdout.splitlines()
+    b = lab.client("transparency", "-ab", traced, name, env=env).stdout.splitlines()
     assert_same(a, b)
     assert_nothing_lost(lab.trace())
 
 
 def test_lie_is_in_the_trace(lab):
-    lab.client("transparency", "-a", lab.wrap("mock32"), "C_Sign", env={"MOCK_LIE": "C_Sign"})
+    lab.client("transparency", "-ab", lab.wrap("mock32"), "C_Sign", env={"MOCK_LIE": "C_Sign"})
     sign = next(c for c in lab.trace().calls if c.name == "C_Sign" and c.rv == 0 and c.argument("pSignature")[0]["pointer"])
     before, after = sign.argument("pulSignatureLen")
     assert before["number"] == 512 and after["number"] == 48 + 1000
