@@ -67,7 +67,7 @@ static void forget(struct model_process *process)
     model_drop_sessions(m, NULL);
     model_drop_objects(m);
     m->epoch = EPOCH_UNKNOWN;
-    m->initialized = m->last_open_failure = m->announced[0].note = m->announced[1].note = (struct note){0};
+    m->initialized = m->session_failure = m->announced[0].note = m->announced[1].note = (struct note){0};
     m->partials = 0;
     memset(m->partial, 0, sizeof m->partial);
     size_t at = 0;
@@ -257,7 +257,7 @@ static void finalize(struct model_module *m)
   model_drop_objects(m);
   reset_slots(m, LOGIN_PUBLIC);
   m->epoch = EPOCH_CLOSED;
-  m->initialized = m->last_open_failure = m->announced[0].note = m->announced[1].note = (struct note){0};
+  m->initialized = m->session_failure = m->announced[0].note = m->announced[1].note = (struct note){0};
 }
 
 static void announce(const struct call *call, struct model_place *place)

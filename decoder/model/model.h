@@ -103,9 +103,9 @@ struct model_module {
   struct model_process *process;
   uint16_t id;
   enum model_epoch epoch;
-  struct note initialized;       /* C_Initialize of this epoch */
-  struct note last_open_failure; /* last C_OpenSession that failed */
-  unsigned lowest_list;          /* smallest version of a "PKCS 11" list handed out, major * 256 + minor; 0 none */
+  struct note initialized;     /* C_Initialize of this epoch */
+  struct note session_failure; /* last C_OpenSession that failed, or last call that found its session gone */
+  unsigned lowest_list;        /* smallest version of a "PKCS 11" list handed out, major * 256 + minor; 0 none */
   struct table slots, sessions, objects;
   struct model_object *newest, *oldest;
   unsigned changing; /* state-changing calls in flight whose slot is not known, or that touch all */

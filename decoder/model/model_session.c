@@ -42,7 +42,7 @@ static void open_session(const struct call *call, struct model_place *place)
 {
   uint64_t handle, flags;
   if (!call_returned(call, CKR_OK)) {
-    if (call->state == CALL_DONE) model_note(place, &place->module->last_open_failure, call);
+    if (call->state == CALL_DONE) model_note(place, &place->module->session_failure, call);
     return;
   }
   if (!place->slot || !pick_out(call, 4, &handle) || !handle || !pick_in(call, 1, &flags)) return;
@@ -113,8 +113,20 @@ static void init_token(struct model_slot *s)
   memset(&s->rule, 0, sizeof s->rule);
 }
 
+/* A call found its session gone: NSS goes on with handle 0 then. */
+static void session_gone(const struct call *call, struct model_place *place)
+{
+  uint64_t handle;
+  const int i = pick_kind(call, P11_K_SESSION);
+  if (call->state != CALL_DONE || i < 0) return;
+  if (call->rv != CKR_SESSION_HANDLE_INVALID && call->rv != CKR_SESSION_CLOSED && call->rv != CKR_DEVICE_REMOVED)
+    return;
+  if (pick_in(call, (unsigned)i, &handle) && handle) model_note(place, &place->module->session_failure, call);
+}
+
 void model_apply_session(const struct call *call, struct model_place *place)
 {
+  if (call->rv != CKR_OK) session_gone(call, place);
   const bool ok = call_returned(call, CKR_OK);
   struct model_slot *s = place->slot;
   switch (call->known) {

@@ -107,16 +107,17 @@ static struct finding *make(struct check *check, const struct finding_options *o
   return f;
 }
 
-/* Has a rule that goes before this one reported the same cause in this call? */
-static bool explained(struct check *check, const struct finding_options *o)
+static struct finding *explanation(const struct check *check, enum cause cause)
 {
-  struct findings *s = checker_store(check->checker);
-  for (unsigned i = 0; o->cause && i < s->causes; i++) {
-    if (s->cause[i].cause != o->cause || !s->cause[i].finding || s->cause[i].finding->rule == check->rule) continue;
-    s->cause[i].finding->also[check->rule - rules] = 1;
-    return true;
-  }
-  return false;
+  const struct findings *s = checker_store(check->checker);
+  for (unsigned i = 0; cause && i < s->causes; i++)
+    if (s->cause[i].cause == cause && s->cause[i].finding->rule != check->rule) return s->cause[i].finding;
+  return NULL;
+}
+
+bool finding_explained(const struct check *check, enum cause cause)
+{
+  return explanation(check, cause) != NULL;
 }
 
 static struct finding *report(struct check *check, const struct finding_options *given, enum severity severity,
@@ -125,7 +126,11 @@ static struct finding *report(struct check *check, const struct finding_options 
   struct findings *s = checker_store(check->checker);
   struct finding_options o = *given;
   if (!o.fault) o.fault = check->rule->fault;
-  if (explained(check, &o)) return NULL;
+  struct finding *before = explanation(check, o.cause);
+  if (before) {
+    before->also[check->rule - rules] = 1;
+    return NULL;
+  }
   const uint64_t full = full_key(check, &o, key);
   struct finding *f = table_get(&s->by_key, full);
   const struct model_process *p = check->place.process;

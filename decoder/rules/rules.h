@@ -110,6 +110,9 @@ struct finding_options {
 struct finding *finding_report_as(struct check *check, const struct finding_options *options, enum severity severity,
                                   uint64_t key, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* Has a rule that goes before this one reported that cause in this call? */
+bool finding_explained(const struct check *check, enum cause cause);
+
 /* Adds evidence: a note that was kept, or the call that is being looked at. Detail may be NULL. Does nothing when finding is
  * NULL or the note is empty. */
 void finding_note(struct finding *finding, const struct note *note, const char *format, ...)

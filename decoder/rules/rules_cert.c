@@ -76,6 +76,7 @@ static void label_missing(struct check *check, struct model_slot *slot, uint64_t
       finding_report_as(check, &o, user ? SEVERITY_ERROR : SEVERITY_INFO, handle,
                         user ? "a user certificate has no CKA_LABEL" : "a certificate has no CKA_LABEL");
   finding_call(f, check, user ? "the token has its private key (equal CKA_ID)" : NULL);
+  if (finding_explained(check, CAUSE_ATTRIBUTES)) return; /* then it is not known whether the label is missing */
   struct model_object *object = model_object_make(check->place.module, handle, slot);
   model_note(&check->place, &object->nameless, check->call);
 }
@@ -93,11 +94,14 @@ static void values_read(struct check *check, const struct call *call, struct mod
   if (class != CKO_CERTIFICATE || !label || before->count != after->count || !pick_in(call, 1, &handle)) return;
   size_t length;
   const uint8_t *bytes = pick_bytes(label, &length);
-  if (bytes && length) label_read(check, slot, bytes, length);
+  if (bytes && length) {
+    label_read(check, slot, bytes, length);
+    if (object) check->place.object->nameless = (struct note){0};
+    return;
+  }
   /* A length asked with a buffer may be missing because that was too small. */
-  else if (label->length == 0 ||
-           (label->length == UINT64_MAX && before->item[label - after->item].pointer == P11T_P_NULL))
-    label_missing(check, slot, handle, id);
+  const bool asked_length = before->item[label - after->item].pointer == P11T_P_NULL;
+  if (label->length == 0 || (label->length == UINT64_MAX && asked_length)) label_missing(check, slot, handle, id);
 }
 
 /* FAQ, Q6: "each user certificate must have some label associated with it. [...] Labels should not have any trailing blank

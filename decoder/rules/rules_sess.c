@@ -40,12 +40,12 @@ void rule_sess_01(struct check *check, const struct call *call)
     f = finding_report_as(check, &by_module, SEVERITY_ERROR, (uint64_t)call->known,
                           "%s with session handle 0 returns %s instead of CKR_SESSION_HANDLE_INVALID", call->info->name,
                           note_rv(call->rv, unknown));
-    finding_note(f, &m->last_open_failure, "the last C_OpenSession that failed");
+    finding_note(f, &m->session_failure, "the last time that there was no session");
     finding_call(f, check, NULL);
   }
   if (call->flags & P11T_PROBE) return;
   f = finding_report_as(check, &by_caller, SEVERITY_INFO, 0, "the application used the null session");
-  finding_note(f, &m->last_open_failure, "the last C_OpenSession that failed");
+  finding_note(f, &m->session_failure, "the last time that there was no session");
   char where[300] = "";
   if (f && call->caller) trace_address(check->event->process, call->caller, where, sizeof where);
   finding_call(f, check, *where ? "called from %s" : "%s", *where ? where : "caller unknown");

@@ -1,4 +1,4 @@
-/* A module with one fault: everything goes to the module P11FAULTY_MODULE, except what P11FAULTY names. It lies between the
+/* A module with one fault, or a few: everything goes to the module P11FAULTY_MODULE, except what P11FAULTY names. It lies between the
  * shim and a healthy module (client -> shim -> faulty -> SoftHSM), so that the rules are tested on traces of real clients.
  *
  *   info-fail version-1 version-20 info-flags             C_GetInfo
@@ -10,6 +10,7 @@
  *   already-but-public badpin-general badpin-device badpin-len badpin-vendor locked-incorrect absent-after-login
  *                                                         C_Login
  *   null-session-ok null-session-general parallel-ok      sessions
+ *   session-dies    the first C_GetSessionInfo finds its session gone; not a fault of the rules
  *   missing-label   no object has CKA_LABEL, answered as the standard says: not a fault of C_GetAttributeValue
  *   unavail-zero unavail-ok unavail-abort unavail-lie unavail-whole
  *                   the same, answered wrongly
@@ -22,15 +23,18 @@
 
 #include "pkcs11.h"
 
-static CK_FUNCTION_LIST list;          /* what we hand out */
-static CK_FUNCTION_LIST_PTR target;    /* the healthy module's */
-static CK_SESSION_HANDLE last_session; /* null-session-ok: what 0 stands for */
-static CK_BBOOL absent;                /* absent-after-login: the card was pulled */
+static CK_FUNCTION_LIST list;           /* what we hand out */
+static CK_FUNCTION_LIST_PTR target;     /* the healthy module's */
+static CK_SESSION_HANDLE first_session; /* null-session-ok: what 0 stands for */
+static CK_BBOOL absent;                 /* absent-after-login: the card was pulled */
 
+/* P11FAULTY is a list with commas. */
 static int fault_is(const char *name)
 {
-  const char *fault = getenv("P11FAULTY");
-  return fault != NULL && !strcmp(fault, name);
+  const size_t length = strlen(name);
+  for (const char *at = getenv("P11FAULTY"); at != NULL && *at; at += strcspn(at, ","), at += *at == ',')
+    if (strcspn(at, ",") == length && !strncmp(at, name, length)) return 1;
+  return 0;
 }
 
 static CK_RV faulty_GetInfo(CK_INFO_PTR info)
@@ -92,7 +96,7 @@ static CK_RV faulty_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO_PTR info)
 static int session_of(CK_SESSION_HANDLE_PTR session, CK_RV *rv)
 {
   if (*session != 0) return 1;
-  if (fault_is("null-session-ok") && last_session != 0) *session = last_session;
+  if (fault_is("null-session-ok") && first_session != 0) *session = first_session;
   if (!fault_is("null-session-general")) return 1;
   *rv = CKR_GENERAL_ERROR;
   return 0;
@@ -103,7 +107,7 @@ static CK_RV faulty_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, CK_VOID_PTR app
 {
   if (fault_is("parallel-ok")) flags |= CKF_SERIAL_SESSION;
   const CK_RV rv = target->C_OpenSession(slot, flags, application, notify, session);
-  if (rv == CKR_OK) last_session = *session;
+  if (rv == CKR_OK && first_session == 0) first_session = *session;
   return rv;
 }
 
@@ -111,6 +115,11 @@ static CK_RV faulty_GetSessionInfo(CK_SESSION_HANDLE session, CK_SESSION_INFO_PT
 {
   CK_RV rv;
   if (!session_of(&session, &rv)) return rv;
+  static CK_BBOOL died;
+  if (fault_is("session-dies") && !died) {
+    died = CK_TRUE;
+    return CKR_SESSION_HANDLE_INVALID;
+  }
   rv = target->C_GetSessionInfo(session, info);
   if (rv != CKR_OK) return rv;
   const CK_BBOOL rw = (info->flags & CKF_RW_SESSION) != 0;
