@@ -45,7 +45,7 @@ def stage(build, tmp_path_factory):
 
 def client(action):
     def run(stage):
-        stage.run(stage.build / "tests" / "clients" / "check_client", stage.module, "S", PIN, action)
+        stage.run(stage.build / "tests" / "clients" / "check_client", stage.module, LABEL, PIN, action)
     return run
 
 
