@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "decoder/doctor/doctor.h"
 #include "shim/load/gate.h"
@@ -38,9 +39,29 @@ static const char *without_name(const char *error, const char *name)
   return strncmp(error, name, n) == 0 && strncmp(error + n, ": ", 2) == 0 ? error + n + 2 : error;
 }
 
+/* The recorder of this p11trace: in the build folder beside it, installed in ../lib. */
+static const char *own_recorder(void)
+{
+  static const char *const places[] = {"libp11trace.so", "../lib/libp11trace.so", "../lib/p11trace/libp11trace.so",
+                                       "../lib64/libp11trace.so"};
+  static char path[PATH_MAX];
+  char self[PATH_MAX];
+  ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+  if (n > 0) {
+    self[n] = '\0';
+    int folder = (int)(strrchr(self, '/') + 1 - self);
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+      if (snprintf(path, sizeof path, "%.*s%s", folder, self, places[i]) < (int)sizeof path && access(path, F_OK) == 0) {
+        return path;
+      }
+    }
+  }
+  return "libp11trace.so";
+}
+
 void doctor_look_at_recorder(struct doctor *d)
 {
-  const char *path = d->has_conf ? p11t_conf_get(&d->conf, "recorder") : NULL;
+  const char *path = d->has_conf ? p11t_conf_get(&d->conf, "recorder") : own_recorder();
   struct recorder_answer a = {0};
   if (path == NULL) path = "libp11trace.so"; /* as the stub does */
   int died = doctor_in_child(look_at_recorder, path, &a, sizeof a);

@@ -255,7 +255,8 @@ void json_value(struct text *out, const struct value *v, struct meaning meaning)
   /* NULL pointers: those kinds of values that are always behind one, or that nothing was found in. */
   if (v->pointer == P11T_P_NULL && v->count == 0) {
     bool null = v->what == VALUE_POINTER || v->what == VALUE_TEMPLATE || v->what == VALUE_MECHANISM ||
-                v->what == VALUE_INIT_ARGS || v->what == VALUE_LIST || (v->what == VALUE_BYTES && v->form == P11T_V_NULL);
+                v->what == VALUE_INIT_ARGS || v->what == VALUE_VERSION || v->what == VALUE_LIST ||
+                (v->what == VALUE_BYTES && v->form == P11T_V_NULL);
     if (null) {
       K("null");
       return;
