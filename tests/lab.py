@@ -13,6 +13,9 @@ class Lab:
     def __init__(self, build, tmp_path, run, clean_env):
         self.build, self.tmp, self.run, self.env = build, tmp_path, run, clean_env
         self.out = tmp_path / "traces"
+        # Live files that cannot lie beside their traces must not stay in /dev/shm.
+        (tmp_path / "run").mkdir(mode=0o700)
+        clean_env["XDG_RUNTIME_DIR"] = str(tmp_path / "run")
 
     def mock(self, name):
         path = self.build / "tests" / "mocks" / f"{name}.so"

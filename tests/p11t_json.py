@@ -17,7 +17,7 @@ def num(n):
 
 
 def version(v):
-    return f"{v[0]}.{v[1]:02d}" if False else f"{v[0]}.{v[1]}"
+    return f"{v[0]}.{v[1]}"
 
 
 def pointed(value, pointer):
@@ -152,7 +152,13 @@ class Json:
 
     def after(self, p, b, a):
         """None when nothing is recorded."""
+        value = self.output(p, b, a)
+        return pointed(value, b["pointer"]) if value and b.get("pointer", 0) >= 2 else value
+
+    def output(self, p, b, a):
         k = p.kind
+        if not (a.get("template") or a.get("interfaces")) and k in (31, 35):
+            return None
         if k in (17, 32):
             return self.structure(a["structure"], a["members"]) if a["structure"] else None
         if k in (20, 21):

@@ -692,15 +692,23 @@ def collect(trace):
     trace.records = sorted(seen.values(), key=lambda r: r.number)
 
 
+def named_live(data):
+    """Where HEAD says that the live file is, if it does not lie beside the trace."""
+    if len(data) < 8 or struct.unpack_from("<I", data)[0] != SKIP_HEAD or 8 + struct.unpack_from("<I", data, 4)[0] > len(data):
+        return None
+    fields = parse_head(data[8:8 + struct.unpack_from("<I", data, 4)[0]])[2]
+    return os.fsdecode(fields[21][0]) if 21 in fields else None
+
+
 def read(path, live=None):
-    """The trace in `path`, NAME.p11t or NAME.p11t.live; `live` when the live file does not lie beside it."""
+    """The trace in `path`, NAME.p11t or NAME.p11t.live; `live` when the live file is elsewhere than HEAD says."""
     path = os.fspath(path)
     if path.endswith(".live"):
         path, live = path[:-5], path
     trace = Trace(path)
-    live = live or path + ".live"
     data = Path(path).read_bytes() if os.path.exists(path) else b""
     end = len(data)
+    live = live or named_live(data) or path + ".live"
     if os.path.exists(live):
         trace.locked = is_locked(live)
         trace.live = parse_live(Path(live).read_bytes())
