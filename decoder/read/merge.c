@@ -27,6 +27,7 @@ static void read_stack(struct slot *s, const struct record *record)
     s->address = read_realloc(s->address, s->address_room * sizeof *s->address);
   }
   struct stack_entry *e = &s->stack[index - 1];
+  if (index > 1 && s->stack[index - 2].depth > 0) address = s->address[s->stack[index - 2].offset];
   e->offset = (uint32_t)s->addresses;
   e->depth = 0;
   for (uint64_t i = 0; i < depth; i++) {

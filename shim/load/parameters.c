@@ -5,6 +5,7 @@
 
 #include "shim/load/sets.h"
 #include "shim/record/options.h"
+#include "shim/record/process.h"
 #include "shim/record/say.h"
 #include "shim/record/sys.h"
 
@@ -42,7 +43,7 @@ static void unquote(char *s)
   *to = 0;
 }
 
-static void apply(char *setting, struct p11t_parameters *own)
+static void apply(char *setting, struct p11t_parameters *own, bool apply_options)
 {
   unquote(setting);
   char *equals = strchr(setting, '=');
@@ -52,10 +53,12 @@ static void apply(char *setting, struct p11t_parameters *own)
   }
   *equals = 0;
   if (strcmp(setting, "module") == 0) snprintf(own->module, sizeof own->module, "%s", equals + 1);
-  else p11t_option_set(setting, equals + 1, "parameters");
+  else if (!apply_options) return;
+  else if (p11t_process.phase == P11T_IDLE) p11t_option_set(setting, equals + 1, "parameters");
+  else p11t_say("parameters: %s comes too late, the trace has begun: give it in the .conf file or as P11TRACE_...", setting);
 }
 
-bool p11t_parameters_cut(const void *pInitArgs, struct p11t_parameters *own)
+bool p11t_parameters_cut(const void *pInitArgs, struct p11t_parameters *own, bool apply_options)
 {
   const CK_C_INITIALIZE_ARGS *given = pInitArgs;
   if (given == NULL || given->pReserved == NULL || !begins_with_ours(given->pReserved)) return false;
@@ -64,7 +67,7 @@ bool p11t_parameters_cut(const void *pInitArgs, struct p11t_parameters *own)
   own->module[0] = own->rest[0] = 0;
   for (const char *text = given->pReserved; *text;) {
     text = word(text, piece, sizeof piece);
-    if (strncmp(piece, prefix, sizeof prefix - 1) == 0) apply(piece + sizeof prefix - 1, own);
+    if (strncmp(piece, prefix, sizeof prefix - 1) == 0) apply(piece + sizeof prefix - 1, own, apply_options);
     else if (*piece) n += (size_t)snprintf(own->rest + n, sizeof own->rest - n, "%s%s", n ? " " : "", piece);
     if (n >= sizeof own->rest) n = sizeof own->rest - 1;
   }

@@ -14,9 +14,9 @@ struct p11t_parameters {
   char module[PATH_MAX];         /* p11trace:module=, "" when not given */
 };
 
-/* True when the text is there, can be read and begins with "p11trace:": then our words are applied as options and `own` is
- * what the module gets. False, having touched nothing, otherwise. */
-bool p11t_parameters_cut(const void *pInitArgs, struct p11t_parameters *own);
+/* True when the text is there, can be read and begins with "p11trace:": then `own` is what the module gets, and with
+ * `apply_options` our words are applied as options. False, having touched nothing, otherwise. */
+bool p11t_parameters_cut(const void *pInitArgs, struct p11t_parameters *own, bool apply_options);
 
 /* Says that no target is known, and what to do; CKR_ARGUMENTS_BAD. */
 CK_RV p11t_parameters_missing(void);

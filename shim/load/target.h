@@ -11,6 +11,7 @@
 struct p11t_target {
   bool used;
   bool lazy;            /* known only from the parameters of C_Initialize, and not loaded yet */
+  bool initialized;     /* C_Initialize was called: its parameters were applied */
   unsigned module;      /* id in the trace */
   unsigned entry;       /* the set of its exported entry points */
   void *handle;         /* dlopen's */

@@ -95,16 +95,16 @@ static CK_RV initialize(unsigned number, CK_VOID_PTR pInitArgs)
 {
   struct p11t_set *set = &p11t_sets[number];
   struct p11t_parameters own;
-  if (p11t_parameters_cut(pInitArgs, &own)) {
-    pInitArgs = &own.copy;
-    if (set->owner->lazy) {
-      if (own.module[0] == 0) return p11t_parameters_missing();
-      CK_RV rv = p11t_target_load_late(set->owner, own.module);
-      if (rv != CKR_OK) return rv;
-    }
-  } else if (set->owner->lazy) {
-    return p11t_parameters_missing();
+  bool cut = p11t_parameters_cut(pInitArgs, &own, !set->owner->initialized);
+  set->owner->initialized = true;
+  if (set->owner->lazy) {
+    if (!cut || own.module[0] == 0) return p11t_parameters_missing();
+    CK_RV rv = p11t_target_load_late(set->owner, own.module);
+    if (rv != CKR_OK) return rv;
+    /* Until now nothing was recorded, because the parameters may say where to. Once more, recorded. */
+    return ((CK_C_Initialize)p11t_wrappers[number][P11_F_C_Initialize])(pInitArgs);
   }
+  if (cut) pInitArgs = &own.copy;
   return ((CK_C_Initialize)set->real[P11_F_C_Initialize])(pInitArgs);
 }
 

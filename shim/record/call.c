@@ -5,9 +5,6 @@
 #include "shim/record/objects.h"
 #include "shim/record/options.h"
 
-/* Ticks after which a thread writes another reading of all clocks: suspend, migration and drift show in them. */
-#define TIME_EVERY (1ull << 31)
-
 /* "Inside the recorder" is a frame address, not a flag. A call that finds it set by a frame below its own has interrupted
  * a record (a signal handler): it passes. One that finds it set by a frame above, which is dead then, knows that the
  * record was jumped out of. */
@@ -35,13 +32,15 @@ static __attribute__((noinline)) uint16_t new_stack(struct p11t_thread *t, uint6
   struct p11t_writer w;
   if ((size_t)(t->end - t->p) < 4096) p11t_flush(t); /* so that index and call end up in one fill */
   p11t_object_of(t, caller);
+  if (t->stacks == 0) t->last_caller = 0;
   uint16_t index = ++t->stacks;
   p11t_begin(&w, t, P11T_STACK, 0, 0);
   p11t_n(&w, index);
   p11t_n(&w, 1);
   p11t_u8(&w, 0);
-  p11t_z(&w, (int64_t)caller);
+  p11t_z(&w, (int64_t)(caller - t->last_caller));
   p11t_commit(&w);
+  t->last_caller = caller;
   t->caller[place].address = caller;
   t->caller[place].fill = t->fill;
   t->caller[place].index = index;
@@ -57,7 +56,7 @@ static inline uint16_t stack_of(struct p11t_thread *t, uint64_t caller)
 
 static inline void time_if_late(struct p11t_thread *t, uint64_t now)
 {
-  if (__builtin_expect(now - t->pair_ticks > TIME_EVERY, 0)) p11t_thread_time(t);
+  if (__builtin_expect(now - t->pair_ticks > P11T_TIME_EVERY, 0)) p11t_thread_time(t);
 }
 
 static inline void through_if_asked(struct p11t_thread *t)
@@ -68,7 +67,7 @@ static inline void through_if_asked(struct p11t_thread *t)
 void p11t_enter(struct p11t_call *call, unsigned function, unsigned module, const uint64_t *v, void *caller, void *frame)
 {
   call->number = 0;
-  if (__builtin_expect(!(p11t_options.only[function >> 6] >> (function & 63) & 1), 0)) return;
+  if (__builtin_expect(module == 0 || !(p11t_options.only[function >> 6] >> (function & 63) & 1), 0)) return;
   struct p11t_thread *t = p11t_self;
   uint64_t epoch = atomic_load_explicit(&p11t_guard->epoch, memory_order_relaxed);
   if (__builtin_expect(t == NULL || t->epoch != epoch, 0)) {
@@ -89,7 +88,7 @@ void p11t_enter(struct p11t_call *call, unsigned function, unsigned module, cons
   w.head.function = (uint16_t)function;
   w.head.module = (uint16_t)module;
   w.head.stack = stack;
-  w.head.aux = (uint64_t)(uintptr_t)frame;
+  w.head.aux = (uint64_t)(uintptr_t)frame >> 4;
   call->epoch = epoch;
   call->function = (uint16_t)function;
   call->module = (uint16_t)module;

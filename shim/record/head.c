@@ -95,12 +95,14 @@ static void options(struct fields *f)
   static const char *const capture[] = {"meta", "safe", "clear"};
   const struct p11t_options *o = &p11t_options;
   char s[256];
+  int n = 0;
   text(f, P11T_HEAD_CAPTURE, capture[o->capture]);
-  int n = snprintf(s, sizeof s, "stack=%s\ncut=%llu\n", o->stack == P11T_STACK_OFF ? "off" : "caller", (unsigned long long)o->cut);
+  if (o->stack == P11T_STACK_OFF) n += snprintf(s, sizeof s, "stack=off\n");
+  if (o->cut != P11T_CUT_DEFAULT) n += snprintf(s + n, sizeof s - (size_t)n, "cut=%llu\n", (unsigned long long)o->cut);
   if (o->only[0] != UINT64_MAX || o->only[1] != UINT64_MAX) {
     n += snprintf(s + n, sizeof s - (size_t)n, "only=%016llx%016llx\n", (unsigned long long)o->only[1], (unsigned long long)o->only[0]);
   }
-  field(f, P11T_HEAD_OPTIONS, s, (size_t)n);
+  if (n > 0) field(f, P11T_HEAD_OPTIONS, s, (size_t)n);
 }
 
 size_t p11t_head_build(uint8_t out[P11T_HEAD_MAX], const char *live_path)
@@ -137,10 +139,9 @@ size_t p11t_head_build(uint8_t out[P11T_HEAD_MAX], const char *live_path)
   field(&f, P11T_HEAD_CLOCK, clock, sizeof clock);
   struct p11t_clock_pair now;
   p11t_clock_read(&now);
+  p11t_process.pair_ticks = now.ticks;
   field(&f, P11T_HEAD_CLOCK_PAIR, &now, sizeof now);
   options(&f);
-  u64(&f, P11T_HEAD_COMPLETE_FROM, 1);
-  u32(&f, P11T_HEAD_FILE_INDEX, 1);
   if (*live_path) text(&f, P11T_HEAD_LIVE_PATH, live_path);
   text(&f, P11T_HEAD_RECORDER, P11T_VERSION);
   return (size_t)(f.p - out);

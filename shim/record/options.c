@@ -12,7 +12,7 @@
 struct p11t_options p11t_options = {
   .capture = P11T_CAPTURE_SAFE,
   .stack = P11T_STACK_CALLER,
-  .cut = 1u << 20,
+  .cut = P11T_CUT_DEFAULT,
   .min_free = UINT64_MAX,
   .only = {UINT64_MAX, UINT64_MAX},
 };

@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 enum p11t_capture { P11T_CAPTURE_META, P11T_CAPTURE_SAFE, P11T_CAPTURE_CLEAR };
+#define P11T_CUT_DEFAULT (1u << 20)
+
 enum p11t_stack_mode { P11T_STACK_OFF, P11T_STACK_CALLER };
 
 struct p11t_options {

@@ -52,6 +52,7 @@ static void measure_clock(void)
   struct p11t_clock_pair now;
   do p11t_clock_read(&now);
   while (now.monotonic - p11t_process.first.monotonic < 200000u);
+  p11t_process.head_counter = p11t_clock_is_counter;
   p11t_process.ticks_per_second = p11t_clock_rate(&p11t_process.first, &now);
 }
 

@@ -21,6 +21,7 @@ struct p11t_thread {
   uint64_t pair_ticks;  /* time of the last TIME record */
   uint32_t fill;        /* counts fills of this slot by any thread */
   uint32_t tid;
+  uint64_t last_caller; /* address of the STACK record before in this fill */
   uint16_t slot;
   uint16_t stacks;      /* STACK records in this fill */
   bool owned;
@@ -46,6 +47,8 @@ struct p11t_process {
   bool write_through;      /* no live file: each record is written at once */
   uint64_t end;            /* of the last whole frame in the trace */
   uint64_t frames, records;
+  _Atomic uint64_t pair_ticks; /* time of the latest reading of all clocks that the trace has */
+  bool head_counter;       /* HEAD's clock is the counter */
   uint64_t retry_at;       /* monotonic ns: not before is a failed write tried again */
   uint32_t slots;
   struct p11t_thread *thread; /* P11T_MAX_SLOTS of them, by slot */
@@ -66,7 +69,10 @@ struct p11t_thread *p11t_thread_enter(void);
 
 /* Compression: while the host waits for a full slot; and for what is written once. */
 #define P11T_LEVEL_FULL 1
-#define P11T_LEVEL_ONCE 9
+#define P11T_LEVEL_ONCE 12
+
+/* Ticks after which a thread writes another reading of all clocks: suspend, migration and drift show in them. */
+#define P11T_TIME_EVERY (1ull << 28)
 
 /* Writes a TIME record: a reading of all clocks, from which ticks become time. */
 void p11t_thread_time(struct p11t_thread *t);

@@ -71,6 +71,7 @@ void p11t_thread_time(struct p11t_thread *t)
   p11t_bytes(&w, &now, sizeof now);
   p11t_commit(&w);
   t->pair_ticks = now.ticks;
+  atomic_store_explicit(&p11t_process.pair_ticks, now.ticks, memory_order_relaxed);
   p11t_process.head->last = now;
 }
 
@@ -92,7 +93,10 @@ static void introduce(struct p11t_thread *t, bool restate)
 {
   t->busy = __builtin_frame_address(0);
   write_thread(t);
-  p11t_thread_time(t);
+  t->pair_ticks = atomic_load_explicit(&p11t_process.pair_ticks, memory_order_relaxed);
+  /* Another thread's reading of a moment ago, or HEAD's, will do, if it was of the same clock. */
+  bool same = p11t_process.head_counter == p11t_clock_is_counter;
+  if (!same || p11t_ticks() - t->pair_ticks > P11T_TIME_EVERY) p11t_thread_time(t);
   if (restate) p11t_attached_restate(t);
   t->busy = NULL;
 }

@@ -145,7 +145,7 @@ struct p11t_raw {
   uint32_t body;     /* bytes */
   uint64_t number;   /* 0 in records that have none */
   uint64_t time;     /* ticks */
-  uint64_t aux;      /* ENTER: stack pointer; LEAVE: number of its ENTER; else 0 */
+  uint64_t aux;      /* ENTER: stack pointer / 16; LEAVE: number of its ENTER; else 0 */
 };
 #define P11T_RAW 40
 #define P11T_PIECE 16384 /* largest body of one piece */
