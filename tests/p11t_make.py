@@ -121,7 +121,7 @@ class Trace:
                                0, records, first, last, time)
             return head + struct.pack("<Q", xxhash.xxh64(head, seed=0).intdigest() if hashed else 0)
 
-        packed = zstandard.ZstdCompressor(level=1).compress(info(0, False) + content)
+        packed = zstandard.ZstdCompressor(level=1, write_checksum=True).compress(info(0, False) + content)
         self.put(skip(0x184D2A51, info(len(packed), True)))
         self.put(packed, 64 + len(content))
 

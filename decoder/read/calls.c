@@ -124,7 +124,9 @@ void call_enter(struct reader *r, struct slot *s, const struct record *record)
   if (record->aux != 0) {
     for (struct open_call *o = r->by_thread[bucket(s->tid)], *next; o != NULL; o = next) {
       next = o->next_thread;
-      if (o->call.tid == s->tid && o->sp != 0 && o->sp <= record->aux) abandon(r, o, record->number, time);
+      if (o->call.tid != s->tid || o->sp == 0) continue;
+      if (o->sp > record->aux) break; /* newest first: those further on lie in shallower frames still */
+      abandon(r, o, record->number, time);
     }
   }
   struct open_call *o = begin(r, s, record);

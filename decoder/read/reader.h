@@ -24,7 +24,7 @@ enum {
   MAX_CHAIN = 16 << 20,      /* bytes of a record in pieces */
   MAX_VALUES = 400000,       /* values of one record */
   MAX_NESTING = 12,          /* structures and templates inside each other */
-  MAX_OPEN = 8192,           /* calls in flight in a process */
+  MAX_OPEN = 4096,           /* calls in flight in a process */
   MAX_PARAMS = 10,
   MAX_TABLE = 65536,         /* modules, mapped files */
   INFO_SIZE = 64,
