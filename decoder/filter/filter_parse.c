@@ -139,6 +139,11 @@ static bool parse_functions(struct filter_term *term, const char *expression, si
                             struct filter_error *error)
 {
   struct p11_callset_error e;
+  const char *mark = all_negative ? strchr(expression + at, '!') : NULL;
+  if (mark != NULL) {
+    size_t where = (size_t)(mark - expression);
+    return fail(error, where, 1, "!= and ! together at character %zu: leave one out", where + 1);
+  }
   if (!p11_callset_parse(expression + at, strlen(expression + at), &term->set, &e)) {
     return fail(error, at + e.at, e.length, "%s at character %zu; allowed is %s", e.what, at + e.at + 1,
                 keys[KEY_FN].allowed);
@@ -189,29 +194,26 @@ bool filter_add(struct filter *f, const char *expression, struct filter_error *e
   }
   struct filter_term term = {.key = (enum filter_key)key};
   const bool ordered = key == KEY_DURATION || key == KEY_TIME;
-  const char *sign = expression + name;
-  size_t signs = strspn(sign, "=<>!");
-  bool negative = false;
-  if (is_word(sign, signs, "=")) {
-    term.order = ORDER_EQUAL;
-  } else if (is_word(sign, signs, "!=") || is_word(sign, signs, "=!")) {
-    /* "=!" is the start of a first value that is left out. */
-    negative = sign[0] == '!';
-    if (!negative) signs = 1;
-    term.order = ORDER_EQUAL;
-  } else if (ordered && is_word(sign, signs, "<")) {
-    term.order = ORDER_LESS;
-  } else if (ordered && is_word(sign, signs, ">")) {
-    term.order = ORDER_MORE;
-  } else if (ordered && is_word(sign, signs, "<=")) {
-    term.order = ORDER_LESS | ORDER_EQUAL;
-  } else if (ordered && is_word(sign, signs, ">=")) {
-    term.order = ORDER_MORE | ORDER_EQUAL;
-  } else {
-    return fail(error, name, signs, "%s is followed by %s, not by what stands at character %zu", keys[key].name,
-                ordered ? "= != < > <= or >=" : "= or !=", name + 1);
+  static const struct sign {
+    const char *text;
+    unsigned order;
+  } signs[] = {{"!=", ORDER_EQUAL},
+               {"=", ORDER_EQUAL},
+               {"<=", ORDER_LESS | ORDER_EQUAL},
+               {">=", ORDER_MORE | ORDER_EQUAL},
+               {"<", ORDER_LESS},
+               {">", ORDER_MORE}};
+  const struct sign *sign = NULL;
+  for (size_t i = 0; i < (ordered ? sizeof signs / sizeof *signs : 2) && sign == NULL; i++) {
+    if (strncmp(expression + name, signs[i].text, strlen(signs[i].text)) == 0) sign = &signs[i];
   }
-  size_t at = name + signs;
+  if (sign == NULL) {
+    return fail(error, name, strspn(expression + name, "=<>!"), "%s is followed by %s, not by what stands at character %zu",
+                keys[key].name, ordered ? "= != < > <= or >=" : "= or !=", name + 1);
+  }
+  const bool negative = sign == &signs[0];
+  term.order = sign->order;
+  size_t at = name + strlen(sign->text);
   bool good = key == KEY_FN ? parse_functions(&term, expression, at, negative, error)
                             : parse_values(&term, expression, at, negative, error);
   struct filter_term *more = good ? realloc(f->term, (f->terms + 1) * sizeof *more) : NULL;
