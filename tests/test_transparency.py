@@ -146,6 +146,36 @@ def test_in_place(lab):
     assert {32 + 2, 32 + 4} & classes, "overlapping"
 
 
+def test_structures(lab):
+    """Every structure that a mechanism takes, also with lengths that no memory has and with NULL pointers: the module
+    follows none of them, so nobody may die of it; and every member is in the trace."""
+    a = lab.client("structures", lab.mock("mock32")).stdout.splitlines()
+    b = lab.client("structures", lab.wrap("mock32")).stdout.splitlines()
+    assert_same(a, b)
+    trace = lab.trace()
+    assert_nothing_lost(trace)
+    calls = iter([c for c in trace.calls if c.name == "C_DeriveKey"])
+    seen = set()
+    for line, call in zip(a, calls):
+        before = call.argument("pMechanism")[0]["mechanism"]
+        structure = trace.schema.structures[before["structure"]].name if before["structure"] else None
+        if "as it should be" in line:
+            assert structure == line.split()[1], line
+            seen.add(structure)
+            assert members_named(trace, before["members"], structure)
+    assert len(seen) > 70
+    # Classes of members: public bytes are there, payload and secrets are not.
+    plain = lab.run("zstd", "-dcq", trace.path, text=False).stdout
+    assert b"public--" in plain
+    assert b"payload-" not in plain and b"secret--" not in plain
+
+
+def members_named(trace, members, structure):
+    """The members that the module reads, by the names in structures.def."""
+    named = next(s for s in trace.schema.structures.values() if s.name == structure)
+    return list(members) == [m.name for m in named.members if m.direction & 1]
+
+
 @pytest.mark.parametrize("mock", ["mock240", "mock32"])
 def test_null_functions(lab, mock):
     nulls = "C_SeedRandom,C_WaitForSlotEvent,C_Digest"

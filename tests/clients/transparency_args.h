@@ -2,9 +2,8 @@
 #ifndef TRANSPARENCY_ARGS_H
 #define TRANSPARENCY_ARGS_H
 
-#define ARG_BASE 0x500000000000ul /* free in plain and in AddressSanitizer's address space */
-#define ARG_SIZE 8192ul           /* of each argument's memory, the unmapped page not counted */
-#define ARG_STEP (ARG_SIZE + 4096)
+#include "arena.h"
+
 #define ARG_BYTES 32   /* input buffers */
 #define ARG_ROOM 512   /* output buffers */
 #define ARG_ENTRIES 128 /* lists */
@@ -19,28 +18,6 @@ struct world {
 
 static const char *world_pin = "1234";
 static bool args_random; /* the module's random numbers are random */
-
-/* --- the memory ------------------------------------------------------------------------------------------------- */
-
-static void args_map(void)
-{
-  for (uintptr_t i = 0; i < 10; i++) {
-    void *at = (void *)(ARG_BASE + i * ARG_STEP);
-    void *got = mmap(at, ARG_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-    if (got != at) DIE("mmap at %p: %s", at, strerror(errno));
-  }
-}
-
-/* `size` bytes at the very end of the memory of parameter i. */
-static uintptr_t arg_place(int i, size_t size) { return ARG_BASE + (uintptr_t)i * ARG_STEP + ARG_SIZE - size; }
-
-static uint64_t arg_checksum(int i)
-{
-  const unsigned char *p = (const unsigned char *)(ARG_BASE + (uintptr_t)i * ARG_STEP);
-  uint64_t hash = 0xcbf29ce484222325ull;
-  for (size_t k = 0; k < ARG_SIZE; k++) hash = (hash ^ p[k]) * 0x100000001b3ull;
-  return hash;
-}
 
 static bool arg_is_pointer(int kind) { return kind >= P11_K_POINTER; }
 static bool arg_is_callback(const char *type) { return strcmp(type, "CK_NOTIFY") == 0; }
