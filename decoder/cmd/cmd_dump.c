@@ -13,6 +13,7 @@ enum { KEY_CALLS = 256, KEY_JSON, KEY_COLOR, KEY_CALLER, KEY_STACK, KEY_THREADS,
 
 #define DEFAULT_LIMIT 32 /* bytes of a value, as strace has it */
 
+/* clang-format off */
 static const struct argp_option options[] = {
     {"expression", 'e', "EXPR", 0, "Show only calls for which EXPR is true; several must all be true", 1},
     {"calls", KEY_CALLS, "SET", 0, "Show only these call numbers: 7, 10-200, 300-; several sets are one", 1},
@@ -29,6 +30,7 @@ static const struct argp_option options[] = {
     {"quiet", 'q', NULL, 0, "Calls only, no lines about modules, lists and markers", 3},
     {0},
 };
+/* clang-format on */
 
 static const char doc[] =
     "Shows the calls of traces, one a line, in the order in which they returned; calls that had not returned when the "
@@ -39,9 +41,9 @@ static const char doc[] =
     "A line:\n"
     "  #12 0.001234 C_Login(hSession=0x1, userType=CKU_USER,\n"
     "    pPin=<8 bytes, tag 1f2e3d4c>, ulPinLen=8) = CKR_OK <0.000123>\n"
-    "number of the call, seconds since the start of the trace, thread or process when there are several, parameters (-> "
-    "before what the call returned in one), return code, duration. Payload, PINs and keys are shown by length and tag: "
-    "equal tags in one process mean equal bytes.\n"
+    "number of the call, seconds since the start of the trace, thread or process when there are several, parameters "
+    "(-> before what the call returned in one), return code, duration. Payload, PINs and keys are shown by length and "
+    "tag: equal tags in one process mean equal bytes.\n"
     "\n"
     "Exit status: 0, or 2 when bytes of a trace are lost (after showing the rest) or something was wrong.";
 
@@ -92,16 +94,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 int cmd_dump(int argc, char **argv)
 {
   const struct argp argp = {.options = options, .parser = parse, .args_doc = "TRACE...", .doc = doc};
-  struct arguments args = {.dump = {.limit = DEFAULT_LIMIT, .filter = filter_new()},
-                           .trace = calloc((size_t)argc + 1, sizeof *args.trace)};
+  struct arguments args = {.dump = {.limit = DEFAULT_LIMIT}};
+  args.dump.filter = filter_new();
+  args.trace = calloc((size_t)argc + 1, sizeof *args.trace);
   int status = EXIT_COULD_NOT;
   if (args.trace == NULL || args.dump.filter == NULL) {
     fputs("p11trace dump: out of memory\n", stderr);
     goto out;
   }
   const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
-  args.dump.color = isatty(STDOUT_FILENO) && term != NULL && strcmp(term, "dumb") != 0 &&
-                    (no_color == NULL || no_color[0] == '\0');
+  args.dump.color =
+      isatty(STDOUT_FILENO) && term != NULL && strcmp(term, "dumb") != 0 && (no_color == NULL || no_color[0] == '\0');
   argp_err_exit_status = EXIT_COULD_NOT;
   if (argp_parse(&argp, argc, argv, 0, NULL, &args) != 0) goto out;
   struct trace_set *set = trace_open(args.trace, args.traces);

@@ -11,6 +11,7 @@
 
 enum { KEY_CALLS = 256, KEY_JSON, KEY_BY, KEY_SORT };
 
+/* clang-format off */
 static const struct argp_option options[] = {
     {"expression", 'e', "EXPR", 0, "Count only calls for which EXPR is true; several must all be true", 1},
     {"calls", KEY_CALLS, "SET", 0, "Count only these call numbers: 7, 10-200, 300-; several sets are one", 1},
@@ -20,10 +21,11 @@ static const struct argp_option options[] = {
     {"json", KEY_JSON, NULL, 0, "One JSON object; times in nanoseconds", 2},
     {0},
 };
+/* clang-format on */
 
 static const char doc[] =
-    "Counts and times the calls of traces, per function, mechanism and slot. Mechanism and slot of a call like C_Sign are "
-    "those of C_SignInit and C_OpenSession.\v"
+    "Counts and times the calls of traces, per function, mechanism and slot. Mechanism and slot of a call like C_Sign "
+    "are those of C_SignInit and C_OpenSession.\v"
     "A TRACE is a file, a folder with traces, or - for standard input.\n"
     "\n" FILTER_HELP
     "\n"
@@ -42,11 +44,13 @@ struct word {
   const char *name;
   unsigned value;
 };
+/* clang-format off */
 static const struct word by_words[] = {{"fn", BY_FN},         {"mechanism", BY_MECHANISM}, {"slot", BY_SLOT},
                                        {"module", BY_MODULE}, {"thread", BY_THREAD},       {"process", BY_PROCESS}};
 static const struct word sort_words[] = {{"total", SORT_TOTAL}, {"calls", SORT_CALLS}, {"errors", SORT_ERRORS},
                                          {"p50", SORT_P50},     {"p99", SORT_P99},     {"max", SORT_MAX},
                                          {"name", SORT_NAME}};
+/* clang-format on */
 
 static const struct word *find(const struct word *words, size_t count, const char *at, size_t length)
 {
@@ -63,7 +67,8 @@ static unsigned parse_by(struct argp_state *state, const char *arg)
     size_t length = strcspn(at, ",");
     const struct word *w = find(by_words, sizeof by_words / sizeof *by_words, at, length);
     if (w == NULL) {
-      argp_error(state, "--by=%s: character %zu: allowed are fn, mechanism, slot, module, thread and process, with commas",
+      argp_error(state,
+                 "--by=%s: character %zu: allowed are fn, mechanism, slot, module, thread and process, with commas",
                  arg, (size_t)(at - arg) + 1);
       return 0;
     }
@@ -99,8 +104,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 int cmd_stat(int argc, char **argv)
 {
   const struct argp argp = {.options = options, .parser = parse, .args_doc = "TRACE...", .doc = doc};
-  struct arguments args = {.stat = {.by = BY_DEFAULT, .filter = filter_new()},
-                           .trace = calloc((size_t)argc + 1, sizeof *args.trace)};
+  struct arguments args = {.stat = {.by = BY_DEFAULT}};
+  args.stat.filter = filter_new();
+  args.trace = calloc((size_t)argc + 1, sizeof *args.trace);
   int status = EXIT_COULD_NOT;
   if (args.trace == NULL || args.stat.filter == NULL) {
     fputs("p11trace stat: out of memory\n", stderr);

@@ -57,7 +57,10 @@ int doctor_in_child(void (*look)(const void *argument, void *answer), const void
   if (pid > 0 && !ended) kill(pid, SIGKILL);
   while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  int result = pid <= 0 || !ended ? -1 : WIFSIGNALED(status) ? WTERMSIG(status) : WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+  int result = pid <= 0 || !ended                              ? -1
+               : WIFSIGNALED(status)                           ? WTERMSIG(status)
+               : WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0
+                                                               : -1;
   if (result == 0) __builtin_memcpy(answer, shared, size);
   munmap(shared, size);
   return result;

@@ -17,11 +17,11 @@ struct doctor {
   const char *library; /* or NULL */
   bool has_conf;
   struct p11t_conf conf;
-  char out[PATH_MAX];     /* pattern or folder; "" the default */
-  const char *out_from;   /* where `out` was said, in words */
-  char folder[PATH_MAX];  /* where traces go, as far as it does not depend on the program; "" unknown */
-  const char *live;       /* folder for live files, or NULL */
-  const char *min_free;   /* as it was written, or NULL */
+  char out[PATH_MAX];    /* pattern or folder; "" the default */
+  const char *out_from;  /* where `out` was said, in words */
+  char folder[PATH_MAX]; /* where traces go, as far as it does not depend on the program; "" unknown */
+  const char *live;      /* folder for live files, or NULL */
+  const char *min_free;  /* as it was written, or NULL */
 };
 
 /* Findings. Each is one line; what comes from outside is escaped. `fix` may be NULL. */
@@ -43,6 +43,7 @@ void doctor_look_at_traces(struct doctor *d);
 
 /* Runs `look(argument, answer)` in a child process with a time limit, so that what it loads can do no harm; stdin, stdout
  * and stderr of the child are /dev/null. 0: answer is filled in; else a signal number, or -1 for a time-out or an exit. */
-int doctor_in_child(void (*look)(const void *argument, void *answer), const void *argument, void *answer, unsigned size);
+int doctor_in_child(void (*look)(const void *argument, void *answer), const void *argument, void *answer,
+                    unsigned size);
 
 #endif

@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include "decoder/doctor/doctor.h"
-#include "shim/load/gate.h"
+#include "shim/spec/pkcs11.h"
 #include "shim/trace/version.h"
+
+/* As the recorder exports it (shim/load/gate.h); the gate itself is not looked into. */
+typedef const void *(*attach_function)(unsigned abi, const char *library);
 
 struct recorder_answer {
   bool loaded, is_recorder, fits;
@@ -26,7 +29,7 @@ static void look_at_recorder(const void *argument, void *result)
   a->loaded = true;
   const char *version = dlsym(handle, "p11trace_version");
   snprintf(a->version, sizeof a->version, "%s", version != NULL ? version : "unknown");
-  p11trace_attach_function attach = (p11trace_attach_function)dlsym(handle, "p11trace_attach");
+  attach_function attach = (attach_function)dlsym(handle, "p11trace_attach");
   a->is_recorder = attach != NULL;
   /* A library that has no .conf: the version is checked and nothing is loaded. */
   a->fits = attach != NULL && attach(P11T_STUB_ABI, "/nonexistent/p11trace-doctor.so") != NULL;
@@ -51,7 +54,8 @@ static const char *own_recorder(void)
     self[n] = '\0';
     int folder = (int)(strrchr(self, '/') + 1 - self);
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-      if (snprintf(path, sizeof path, "%.*s%s", folder, self, places[i]) < (int)sizeof path && access(path, F_OK) == 0) {
+      if (snprintf(path, sizeof path, "%.*s%s", folder, self, places[i]) < (int)sizeof path &&
+          access(path, F_OK) == 0) {
         return path;
       }
     }
@@ -68,12 +72,14 @@ void doctor_look_at_recorder(struct doctor *d)
   if (died != 0) {
     doctor_bad("recorder", path, "crashes or hangs when it is loaded: install p11trace again");
   } else if (!a.loaded) {
-    doctor_bad("recorder", path, "cannot be loaded: %s: put it there, or run `p11trace wrap` again", without_name(a.error, path));
+    doctor_bad("recorder", path, "cannot be loaded: %s: put it there, or run `p11trace wrap` again",
+               without_name(a.error, path));
   } else if (!a.is_recorder) {
-    doctor_bad("recorder", path, "is not the recorder (it has no p11trace_attach): set `recorder` in %s to libp11trace.so",
-               d->conf.path);
+    doctor_bad("recorder", path,
+               "is not the recorder (it has no p11trace_attach): set `recorder` in %s to libp11trace.so", d->conf.path);
   } else if (!a.fits) {
-    doctor_bad("recorder", path, "version %s does not fit the traced library, it is older or newer: run `p11trace wrap` again",
+    doctor_bad("recorder", path,
+               "version %s does not fit the traced library, it is older or newer: run `p11trace wrap` again",
                a.version);
   } else {
     doctor_good("recorder", path, "version %s", a.version);
@@ -119,14 +125,18 @@ static void judge_module(const struct doctor *d, const char *path, const struct 
   } else if (a->is_traced) {
     doctor_bad("module", path, "is a traced copy itself: set `module` in %s to the vendor's library", d->conf.path);
   } else if (!a->has_list && !a->has_interfaces) {
-    doctor_bad("module", path, "is not a PKCS #11 module, it has no C_GetFunctionList: set `module` in %s to the vendor's library",
+    doctor_bad("module", path,
+               "is not a PKCS #11 module, it has no C_GetFunctionList: set `module` in %s to the vendor's library",
                d->conf.path);
   } else if (a->has_list && a->rv != CKR_OK) {
-    doctor_bad("module", path, "its C_GetFunctionList answers 0x%lx: ask the vendor; without p11trace it fails too", a->rv);
+    doctor_bad("module", path, "its C_GetFunctionList answers 0x%lx: ask the vendor; without p11trace it fails too",
+               a->rv);
   } else if (a->has_list && a->major == 0) {
-    doctor_bad("module", path, "its C_GetFunctionList gives no function list: ask the vendor; without p11trace it fails too");
+    doctor_bad("module", path,
+               "its C_GetFunctionList gives no function list: ask the vendor; without p11trace it fails too");
   } else {
-    doctor_good("module", path, "PKCS #11 %u.%u%s", a->major, a->minor, a->has_interfaces ? ", with C_GetInterface" : "");
+    doctor_good("module", path, "PKCS #11 %u.%u%s", a->major, a->minor,
+                a->has_interfaces ? ", with C_GetInterface" : "");
   }
 }
 

@@ -42,7 +42,8 @@ static bool find_folder(struct doctor *d)
                                              : -1;
     if (n > 0 && n < PATH_MAX) return true;
     d->folder[0] = '\0';
-    doctor_bad("output", NULL, "neither XDG_STATE_HOME nor HOME names a folder: give P11TRACE_OUT, or `out` in the .conf file");
+    doctor_bad("output", NULL,
+               "neither XDG_STATE_HOME nor HOME names a folder: give P11TRACE_OUT, or `out` in the .conf file");
     return false;
   }
   snprintf(d->out, sizeof d->out, "%s", out);
@@ -95,8 +96,8 @@ static bool try_to_write(const char *folder)
     if (error == ENOSPC || error == EDQUOT) {
       doctor_bad("output", folder, "the disk is full (%s): make room or give another `out`", strerror(error));
     } else {
-      doctor_bad("output", folder, "cannot be written by user %u: %s: give another `out`, or the right to write", geteuid(),
-                 strerror(error));
+      doctor_bad("output", folder, "cannot be written by user %u: %s: give another `out`, or the right to write",
+                 geteuid(), strerror(error));
     }
     return false;
   }
@@ -131,13 +132,16 @@ static void look_at_room(const struct doctor *d, const char *folder)
   uint64_t room = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize, total = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
   uint64_t keep = text != NULL ? parse_size(text) : total / 20 < (1u << 30) ? total / 20 : 1u << 30;
   if (room < keep) {
-    doctor_bad("room", folder, "%ju KiB are free and min-free wants %ju KiB kept free: make room, set min-free or give another `out`",
+    doctor_bad("room", folder,
+               "%ju KiB are free and min-free wants %ju KiB kept free: make room, set min-free or give another `out`",
                (uintmax_t)(room >> 10), (uintmax_t)(keep >> 10));
   } else if (room - keep < FIRST_ROOM) {
-    doctor_bad("room", folder, "the disk is full but for %ju KiB, of which min-free keeps %ju: make room or give another `out`",
+    doctor_bad("room", folder,
+               "the disk is full but for %ju KiB, of which min-free keeps %ju: make room or give another `out`",
                (uintmax_t)(room >> 10), (uintmax_t)(keep >> 10));
   } else {
-    doctor_good("room", folder, "%ju MiB free, of which min-free keeps %ju", (uintmax_t)(room >> 20), (uintmax_t)(keep >> 20));
+    doctor_good("room", folder, "%ju MiB free, of which min-free keeps %ju", (uintmax_t)(room >> 20),
+                (uintmax_t)(keep >> 20));
   }
 }
 
@@ -165,7 +169,8 @@ static void look_at_live(const struct doctor *d, const char *folder)
     if (!is_folder(live)) {
       doctor_bad("live file", live, "is no folder: `live` of %s must name one", where);
     } else if (!is_mappable(live, &kind)) {
-      doctor_bad("live file", live, "its file system (%s) is not one to map files on: give a folder on ext4, xfs, btrfs or tmpfs", kind);
+      doctor_bad("live file", live,
+                 "its file system (%s) is not one to map files on: give a folder on ext4, xfs, btrfs or tmpfs", kind);
     } else {
       doctor_good("live file", live, "on %s", kind);
     }
@@ -178,9 +183,11 @@ static void look_at_live(const struct doctor *d, const char *folder)
   const char *other, *runtime = getenv("XDG_RUNTIME_DIR");
   if (runtime == NULL || !is_mappable(runtime, &other)) runtime = "/dev/shm";
   if (is_mappable(runtime, &other)) {
-    doctor_note("live file", runtime, "lies there, not beside the trace: %s is not a file system to map files on", kind);
+    doctor_note("live file", runtime, "lies there, not beside the trace: %s is not a file system to map files on",
+                kind);
   } else {
-    doctor_note("live file", folder, "no place to map a file: each record is written at once, which is slow; `live` may name a tmpfs");
+    doctor_note("live file", folder,
+                "no place to map a file: each record is written at once, which is slow; `live` may name a tmpfs");
   }
 }
 
@@ -204,8 +211,8 @@ void doctor_look_at_output(struct doctor *d)
       (st.st_uid != geteuid() || (st.st_mode & 022) != 0)) {
     doctor_bad("output", folder, "belongs to another user or others may write in it: mend that, or give P11TRACE_OUT");
   } else if (try_to_write(folder)) {
-    doctor_good("output", d->folder, "%s, from %s; user %u may write there", strcmp(folder, d->folder) == 0 ? "is there" : "will be made",
-                d->out_from, geteuid());
+    doctor_good("output", d->folder, "%s, from %s; user %u may write there",
+                strcmp(folder, d->folder) == 0 ? "is there" : "will be made", d->out_from, geteuid());
     look_at_room(d, folder);
   }
   look_at_live(d, folder);

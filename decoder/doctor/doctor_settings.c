@@ -11,6 +11,7 @@
 
 /* What the recorder knows (README, "Options"), and how a value looks. */
 enum looks { PATH, SIZE, SWITCH, FUNCTIONS, CAPTURE, STACK };
+/* clang-format off */
 static const struct known {
   const char *name, *variable;
   enum looks looks;
@@ -19,6 +20,7 @@ static const struct known {
              {"cut", "P11TRACE_CUT", SIZE},            {"min-free", "P11TRACE_MIN_FREE", SIZE},
              {"only", "P11TRACE_ONLY", FUNCTIONS},     {"cmdline", "P11TRACE_CMDLINE", SWITCH},
              {"off", "P11TRACE_OFF", SWITCH}};
+/* clang-format on */
 enum { KNOWN = sizeof known / sizeof *known };
 
 extern char **environ;
@@ -43,7 +45,7 @@ static bool is_one_of(const char *value, const char *const words[])
 static const char *misunderstood(const struct known *k, const char *value)
 {
   static const char *const on[] = {"on", "1", "yes", NULL}, *const off[] = {"off", "0", "no", NULL},
-                          *const capture[] = {"meta", "safe", "clear", NULL}, *const stack[] = {"off", "caller", NULL};
+                           *const capture[] = {"meta", "safe", "clear", NULL}, *const stack[] = {"off", "caller", NULL};
   struct p11_callset set;
   struct p11_callset_error error;
   switch (k->looks) {
@@ -84,7 +86,8 @@ static bool look_at_library(const struct doctor *d)
     return false;
   }
   if (!wrap_is_traced_copy(d->library)) {
-    doctor_bad("library", d->library, "is not a traced copy, so nothing that uses it is traced: run `p11trace wrap %s`", d->library);
+    doctor_bad("library", d->library, "is not a traced copy, so nothing that uses it is traced: run `p11trace wrap %s`",
+               d->library);
     return false;
   }
   doctor_good("library", d->library, "is a traced copy");
@@ -128,7 +131,8 @@ static void look_at_environment(const struct doctor *d)
     if (i == KNOWN) {
       if (strcmp(name, "P11TRACE_MODULE") != 0) doctor_note("environment", name, "is not one that the recorder knows");
       if (strcmp(name, "P11TRACE_MODULE") == 0 && d->library != NULL) {
-        doctor_note("environment", name, "counts only where libp11trace.so itself is the module, not for a traced copy");
+        doctor_note("environment", name,
+                    "counts only where libp11trace.so itself is the module, not for a traced copy");
       }
       continue;
     }

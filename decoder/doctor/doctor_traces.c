@@ -29,8 +29,8 @@ static void read_owner(int fd, char *program, size_t size, unsigned *pid)
   program[0] = '\0';
   *pid = 0;
   if (got < P11T_LIVE_HEAD_COPY + P11T_HEAD_FIXED || memcmp(head, P11T_LIVE_MAGIC, 8) != 0) return;
-  struct cursor c = cursor_of(head + P11T_LIVE_HEAD_COPY + P11T_HEAD_FIXED,
-                              (size_t)got - P11T_LIVE_HEAD_COPY - P11T_HEAD_FIXED);
+  struct cursor c =
+      cursor_of(head + P11T_LIVE_HEAD_COPY + P11T_HEAD_FIXED, (size_t)got - P11T_LIVE_HEAD_COPY - P11T_HEAD_FIXED);
   for (;;) {
     unsigned tag = get_u16(&c), length = get_u16(&c);
     const uint8_t *bytes = get_bytes(&c, length);
@@ -57,8 +57,9 @@ static void look_at_live_file(const char *path)
   } else if (lock.l_type != F_UNLCK) {
     doctor_good("recording", path, "pid %u (%s) records now", pid, program);
   } else {
-    doctor_note("traces", path, "pid %u (%s) ended without notice; it can be read as it is, or folded with `p11trace recover`",
-                pid, program);
+    doctor_note("traces", path,
+                "pid %u (%s) ended without notice; it can be read as it is, or folded with `p11trace recover`", pid,
+                program);
   }
   close(fd);
 }
@@ -76,8 +77,9 @@ static void keep_newest(struct newest *n, const char *path)
   if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return;
   n->all++;
   unsigned at = n->count < NEWEST ? n->count++ : NEWEST;
-  while (at > 0 && (st.st_mtim.tv_sec > n->st[at - 1].st_mtim.tv_sec ||
-                    (st.st_mtim.tv_sec == n->st[at - 1].st_mtim.tv_sec && st.st_mtim.tv_nsec > n->st[at - 1].st_mtim.tv_nsec))) {
+  while (at > 0 &&
+         (st.st_mtim.tv_sec > n->st[at - 1].st_mtim.tv_sec ||
+          (st.st_mtim.tv_sec == n->st[at - 1].st_mtim.tv_sec && st.st_mtim.tv_nsec > n->st[at - 1].st_mtim.tv_nsec))) {
     at--;
   }
   if (at == NEWEST) return;

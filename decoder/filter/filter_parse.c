@@ -6,6 +6,7 @@
 
 #include "decoder/filter/filter_part.h"
 
+/* clang-format off */
 static const struct key {
   const char *name, *allowed;
 } keys[KEYS] = {
@@ -25,6 +26,7 @@ static const struct key {
     [KEY_DURATION] = {"duration", "a time with its unit: 10ms, 2.5s, 300us, 80ns"},
     [KEY_TIME] = {"time", "a time with its unit: 10ms, 2.5s, 300us, 80ns"},
 };
+/* clang-format on */
 #define ALL_KEYS "fn rv session slot object module pid tid thread mechanism class label duration time"
 
 static bool __attribute__((format(printf, 4, 5)))
@@ -110,7 +112,12 @@ static bool parse_rv(const char *at, size_t length, struct filter_value *v)
   static const struct {
     const char *word;
     enum filter_rv rv;
-  } words[] = {{"ok", RV_OK}, {"failed", RV_FAILED}, {"open", RV_OPEN}, {"unwound", RV_UNWOUND}};
+  } words[] = {
+      {"ok",      RV_OK     },
+      {"failed",  RV_FAILED },
+      {"open",    RV_OPEN   },
+      {"unwound", RV_UNWOUND}
+  };
   for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
     if (!is_word(at, length, words[i].word)) continue;
     v->rv = (uint8_t)words[i].rv;
@@ -197,19 +204,22 @@ bool filter_add(struct filter *f, const char *expression, struct filter_error *e
   static const struct sign {
     const char *text;
     unsigned order;
-  } signs[] = {{"!=", ORDER_EQUAL},
-               {"=", ORDER_EQUAL},
-               {"<=", ORDER_LESS | ORDER_EQUAL},
-               {">=", ORDER_MORE | ORDER_EQUAL},
-               {"<", ORDER_LESS},
-               {">", ORDER_MORE}};
+  } signs[] = {
+      {"!=", ORDER_EQUAL             },
+      {"=",  ORDER_EQUAL             },
+      {"<=", ORDER_LESS | ORDER_EQUAL},
+      {">=", ORDER_MORE | ORDER_EQUAL},
+      {"<",  ORDER_LESS              },
+      {">",  ORDER_MORE              }
+  };
   const struct sign *sign = NULL;
   for (size_t i = 0; i < (ordered ? sizeof signs / sizeof *signs : 2) && sign == NULL; i++) {
     if (strncmp(expression + name, signs[i].text, strlen(signs[i].text)) == 0) sign = &signs[i];
   }
   if (sign == NULL) {
-    return fail(error, name, strspn(expression + name, "=<>!"), "%s is followed by %s, not by what stands at character %zu",
-                keys[key].name, ordered ? "= != < > <= or >=" : "= or !=", name + 1);
+    return fail(error, name, strspn(expression + name, "=<>!"),
+                "%s is followed by %s, not by what stands at character %zu", keys[key].name,
+                ordered ? "= != < > <= or >=" : "= or !=", name + 1);
   }
   const bool negative = sign == &signs[0];
   term.order = sign->order;

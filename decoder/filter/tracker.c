@@ -4,8 +4,19 @@
 #include <string.h>
 
 /* Operations of a session that have a mechanism of their own. */
-enum op { OP_ENCRYPT, OP_DECRYPT, OP_DIGEST, OP_SIGN, OP_VERIFY, OP_MESSAGE_ENCRYPT, OP_MESSAGE_DECRYPT, OP_MESSAGE_SIGN,
-          OP_MESSAGE_VERIFY, OPS, OP_NONE = OPS };
+enum op {
+  OP_ENCRYPT,
+  OP_DECRYPT,
+  OP_DIGEST,
+  OP_SIGN,
+  OP_VERIFY,
+  OP_MESSAGE_ENCRYPT,
+  OP_MESSAGE_DECRYPT,
+  OP_MESSAGE_SIGN,
+  OP_MESSAGE_VERIFY,
+  OPS,
+  OP_NONE = OPS
+};
 
 struct session {
   uint64_t handle;
@@ -63,8 +74,8 @@ static struct session *claim(struct tracker *t, unsigned process, unsigned modul
   size_t i = place(t, process, module, handle);
   while (t->table[i].used) i = (i + 1) & (t->size - 1);
   struct session *s = &t->table[i];
-  *s = (struct session){.handle = handle, .slot = TRACKER_UNKNOWN, .process = process, .module = (uint16_t)module,
-                        .used = true};
+  *s = (struct session){
+      .handle = handle, .slot = TRACKER_UNKNOWN, .process = process, .module = (uint16_t)module, .used = true};
   for (int op = 0; op < OPS; op++) s->mechanism[op] = TRACKER_UNKNOWN;
   t->count++;
   return s;

@@ -79,11 +79,13 @@ static void put_flags(struct text *out, unsigned flags)
   static const struct {
     unsigned flag;
     const char *name;
-  } names[] = {{P11T_PROBE, "\"probe\""},
-               {P11T_SNAPSHOT, "\"snapshot\""},
-               {P11T_CUT, "\"cut\""},
-               {P11T_ALTERED, "\"altered\""},
-               {P11T_LATE, "\"late\""}};
+  } names[] = {
+      {P11T_PROBE,    "\"probe\""   },
+      {P11T_SNAPSHOT, "\"snapshot\""},
+      {P11T_CUT,      "\"cut\""     },
+      {P11T_ALTERED,  "\"altered\"" },
+      {P11T_LATE,     "\"late\""    }
+  };
   bool any = false;
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     if (!(flags & names[i].flag)) continue;
@@ -129,10 +131,8 @@ static void put_times(struct dump *d, const struct call *call)
 
 void json_call(struct dump *d, const struct event *event)
 {
-  static const char *const state[] = {[CALL_DONE] = "done",
-                                      [CALL_OPEN] = "open",
-                                      [CALL_ABANDONED] = "unwound",
-                                      [CALL_HEADLESS] = "headless"};
+  static const char *const state[] = {
+      [CALL_DONE] = "done", [CALL_OPEN] = "open", [CALL_ABANDONED] = "unwound", [CALL_HEADLESS] = "headless"};
   struct text *out = &d->out;
   const struct call *call = event->call;
   K("{\"type\":\"call\"");

@@ -98,8 +98,8 @@ static void put_derived(struct text *out, const struct value *v, struct meaning 
 
 static void put_bytes(struct text *out, const struct value *v, struct meaning meaning)
 {
-  static const char *const form[] = {"null",       "full",       "cut",    "tag",    "sealed", "unread", "unavailable",
-                                     "dictionary", "length",     "number", "bool",   "template", "deferred", "numbers"};
+  static const char *const form[] = {"null",       "full",   "cut",    "tag",  "sealed",   "unread",   "unavailable",
+                                     "dictionary", "length", "number", "bool", "template", "deferred", "numbers"};
   K("{\"type\":\"bytes\"");
   put_pointer(out, v->pointer);
   K(",\"form\":\"");

@@ -34,12 +34,12 @@ struct stat_key {
 
 struct stat_row {
   struct stat_key key;
-  char *thread;            /* name of the thread, owned, or NULL */
-  uint64_t calls, errors;  /* calls that passed the filter; those of them that failed */
-  uint64_t open, unwound;  /* calls without an end: in `calls`, not in `time` */
+  char *thread;                  /* name of the thread, owned, or NULL */
+  uint64_t calls, errors;        /* calls that passed the filter; those of them that failed */
+  uint64_t open, unwound;        /* calls without an end: in `calls`, not in `time` */
   uint32_t running, concurrency; /* now; at most, whether they passed the filter or not */
   struct hist time;
-  struct stat_row *next;   /* in the hash table */
+  struct stat_row *next; /* in the hash table */
 };
 
 struct stat_error {

@@ -64,7 +64,6 @@ void stat_sort(struct stats *s)
 
 /* --- text ------------------------------------------------------------------------------------------------------------ */
 
-
 static void put_right(struct text *out, struct text *cell, size_t width)
 {
   size_t length = (size_t)(cell->at - cell->base);
@@ -79,7 +78,11 @@ static void put_time(struct text *cell, uint64_t ns)
   static const struct {
     uint64_t unit;
     const char *name;
-  } units[] = {{1000000000, "s"}, {1000000, "ms"}, {1000, "us"}};
+  } units[] = {
+      {1000000000, "s" },
+      {1000000,    "ms"},
+      {1000,       "us"}
+  };
   for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
     uint64_t unit = units[i].unit;
     if (ns < unit) continue;

@@ -31,9 +31,9 @@ struct meaning meaning_of_parameter(uint64_t mechanism);
 
 struct printer {
   struct text *out;
-  size_t limit;   /* bytes of a value that are shown; SIZE_MAX: all */
-  size_t entries; /* of a list; SIZE_MAX: all */
-  bool verbose;   /* tags in full too */
+  size_t limit;                         /* bytes of a value that are shown; SIZE_MAX: all */
+  size_t entries;                       /* of a list; SIZE_MAX: all */
+  bool verbose;                         /* tags in full too */
   const struct p11_function_info *info; /* names of parameters that share a pointer; may be NULL */
 };
 

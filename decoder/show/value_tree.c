@@ -249,8 +249,8 @@ static void show_interface(const struct printer *p, const struct value *v)
 void show_value(const struct printer *p, const struct value *v, struct meaning meaning)
 {
   /* What is reached through a pointer and is not there: the pointer says why. */
-  bool pointed = v->what == VALUE_TEMPLATE || v->what == VALUE_MECHANISM || v->what == VALUE_INIT_ARGS ||
-                 v->what == VALUE_VERSION;
+  bool pointed =
+      v->what == VALUE_TEMPLATE || v->what == VALUE_MECHANISM || v->what == VALUE_INIT_ARGS || v->what == VALUE_VERSION;
   if (pointed && v->pointer == P11T_P_NULL && v->count == 0) {
     show_pointer(p, P11T_P_NULL);
     return;
