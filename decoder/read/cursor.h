@@ -17,8 +17,9 @@ struct cursor {
 
 static inline struct cursor cursor_of(const void *bytes, size_t length)
 {
-  const uint8_t *p = bytes;
-  return (struct cursor){p, length == 0 ? p : p + length, false};
+  static const uint8_t nothing[1];
+  const uint8_t *p = bytes == NULL ? nothing : bytes;
+  return (struct cursor){p, p + (bytes == NULL ? 0 : length), false};
 }
 
 static inline size_t cursor_left(const struct cursor *c)

@@ -12,7 +12,6 @@ static ZSTD_DCtx *context(struct trace_set *set)
     set->zstd = ZSTD_createDCtx();
     if (set->zstd == NULL) abort();
     ZSTD_DCtx_setParameter(set->zstd, ZSTD_d_windowLogMax, 24);
-    set->packed = read_zalloc(MAX_PACKED);
   }
   return set->zstd;
 }
@@ -33,6 +32,10 @@ bool frame_load(struct reader *r, const struct frame_ref *frame, uint8_t **to, s
     free(*to);
     *to = read_zalloc(frame->content);
     *capacity = frame->content;
+  }
+  if (r->set->packed_room < frame->packed) {
+    r->set->packed_room = frame->packed + (size_t)4096;
+    r->set->packed = read_realloc(r->set->packed, r->set->packed_room);
   }
   if (!file_read(f->fd, r->set->packed, frame->packed, frame->offset)) {
     reader_damage(r, frame->packed, "%s: the frame at offset %" PRIu64 " is gone", f->path, frame->offset);

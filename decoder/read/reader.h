@@ -194,8 +194,8 @@ struct trace_set {
   struct reader *current; /* whose event was delivered last */
   bool begun, failed;
   void *zstd;             /* decompression context */
-  uint8_t *packed;
-  int boot_known;
+  uint8_t *packed;        /* a frame as it lies in the file */
+  size_t packed_room;
 };
 
 /* file.c: opens `path` (its HEAD goes to *head when there) and notes the frames in it. fd is taken over. 0; 1 when it is no
