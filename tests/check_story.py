@@ -10,6 +10,8 @@
     path = t.write(tmp_path / "x.p11t")
 
 Numbers and times go on by themselves; wait(seconds) lets time pass, lose(n) loses n records."""
+import contextlib
+
 from p11t_make import P_NULL, P_OWN, Trace, n, s, u
 
 SLOT, SESSION_INFO, TOKEN_INFO, SLOT_INFO = 5, 4, 3, 2
@@ -67,7 +69,7 @@ class Story(Trace):
     def __init__(self, parent=None, module="/lib/vendor.so", **options):
         extra = b"" if parent is None else b"\x02\x00\x10\x00" + parent
         super().__init__(FUNCTIONS, extra=extra, **options)
-        self.number, self.now, self.tid = 0, 10**9, None
+        self.number, self.now, self.threads = 0, 10**9, {}
         self.module(self.next(), path=module, time=self.now)
         self.list(self.next(), time=self.now)
 
@@ -95,28 +97,36 @@ class Story(Trace):
     def begin(self, what, *args, tid=100, module=1, rv=OK, **more):
         """ENTER; what it will answer is given already."""
         name, before, after = getattr(self, "_" + what)(*args, rv=rv, **more)
-        if tid != self.tid:
-            self.thread(tid)
-            self.tid = tid
         number = self.next()
-        self.enter(number, name, before, module=module, time=self.now)
+        with self.of(tid):
+            self.enter(number, name, before, module=module, time=self.now)
         return number, name, n(rv) + after, tid, module
 
     def finish(self, call):
         number, name, after, tid, module = call
-        if tid != self.tid:
-            self.thread(tid)
-            self.tid = tid
         own = self.next()
-        self.leave(own, number, name, after, module=module, time=self.now)
+        with self.of(tid):
+            self.leave(own, number, name, after, module=module, time=self.now)
 
     def call(self, *args, **more):
         begun = self.begin(*args, **more)
         self.finish(begun)
         return begun[0]
 
+    @contextlib.contextmanager
+    def of(self, tid):
+        """Records go to the slot of that thread."""
+        common, self.records = self.records, self.threads.setdefault(tid, [])
+        if not self.records:
+            self.thread(tid)
+        yield
+        self.records = common
+
     def write(self, path, end=True):
-        self.frame()
+        self.frame(slot=0)
+        for slot, (tid, records) in enumerate(self.threads.items(), 1):
+            self.records = records
+            self.frame(slot=slot, tid=tid)
         if end:
             self.end(last=self.number)
         path.write_bytes(self.bytes())
