@@ -451,9 +451,7 @@ def test_login_of_another_process_proves_a_pin(build, run, tmp_path):
 
 def test_one_cause_is_one_finding(build, run, tmp_path):
     """The label that was not marked is empty because C_GetAttributeValue answered wrongly."""
-    t = start()
-    t.call("attributes", 1, 17, (CKA_CLASS, 8, 8, CERTIFICATE), (CKA_LABEL, None, 0, None), rv=TYPE_INVALID)
-    path = t.write(tmp_path / "x.p11t")
+    path = wrong_marking().write(tmp_path / "x.p11t")
     (f,) = checked(build, run, path, status=0)["findings"]
     assert (f["rule"], f["also"]) == ("P11-OBJ-03", ["NSS-CERT-01"])
     assert "  also: NSS-CERT-01\n" in run(build / "p11trace", "check", path).stdout
@@ -479,6 +477,24 @@ def test_hostile_labels_are_shown_harmlessly(build, run, tmp_path):
     assert not set(text) & (set(range(32)) - {10}) and b"\\x1b[31m\\x22\\x5c\\xff\xe2\x82\xacx" in text
     text.decode()
     assert checked(build, run, path, status=1)["summary"]["errors"] == 2  # label and serialNumber
+
+
+def wrong_marking():
+    t = start()
+    t.call("attributes", 1, 17, (CKA_CLASS, 8, 8, CERTIFICATE), (CKA_LABEL, None, 0, None), rv=TYPE_INVALID)
+    return t
+
+
+GOLDEN = {"prompt-loop": lambda: loop(3), "wrong-marking": wrong_marking,
+          "refused": lambda: refused(GENERAL_ERROR, "login"), "twins": lambda: two_tokens({}, True),
+          "null-session": null_session}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_text_is_exact(build, run, root, tmp_path, name):
+    path = GOLDEN[name]().write(tmp_path / "x.p11t")
+    text = run(build / "p11trace", "check", path, status=None).stdout
+    assert text == (root / "tests" / "cases" / "check" / f"{name}.txt").read_text()
 
 
 # --- the verb ---------------------------------------------------------------------------------------------------------
