@@ -56,9 +56,15 @@ static const struct model_slot *slot_of(const struct check *check, const struct 
   return o->no_slot ? NULL : o->slot ? o->slot : check->place.slot;
 }
 
+static const struct model_module *module_of(const struct check *check, const struct finding_options *o)
+{
+  const struct model_slot *slot = slot_of(check, o);
+  return slot ? slot->module : check->place.module;
+}
+
 static uint64_t full_key(const struct check *check, const struct finding_options *o, uint64_t key)
 {
-  const char *path = model_module_path(check->place.module);
+  const char *path = model_module_path(module_of(check, o));
   const struct model_slot *slot = slot_of(check, o);
   const uint64_t part[] = {(uint64_t)(check->rule - rules), o->fault, pick_hash(path, strlen(path)),
                            slot ? slot->id + 1 : 0, key};
@@ -85,8 +91,8 @@ static struct finding *make(struct check *check, const struct finding_options *o
   f->rule = check->rule;
   f->fault = o->fault;
   f->key = key;
-  f->module = copy(model_module_name(check->place.module));
-  f->module_path = copy(model_module_path(check->place.module));
+  f->module = copy(model_module_name(module_of(check, o)));
+  f->module_path = copy(model_module_path(module_of(check, o)));
   f->program = copy(program);
   f->pid = process->pid;
   f->token = copy("");
