@@ -23,7 +23,10 @@ static void args_map(void)
 }
 
 /* `size` bytes at the very end of the memory of parameter i. */
-static uintptr_t arg_place(int i, size_t size) { return ARG_BASE + (uintptr_t)i * ARG_STEP + ARG_SIZE - size; }
+static uintptr_t arg_place(int i, size_t size)
+{
+  return ARG_BASE + (uintptr_t)i * ARG_STEP + ARG_SIZE - size;
+}
 
 static uint64_t arg_checksum(int i)
 {

@@ -1,6 +1,7 @@
 /* busy MODULE THREADS FILE
  *
- * Calls without end; FILE holds a u64 per thread: how many calls on its session have returned. It is a shared mapping, so
+ * Calls without end; FILE holds a u64 per thread: how many calls on its session have returned. It is a shared
+ * mapping, so
  * that it is right at the moment at which the process is killed. Thread i's session is 0x100 + i on the mocks. */
 #include <fcntl.h>
 #include <pthread.h>
@@ -18,17 +19,22 @@ static CK_SESSION_HANDLE session[64];
 static void *work(void *argument)
 {
   size_t me = (size_t)argument;
-  CK_ATTRIBUTE t[] = {{CKA_LABEL, (void *)(uintptr_t)"an object", 9}};
+  CK_ATTRIBUTE t[] = {
+      {CKA_LABEL, (void *)(uintptr_t) "an object", 9}
+  };
   CK_BYTE data[100] = {0}, out[256];
   CK_SESSION_INFO info;
   CK_OBJECT_HANDLE found[4];
   for (CK_ULONG i = 0, n;; i++) {
     switch (i % 5) {
-    case 0: MUST(list->C_GetSessionInfo(session[me], &info)); break;
-    case 1: MUST(list->C_FindObjectsInit(session[me], t, 1)); break;
-    case 2: MUST(list->C_FindObjects(session[me], found, 4, &n)); break;
-    case 3: MUST(list->C_FindObjectsFinal(session[me])); break;
-    default: n = sizeof out; MUST(list->C_Sign(session[me], data, sizeof data, out, &n)); break;
+      case 0: MUST(list->C_GetSessionInfo(session[me], &info)); break;
+      case 1: MUST(list->C_FindObjectsInit(session[me], t, 1)); break;
+      case 2: MUST(list->C_FindObjects(session[me], found, 4, &n)); break;
+      case 3: MUST(list->C_FindObjectsFinal(session[me])); break;
+      default:
+        n = sizeof out;
+        MUST(list->C_Sign(session[me], data, sizeof data, out, &n));
+        break;
     }
     atomic_fetch_add(&returned[me], 1);
   }

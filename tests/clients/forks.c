@@ -1,4 +1,5 @@
-/* forks before|between|clone|vfork|quiet|quick|busy MODULE    one child, forked when the name says; quiet: it makes no call
+/* forks before|between|clone|vfork|quiet|quick|busy MODULE    one child, forked when the name says; quiet: it makes
+ * no call
  * forks inside MODULE                                         the module forks in C_Sign (the mock: MOCK_FORK=C_Sign)
  *
  * Prints "parent PID CALLS" and "child PID CALLS": the calls that each of them made. */
@@ -106,8 +107,10 @@ int main(int argc, char **argv)
   const char *mode = argv[1];
   list = module_list(argv[2]);
   if (strcmp(mode, "busy") == 0 || strcmp(mode, "inside") == 0) {
-    if (strcmp(mode, "busy") == 0) busy();
-    else inside();
+    if (strcmp(mode, "busy") == 0)
+      busy();
+    else
+      inside();
     return 0;
   }
   if (strcmp(mode, "before") != 0) {

@@ -1,6 +1,7 @@
 /* interfaces MODULE
  *
- * Prints all that C_GetFunctionList, C_GetInterfaceList and C_GetInterface answer: for every name, version and flag asked,
+ * Prints all that C_GetFunctionList, C_GetInterfaceList and C_GetInterface answer: for every name, version and flag
+ * asked,
  * what comes back, which functions of the list are NULL, and whether the same question gives the same pointer. */
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,7 +35,8 @@ static void print_list(const char *name, void *list)
     printf(" answer=%d", (*(int (**)(int))(void *)slot)(7));
   } else if (strcmp(name, "Vendor NSS FIPS Interface") == 0) {
     CK_ULONG status = 0;
-    CK_RV rv = (*(CK_RV (**)(CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_ULONG, CK_ULONG_PTR))(void *)slot)(3, 4, 5, &status);
+    CK_RV rv =
+        (*(CK_RV(**)(CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_ULONG, CK_ULONG_PTR))(void *)slot)(3, 4, 5, &status);
     printf(" status=0x%lx,%lu", rv, status);
   }
 }
@@ -81,9 +83,24 @@ static void ask(struct module *m, const char *name, CK_VERSION *version, CK_FLAG
 
 int main(int argc, char **argv)
 {
-  static const char *const names[] = {NULL, "PKCS 11", "pkcs 11", "PKCS 1", "", "Vendor NSS FIPS Interface", "Vendor Acme",
-                                      "Vendor NSS Module Interface", "nobody's"};
-  static CK_VERSION versions[] = {{2, 40}, {3, 0}, {3, 1}, {3, 2}, {9, 9}, {1, 0}, {0, 0}};
+  static const char *const names[] = {NULL,
+                                      "PKCS 11",
+                                      "pkcs 11",
+                                      "PKCS 1",
+                                      "",
+                                      "Vendor NSS FIPS Interface",
+                                      "Vendor Acme",
+                                      "Vendor NSS Module Interface",
+                                      "nobody's"};
+  static CK_VERSION versions[] = {
+      {2, 40},
+      {3, 0 },
+      {3, 1 },
+      {3, 2 },
+      {9, 9 },
+      {1, 0 },
+      {0, 0 }
+  };
   static const CK_FLAGS flags[] = {0, CKF_INTERFACE_FORK_SAFE, 0x80000000ul, 0x80000001ul, 2, ~0ul};
   CK_FUNCTION_LIST_PTR list = NULL, again = NULL;
   if (argc != 2) DIE("usage: interfaces MODULE");
@@ -94,7 +111,8 @@ int main(int argc, char **argv)
   MUST(m.get_list(&again));
   printf("C_GetFunctionList %s", list == again ? "" : "ANOTHER LIST");
   print_list("PKCS 11", list);
-  printf("\nC_GetFunctionList in the list 0x%lx %s\n", list->C_GetFunctionList(&again), list == again ? "" : "ANOTHER LIST");
+  printf("\nC_GetFunctionList in the list 0x%lx %s\n", list->C_GetFunctionList(&again),
+         list == again ? "" : "ANOTHER LIST");
   if (m.get_interfaces == NULL || m.get_interface == NULL) {
     puts("no C_GetInterface");
     return 0;

@@ -60,9 +60,13 @@ static void sign(const char *path)
 
 int main(int argc, char **argv)
 {
-  if (argc == 4 && strcmp(argv[1], "reload") == 0) reload(argv[2], strcmp(argv[3], "finalize") == 0);
-  else if (argc == 4 && strcmp(argv[1], "two") == 0) two(argv[2], argv[3]);
-  else if (argc == 3 && strcmp(argv[1], "sign") == 0) sign(argv[2]);
-  else DIE("usage: lifecycle reload MODULE finalize|keep | two MODULE MODULE | sign MODULE");
+  if (argc == 4 && strcmp(argv[1], "reload") == 0)
+    reload(argv[2], strcmp(argv[3], "finalize") == 0);
+  else if (argc == 4 && strcmp(argv[1], "two") == 0)
+    two(argv[2], argv[3]);
+  else if (argc == 3 && strcmp(argv[1], "sign") == 0)
+    sign(argv[2]);
+  else
+    DIE("usage: lifecycle reload MODULE finalize|keep | two MODULE MODULE | sign MODULE");
   return 0;
 }

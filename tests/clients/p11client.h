@@ -9,18 +9,18 @@
 
 #include "pkcs11.h"
 
-#define DIE(...)                          \
-  do {                                    \
-    fprintf(stderr, __VA_ARGS__);         \
-    fputc('\n', stderr);                  \
-    exit(3);                              \
+#define DIE(...)                  \
+  do {                            \
+    fprintf(stderr, __VA_ARGS__); \
+    fputc('\n', stderr);          \
+    exit(3);                      \
   } while (0)
 
 /* A call that must succeed. */
-#define MUST(call)                                                \
-  do {                                                            \
-    CK_RV must_rv = (call);                                       \
-    if (must_rv != CKR_OK) DIE("%s: 0x%lx", #call, must_rv);      \
+#define MUST(call)                                           \
+  do {                                                       \
+    CK_RV must_rv = (call);                                  \
+    if (must_rv != CKR_OK) DIE("%s: 0x%lx", #call, must_rv); \
   } while (0)
 
 /* The exported entry points, NULL where the module has none. */

@@ -1,7 +1,9 @@
 /* structures MODULE
  *
- * Gives C_DeriveKey every mechanism that has a structure for a parameter, filled in as structures.def describes it, then
- * with lengths that are 0, huge or unavailable and with all pointers NULL; on a good and on a bad session. A module that
+ * Gives C_DeriveKey every mechanism that has a structure for a parameter, filled in as structures.def describes it,
+ * then
+ * with lengths that are 0, huge or unavailable and with all pointers NULL; on a good and on a bad session. A module
+ * that
  * does not know the mechanism follows none of these pointers, so nobody else may run into what is behind them: each
  * structure ends at an unmapped page, and so does what it points to.
  *
@@ -12,7 +14,8 @@
 #include "shim/spec/structures.c"
 
 enum how { AS_IT_SHOULD_BE, ZERO, HUGE_LENGTHS, UNAVAILABLE, NULLS, HOWS };
-static const char *const hows[] = {"as it should be", "lengths 0", "lengths huge", "lengths unavailable", "pointers NULL"};
+static const char *const hows[] = {"as it should be", "lengths 0", "lengths huge", "lengths unavailable",
+                                   "pointers NULL"};
 
 /* Each object behind a pointer gets memory of its own, used again for each case. */
 static unsigned places_used;
@@ -51,24 +54,29 @@ static void *structure_make(unsigned number, enum how how, int depth)
 static void *behind(const struct p11_field *f, enum how how, int depth)
 {
   switch (f->kind) {
-  case P11_FK_BYTES: case P11_FK_BITS: case P11_FK_BYTES_AT: case P11_FK_POINTER: return words(f->secrecy);
-  case P11_FK_PVERSION: return memset(place(sizeof(CK_VERSION)), 3, sizeof(CK_VERSION));
-  case P11_FK_PNUMBER: case P11_FK_PHANDLE: {
-    CK_ULONG *n = place(sizeof *n);
-    *n = f->kind == P11_FK_PNUMBER ? length_of(how, 16) : 0x70;
-    return n;
-  }
-  case P11_FK_PSTRUCT: case P11_FK_STRUCTS: return structure_make(f->ref, how, depth);
-  case P11_FK_TEMPLATE: {
-    CK_ATTRIBUTE *a = place(sizeof *a);
-    *a = (CK_ATTRIBUTE){CKA_LABEL, words(P11_PUBLIC), length_of(how, 16)};
-    return a;
-  }
-  default: {
-    CK_MECHANISM *m = place(sizeof *m);
-    *m = (CK_MECHANISM){CKM_SHA256, NULL, 0};
-    return m;
-  }
+    case P11_FK_BYTES:
+    case P11_FK_BITS:
+    case P11_FK_BYTES_AT:
+    case P11_FK_POINTER: return words(f->secrecy);
+    case P11_FK_PVERSION: return memset(place(sizeof(CK_VERSION)), 3, sizeof(CK_VERSION));
+    case P11_FK_PNUMBER:
+    case P11_FK_PHANDLE: {
+      CK_ULONG *n = place(sizeof *n);
+      *n = f->kind == P11_FK_PNUMBER ? length_of(how, 16) : 0x70;
+      return n;
+    }
+    case P11_FK_PSTRUCT:
+    case P11_FK_STRUCTS: return structure_make(f->ref, how, depth);
+    case P11_FK_TEMPLATE: {
+      CK_ATTRIBUTE *a = place(sizeof *a);
+      *a = (CK_ATTRIBUTE){CKA_LABEL, words(P11_PUBLIC), length_of(how, 16)};
+      return a;
+    }
+    default: {
+      CK_MECHANISM *m = place(sizeof *m);
+      *m = (CK_MECHANISM){CKM_SHA256, NULL, 0};
+      return m;
+    }
   }
 }
 
@@ -79,12 +87,16 @@ static void fill_members(unsigned char *to, unsigned number, enum how how, int d
     const struct p11_field *f = &s->field[i];
     CK_ULONG one = 1;
     switch (f->kind) {
-    case P11_FK_NUMBER: case P11_FK_ENUM: case P11_FK_FLAGS: case P11_FK_BOOL: case P11_FK_HANDLE: case P11_FK_SLOT:
-      memcpy(to + f->offset, &one, f->size);
-      break;
-    case P11_FK_STRUCT: fill_members(to + f->offset, f->ref, how, depth); break;
-    case P11_FK_CHARS: case P11_FK_ARRAY: memset(to + f->offset, 'c', f->size); break;
-    default: break;
+      case P11_FK_NUMBER:
+      case P11_FK_ENUM:
+      case P11_FK_FLAGS:
+      case P11_FK_BOOL:
+      case P11_FK_HANDLE:
+      case P11_FK_SLOT: memcpy(to + f->offset, &one, f->size); break;
+      case P11_FK_STRUCT: fill_members(to + f->offset, f->ref, how, depth); break;
+      case P11_FK_CHARS:
+      case P11_FK_ARRAY: memset(to + f->offset, 'c', f->size); break;
+      default: break;
     }
   }
   for (unsigned i = 0; i < s->count; i++) {
@@ -108,12 +120,16 @@ static void fill_members(unsigned char *to, unsigned number, enum how how, int d
 #define IS_THREE(a, b, c) P11_S_##a, P11_S_##b, P11_S_##c
 #define IS_GCM P11_S_CK_GCM_PARAMS, P11_S_CK_GCM_MESSAGE_PARAMS, P11_S_CK_GCM_WRAP_PARAMS, P11_S_CK_NSS_GCM_PARAMS
 #define IS_PBKD2 P11_S_CK_PKCS5_PBKD2_PARAMS2, P11_S_CK_PKCS5_PBKD2_PARAMS
-static const struct { CK_MECHANISM_TYPE mechanism; unsigned structure[4]; } mechanisms[] = {
+static const struct {
+  CK_MECHANISM_TYPE mechanism;
+  unsigned structure[4];
+} mechanisms[] = {
 #define M(name, kind) {name, {IS_##kind}},
 #include "shim/spec/mechanisms.def"
 };
 
-static void derive(CK_FUNCTION_LIST_PTR list, CK_SESSION_HANDLE session, CK_MECHANISM_TYPE type, unsigned number, enum how how)
+static void derive(CK_FUNCTION_LIST_PTR list, CK_SESSION_HANDLE session, CK_MECHANISM_TYPE type, unsigned number,
+                   enum how how)
 {
   places_used = 0;
   CK_OBJECT_HANDLE key = 0;

@@ -44,8 +44,14 @@ static void thread_start(pthread_t *thread, void *(*run)(void *), void *argument
 
 /* --- order: the object handle numbers the call, the session names the thread --- */
 
-struct noted { uint64_t session, index, before, after; };
-struct worker { pthread_t thread; struct noted *noted; unsigned long n; };
+struct noted {
+  uint64_t session, index, before, after;
+};
+struct worker {
+  pthread_t thread;
+  struct noted *noted;
+  unsigned long n;
+};
 static pthread_barrier_t all_ready;
 
 static void *work(void *argument)
@@ -140,7 +146,8 @@ static void cancel(unsigned threads)
   }
 }
 
-/* --- flush: the only cancellation point is pthread_testcancel, so every call that began must end and be recorded --- */
+/* --- flush: the only cancellation point is pthread_testcancel, so every call that began must end and be recorded ---
+ * */
 
 static atomic_int stop;
 
@@ -211,13 +218,20 @@ int main(int argc, char **argv)
   if (argc < 3) DIE("usage: threads order|blocked|cancel|flush|churn|poll MODULE ...");
   list = module_list(argv[2]);
   CALL(C_Initialize(NULL));
-  if (strcmp(argv[1], "order") == 0 && argc == 6) order((unsigned)atoi(argv[3]), strtoul(argv[4], NULL, 10), argv[5]);
-  else if (strcmp(argv[1], "blocked") == 0) blocked();
-  else if (strcmp(argv[1], "cancel") == 0 && argc == 4) cancel((unsigned)atoi(argv[3]));
-  else if (strcmp(argv[1], "flush") == 0 && argc == 4) flush(strtoul(argv[3], NULL, 10));
-  else if (strcmp(argv[1], "churn") == 0 && argc == 4) churn((unsigned)atoi(argv[3]));
-  else if (strcmp(argv[1], "poll") == 0 && argc == 4) poll_random(strtoul(argv[3], NULL, 10));
-  else DIE("unknown: %s", argv[1]);
+  if (strcmp(argv[1], "order") == 0 && argc == 6)
+    order((unsigned)atoi(argv[3]), strtoul(argv[4], NULL, 10), argv[5]);
+  else if (strcmp(argv[1], "blocked") == 0)
+    blocked();
+  else if (strcmp(argv[1], "cancel") == 0 && argc == 4)
+    cancel((unsigned)atoi(argv[3]));
+  else if (strcmp(argv[1], "flush") == 0 && argc == 4)
+    flush(strtoul(argv[3], NULL, 10));
+  else if (strcmp(argv[1], "churn") == 0 && argc == 4)
+    churn((unsigned)atoi(argv[3]));
+  else if (strcmp(argv[1], "poll") == 0 && argc == 4)
+    poll_random(strtoul(argv[3], NULL, 10));
+  else
+    DIE("unknown: %s", argv[1]);
   if (strcmp(argv[1], "blocked") != 0) CALL(C_Finalize(NULL));
   printf("calls %lu\n", (unsigned long)calls);
   return 0;

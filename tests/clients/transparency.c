@@ -22,8 +22,20 @@
 
 #include "transparency_args.h"
 
-enum what { BASE, NULLED, ALL_NULL, SET, VALUE, CAPACITY, ATTRIBUTE_LENGTH, ATTRIBUTE_NULL, PARAMETER_LENGTH, PARAMETER_NULL,
-            IN_PLACE, OVERLAP };
+enum what {
+  BASE,
+  NULLED,
+  ALL_NULL,
+  SET,
+  VALUE,
+  CAPACITY,
+  ATTRIBUTE_LENGTH,
+  ATTRIBUTE_NULL,
+  PARAMETER_LENGTH,
+  PARAMETER_NULL,
+  IN_PLACE,
+  OVERLAP
+};
 enum state { VALID, BAD_SESSION, NOT_INITIALIZED };
 
 struct variation {
@@ -32,8 +44,15 @@ struct variation {
   uint64_t value;
 };
 
-static const struct { const char *name; uint64_t value; } lengths[] = {
-  {"0", 0}, {"1", 1}, {"huge", 1ull << 40}, {"unavailable", CK_UNAVAILABLE_INFORMATION}};
+static const struct {
+  const char *name;
+  uint64_t value;
+} lengths[] = {
+    {"0",           0                         },
+    {"1",           1                         },
+    {"huge",        1ull << 40                },
+    {"unavailable", CK_UNAVAILABLE_INFORMATION}
+};
 
 /* --- one case, in the child ------------------------------------------------------------------------------------- */
 
@@ -42,13 +61,13 @@ static CK_RV invoke(CK_FUNCTION_LIST_3_2_PTR list, int fn, const uintptr_t *p)
   switch (fn) {
 #define TAKE(ctx, ctype, pname, kind) ctype pname = (ctype)*p++;
 #define PASS(ctx, ctype, pname, kind) pname
-#define F(name, since, group, class, ...)            \
-  case P11_F_##name: {                               \
-    P11_EACH(TAKE, 0, __VA_ARGS__)                   \
+#define F(name, since, group, class, ...)              \
+  case P11_F_##name: {                                 \
+    P11_EACH(TAKE, 0, __VA_ARGS__)                     \
     return list->name(P11_LIST(PASS, 0, __VA_ARGS__)); \
   }
 #include "functions.def"
-  default: abort();
+    default: abort();
   }
 }
 
@@ -59,27 +78,28 @@ static void apply(int fn, const struct variation *v, uintptr_t *a)
   CK_ATTRIBUTE_PTR attribute = (CK_ATTRIBUTE_PTR)a[v->param];
   CK_MECHANISM_PTR mechanism = (CK_MECHANISM_PTR)a[v->param];
   switch (v->what) {
-  case BASE: break;
-  case NULLED: a[v->param] = 0; break;
-  case ALL_NULL:
-    for (int i = 0; i < f->arity; i++) {
-      if (arg_is_pointer(f->param[i].kind)) a[i] = 0;
+    case BASE: break;
+    case NULLED: a[v->param] = 0; break;
+    case ALL_NULL:
+      for (int i = 0; i < f->arity; i++) {
+        if (arg_is_pointer(f->param[i].kind)) a[i] = 0;
+      }
+      break;
+    case SET: a[v->param] = arg_is_callback(p->type) ? (uintptr_t)arg_callback : arg_place(v->param, 64); break;
+    case VALUE: a[v->param] = v->value; break;
+    case CAPACITY: *(CK_ULONG_PTR)a[v->param] = v->value; break;
+    case ATTRIBUTE_LENGTH: attribute[0].ulValueLen = v->value; break;
+    case ATTRIBUTE_NULL: attribute[0].pValue = NULL; break;
+    case PARAMETER_LENGTH: mechanism->ulParameterLen = v->value; break;
+    case PARAMETER_NULL: mechanism->pParameter = NULL; break;
+    case IN_PLACE:
+    case OVERLAP: {
+      int in = arg_in_place(f);
+      uintptr_t to = a[v->param] + (v->what == OVERLAP ? 8 : 0);
+      memmove((void *)to, (void *)a[in], a[f->param[in].link - 1]);
+      a[in] = to;
+      break;
     }
-    break;
-  case SET: a[v->param] = arg_is_callback(p->type) ? (uintptr_t)arg_callback : arg_place(v->param, 64); break;
-  case VALUE: a[v->param] = v->value; break;
-  case CAPACITY: *(CK_ULONG_PTR)a[v->param] = v->value; break;
-  case ATTRIBUTE_LENGTH: attribute[0].ulValueLen = v->value; break;
-  case ATTRIBUTE_NULL: attribute[0].pValue = NULL; break;
-  case PARAMETER_LENGTH: mechanism->ulParameterLen = v->value; break;
-  case PARAMETER_NULL: mechanism->pParameter = NULL; break;
-  case IN_PLACE: case OVERLAP: {
-    int in = arg_in_place(f);
-    uintptr_t to = a[v->param] + (v->what == OVERLAP ? 8 : 0);
-    memmove((void *)to, (void *)a[in], a[f->param[in].link - 1]);
-    a[in] = to;
-    break;
-  }
   }
 }
 
@@ -88,7 +108,8 @@ static void one_case(struct module module, int fn, enum state state, const struc
   const struct p11_function_info *f = &p11_functions[fn];
   struct world world = {module_newest(module), 0xdead, 1, 0, 0, 0, 0};
   uintptr_t a[10];
-  CK_VOID_PTR const *slot = (CK_VOID_PTR const *)(void *)((char *)world.list + offsetof(CK_FUNCTION_LIST, C_Initialize));
+  CK_VOID_PTR const *slot =
+      (CK_VOID_PTR const *)(void *)((char *)world.list + offsetof(CK_FUNCTION_LIST, C_Initialize));
   if (slot[fn] == NULL) {
     puts("null");
     return;
@@ -132,16 +153,18 @@ static void run_case(struct module module, int fn, enum state state, const struc
     exit(0);
   }
   if (waitpid(child, &status, 0) != child) DIE("waitpid");
-  if (WIFSIGNALED(status)) printf("signal=%d\n", WTERMSIG(status));
-  else if (WEXITSTATUS(status) != 0) printf("exit=%d\n", WEXITSTATUS(status));
+  if (WIFSIGNALED(status))
+    printf("signal=%d\n", WTERMSIG(status));
+  else if (WEXITSTATUS(status) != 0)
+    printf("exit=%d\n", WEXITSTATUS(status));
 }
 
 static void run_states(struct module module, int fn, const struct variation *v, const char *name, const char *value)
 {
   char text[128];
   bool session = p11_functions[fn].param[0].kind == P11_K_SESSION;
-  snprintf(text, sizeof text, name, v->what == BASE || v->what == ALL_NULL ? "" : p11_functions[fn].param[v->param].name,
-           value);
+  snprintf(text, sizeof text, name,
+           v->what == BASE || v->what == ALL_NULL ? "" : p11_functions[fn].param[v->param].name, value);
   for (enum state s = VALID; s <= NOT_INITIALIZED; s++) {
     if (s != BAD_SESSION || session) run_case(module, fn, s, v, text);
   }
@@ -162,8 +185,10 @@ static void run_function(struct module module, int fn)
   run_states(module, fn, &(struct variation){ALL_NULL, 0, 0}, "all NULL%s", "");
   for (int i = 0; i < f->arity; i++) {
     int kind = f->param[i].kind;
-    if (kind == P11_K_POINTER) run_states(module, fn, &(struct variation){SET, i, 0}, "%s set", "");
-    else if (arg_is_pointer(kind)) run_states(module, fn, &(struct variation){NULLED, i, 0}, "%s=NULL", "");
+    if (kind == P11_K_POINTER)
+      run_states(module, fn, &(struct variation){SET, i, 0}, "%s set", "");
+    else if (arg_is_pointer(kind))
+      run_states(module, fn, &(struct variation){NULLED, i, 0}, "%s=NULL", "");
     if (kind == P11_K_LENGTH) run_lengths(module, fn, VALUE, i, "%s=%s");
     if (kind == P11_K_OUT_LENGTH) run_lengths(module, fn, CAPACITY, i, "*%s=%s");
     if (kind == P11_K_TEMPLATE || kind == P11_K_OUT_TEMPLATE) {
@@ -203,11 +228,16 @@ int main(int argc, char **argv)
 {
   int option;
   while ((option = getopt(argc, argv, "abp:r")) != -1) {
-    if (option == 'p') world_pin = optarg;
-    else if (option == 'r') args_random = true;
-    else if (option == 'a') one_process = true;
-    else if (option == 'b') only_good = true;
-    else return 2;
+    if (option == 'p')
+      world_pin = optarg;
+    else if (option == 'r')
+      args_random = true;
+    else if (option == 'a')
+      one_process = true;
+    else if (option == 'b')
+      only_good = true;
+    else
+      return 2;
   }
   if (optind >= argc) DIE("usage: transparency [-a] [-b] [-p PIN] [-r] MODULE [FUNCTION]");
   args_map();

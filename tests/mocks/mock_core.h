@@ -2,7 +2,8 @@
  * differs between a run with the shim and one without it was done by the shim.
  *
  * One interpreter over functions.def serves all functions. In this order it
- *   refuses a call before C_Initialize, an unknown slot, an unknown session, a length above 1 MiB and a missing pointer,
+ *   refuses a call before C_Initialize, an unknown slot, an unknown session, a length above 1 MiB and a missing
+ * pointer,
  *     without having touched any memory of the caller;
  *   reads every input once into a checksum;
  *   answers with bytes and numbers made from the checksum: the same inputs give the same outputs, on any machine.
@@ -84,7 +85,8 @@ static CK_RV mock_read_template(const CK_ATTRIBUTE *a, CK_ULONG count, uint64_t 
 {
   if (a == NULL && count > 0) return CKR_ARGUMENTS_BAD;
   for (CK_ULONG i = 0; i < count; i++) {
-    if (a[i].ulValueLen > MOCK_LIMIT || (a[i].pValue == NULL && a[i].ulValueLen > 0)) return CKR_ATTRIBUTE_VALUE_INVALID;
+    if (a[i].ulValueLen > MOCK_LIMIT || (a[i].pValue == NULL && a[i].ulValueLen > 0))
+      return CKR_ATTRIBUTE_VALUE_INVALID;
     *hash = mock_mix(*hash, &a[i].type, sizeof a[i].type);
     if (a[i].pValue != NULL) *hash = mock_mix(*hash, a[i].pValue, a[i].ulValueLen);
   }
@@ -126,15 +128,22 @@ static CK_RV mock_check_pointers(const struct p11_function_info *f, const uintpt
     const struct p11_param *p = &f->param[i];
     int missing = a[i] == 0;
     switch (p->kind) {
-    case P11_K_STRING: case P11_K_CHARS: case P11_K_MECHANISM: case P11_K_OUT_LENGTH: case P11_K_OUT_NUMBER:
-    case P11_K_OUT_FLAGS: case P11_K_OUT_SLOT: case P11_K_OUT_SESSION: case P11_K_OUT_OBJECT: case P11_K_OUT_STRUCT:
-      break;
-    case P11_K_IN_BYTES: case P11_K_MESSAGE_PARAM: case P11_K_OUT_BYTES_OF: case P11_K_OUT_OBJECTS:
-    case P11_K_OUT_TEMPLATE:
-      missing = a[i] == 0 && a[p->link - 1] > 0;
-      break;
-    default:
-      missing = 0;
+      case P11_K_STRING:
+      case P11_K_CHARS:
+      case P11_K_MECHANISM:
+      case P11_K_OUT_LENGTH:
+      case P11_K_OUT_NUMBER:
+      case P11_K_OUT_FLAGS:
+      case P11_K_OUT_SLOT:
+      case P11_K_OUT_SESSION:
+      case P11_K_OUT_OBJECT:
+      case P11_K_OUT_STRUCT: break;
+      case P11_K_IN_BYTES:
+      case P11_K_MESSAGE_PARAM:
+      case P11_K_OUT_BYTES_OF:
+      case P11_K_OUT_OBJECTS:
+      case P11_K_OUT_TEMPLATE: missing = a[i] == 0 && a[p->link - 1] > 0; break;
+      default: missing = 0;
     }
     if (missing) return CKR_ARGUMENTS_BAD;
   }
@@ -149,17 +158,20 @@ static CK_RV mock_read(const struct p11_function_info *f, const uintptr_t *a, ui
     const struct p11_param *p = &f->param[i];
     const void *pointer = (const void *)a[i];
     switch (p->kind) {
-    case P11_K_TEMPLATE: rv = mock_read_template(pointer, a[p->link - 1], hash); break;
-    case P11_K_MECHANISM: rv = mock_read_mechanism(pointer, hash); break;
-    case P11_K_IN_BYTES: case P11_K_PIN:
-      if (pointer != NULL) *hash = mock_mix(*hash, pointer, a[p->link - 1]);
-      break;
-    case P11_K_STRING: *hash = mock_mix(*hash, pointer, strlen(pointer)); break;
-    case P11_K_CHARS: *hash = mock_mix(*hash, pointer, p->aux); break;
-    case P11_K_NUMBER: case P11_K_ENUM: case P11_K_FLAGS: case P11_K_OBJECT: case P11_K_KEY:
-      *hash = mock_mix(*hash, &a[i], sizeof a[i]);
-      break;
-    default: break;
+      case P11_K_TEMPLATE: rv = mock_read_template(pointer, a[p->link - 1], hash); break;
+      case P11_K_MECHANISM: rv = mock_read_mechanism(pointer, hash); break;
+      case P11_K_IN_BYTES:
+      case P11_K_PIN:
+        if (pointer != NULL) *hash = mock_mix(*hash, pointer, a[p->link - 1]);
+        break;
+      case P11_K_STRING: *hash = mock_mix(*hash, pointer, strlen(pointer)); break;
+      case P11_K_CHARS: *hash = mock_mix(*hash, pointer, p->aux); break;
+      case P11_K_NUMBER:
+      case P11_K_ENUM:
+      case P11_K_FLAGS:
+      case P11_K_OBJECT:
+      case P11_K_KEY: *hash = mock_mix(*hash, &a[i], sizeof a[i]); break;
+      default: break;
     }
   }
   return rv;
@@ -197,15 +209,27 @@ static CK_RV mock_write_attribute(CK_ATTRIBUTE *a, uint64_t hash)
   CK_ULONG size = sizeof bytes;
   mock_fill(bytes, sizeof bytes, hash ^ a->type);
   switch (a->type) {
-  case CKA_CLASS: case CKA_KEY_TYPE: value = &number; size = sizeof number; break;
-  case CKA_TOKEN: case CKA_PRIVATE: case CKA_SIGN: value = &yes; size = sizeof yes; break;
-  case CKA_LABEL: value = "mock object"; size = 11; break;
-  case CKA_VALUE: a->ulValueLen = CK_UNAVAILABLE_INFORMATION; return CKR_ATTRIBUTE_SENSITIVE;
-  default:
-    if (a->type >= CKA_VENDOR_DEFINED) {
-      a->ulValueLen = CK_UNAVAILABLE_INFORMATION;
-      return CKR_ATTRIBUTE_TYPE_INVALID;
-    }
+    case CKA_CLASS:
+    case CKA_KEY_TYPE:
+      value = &number;
+      size = sizeof number;
+      break;
+    case CKA_TOKEN:
+    case CKA_PRIVATE:
+    case CKA_SIGN:
+      value = &yes;
+      size = sizeof yes;
+      break;
+    case CKA_LABEL:
+      value = "mock object";
+      size = 11;
+      break;
+    case CKA_VALUE: a->ulValueLen = CK_UNAVAILABLE_INFORMATION; return CKR_ATTRIBUTE_SENSITIVE;
+    default:
+      if (a->type >= CKA_VENDOR_DEFINED) {
+        a->ulValueLen = CK_UNAVAILABLE_INFORMATION;
+        return CKR_ATTRIBUTE_TYPE_INVALID;
+      }
   }
   CK_ULONG have = a->ulValueLen;
   a->ulValueLen = size;
@@ -226,13 +250,19 @@ static void mock_write_struct(void *to, unsigned number)
     unsigned char *at = (unsigned char *)to + s->field[i].offset;
     CK_ULONG value = s->field[i].kind == P11_FK_FLAGS ? 1 : s->field[i].kind == P11_FK_ENUM ? 3 : 40 + i;
     switch (s->field[i].kind) {
-    case P11_FK_CHARS:
-      memset(at, ' ', s->field[i].size);
-      memcpy(at, s->field[i].name, strnlen(s->field[i].name, s->field[i].size));
-      break;
-    case P11_FK_VERSION: at[0] = 3; at[1] = (unsigned char)i; break;
-    case P11_FK_NUMBER: case P11_FK_ENUM: case P11_FK_FLAGS: case P11_FK_SLOT: memcpy(at, &value, s->field[i].size); break;
-    default: memset(at, 0, s->field[i].size);
+      case P11_FK_CHARS:
+        memset(at, ' ', s->field[i].size);
+        memcpy(at, s->field[i].name, strnlen(s->field[i].name, s->field[i].size));
+        break;
+      case P11_FK_VERSION:
+        at[0] = 3;
+        at[1] = (unsigned char)i;
+        break;
+      case P11_FK_NUMBER:
+      case P11_FK_ENUM:
+      case P11_FK_FLAGS:
+      case P11_FK_SLOT: memcpy(at, &value, s->field[i].size); break;
+      default: memset(at, 0, s->field[i].size);
     }
   }
 }
@@ -292,23 +322,26 @@ static CK_RV mock_write(int fn, const uintptr_t *a, uint64_t hash)
     void *to = (void *)a[i];
     CK_RV one = CKR_OK;
     switch (p->kind) {
-    case P11_K_OUT_BYTES: mock_fill(to, mock_output_length(f, a), hash); break;
-    case P11_K_OUT_BYTES_OF: mock_fill(to, a[p->link - 1], hash); break;
-    case P11_K_OUT_SLOTS: case P11_K_OUT_MECHANISMS: one = mock_write_list(p, a, a[i]); break;
-    case P11_K_OUT_OBJECTS: mock_find(p, a, a[i]); break;
-    case P11_K_OUT_NUMBER: if (fn != P11_F_C_FindObjects) *(CK_ULONG_PTR)to = hash & 0xffff; break;
-    case P11_K_OUT_FLAGS: *(CK_FLAGS *)to = hash & 0xff; break;
-    case P11_K_OUT_SLOT: *(CK_SLOT_ID_PTR)to = 2; break;
-    case P11_K_OUT_OBJECT: *(CK_OBJECT_HANDLE_PTR)to = hash % 1000000 + 1; break;
-    case P11_K_OUT_SESSION: one = mock_open(a, to); break;
-    case P11_K_OUT_STRUCT: mock_write_struct(to, p->aux); break;
-    case P11_K_OUT_TEMPLATE:
-      for (CK_ULONG k = 0; k < a[p->link - 1]; k++) {
-        CK_RV attribute = mock_write_attribute((CK_ATTRIBUTE_PTR)to + k, hash);
-        if (attribute != CKR_OK) one = attribute;
-      }
-      break;
-    default: break;
+      case P11_K_OUT_BYTES: mock_fill(to, mock_output_length(f, a), hash); break;
+      case P11_K_OUT_BYTES_OF: mock_fill(to, a[p->link - 1], hash); break;
+      case P11_K_OUT_SLOTS:
+      case P11_K_OUT_MECHANISMS: one = mock_write_list(p, a, a[i]); break;
+      case P11_K_OUT_OBJECTS: mock_find(p, a, a[i]); break;
+      case P11_K_OUT_NUMBER:
+        if (fn != P11_F_C_FindObjects) *(CK_ULONG_PTR)to = hash & 0xffff;
+        break;
+      case P11_K_OUT_FLAGS: *(CK_FLAGS *)to = hash & 0xff; break;
+      case P11_K_OUT_SLOT: *(CK_SLOT_ID_PTR)to = 2; break;
+      case P11_K_OUT_OBJECT: *(CK_OBJECT_HANDLE_PTR)to = hash % 1000000 + 1; break;
+      case P11_K_OUT_SESSION: one = mock_open(a, to); break;
+      case P11_K_OUT_STRUCT: mock_write_struct(to, p->aux); break;
+      case P11_K_OUT_TEMPLATE:
+        for (CK_ULONG k = 0; k < a[p->link - 1]; k++) {
+          CK_RV attribute = mock_write_attribute((CK_ATTRIBUTE_PTR)to + k, hash);
+          if (attribute != CKR_OK) one = attribute;
+        }
+        break;
+      default: break;
     }
     if (one != CKR_OK) rv = one;
   }
@@ -357,20 +390,21 @@ static void mock_close_all(void)
 static CK_RV mock_state(int fn, const uintptr_t *a)
 {
   switch (fn) {
-  case P11_F_C_Finalize:
-    if (a[0] != 0) return CKR_ARGUMENTS_BAD;
-    mock_close_all();
-    atomic_store(&mock_initialized, 0);
-    return CKR_OK;
-  case P11_F_C_CloseAllSessions: mock_close_all(); return CKR_OK;
-  case P11_F_C_CloseSession: atomic_store(&mock_session[a[0] - MOCK_FIRST_SESSION].open, 0); return CKR_OK;
-  case P11_F_C_FindObjectsInit: mock_session[a[0] - MOCK_FIRST_SESSION].found = 0; return CKR_OK;
-  case P11_F_C_GetFunctionStatus: case P11_F_C_CancelFunction: return CKR_FUNCTION_NOT_PARALLEL;
-  case P11_F_C_WaitForSlotEvent:
-    if (mock_env.block == 0) return a[0] & CKF_DONT_BLOCK ? CKR_NO_EVENT : CKR_OK;
-    for (long ms = 0; ms < mock_env.block && atomic_load(&mock_initialized); ms++) mock_sleep(1000);
-    return atomic_load(&mock_initialized) ? CKR_OK : CKR_CRYPTOKI_NOT_INITIALIZED;
-  default: return CKR_OK;
+    case P11_F_C_Finalize:
+      if (a[0] != 0) return CKR_ARGUMENTS_BAD;
+      mock_close_all();
+      atomic_store(&mock_initialized, 0);
+      return CKR_OK;
+    case P11_F_C_CloseAllSessions: mock_close_all(); return CKR_OK;
+    case P11_F_C_CloseSession: atomic_store(&mock_session[a[0] - MOCK_FIRST_SESSION].open, 0); return CKR_OK;
+    case P11_F_C_FindObjectsInit: mock_session[a[0] - MOCK_FIRST_SESSION].found = 0; return CKR_OK;
+    case P11_F_C_GetFunctionStatus:
+    case P11_F_C_CancelFunction: return CKR_FUNCTION_NOT_PARALLEL;
+    case P11_F_C_WaitForSlotEvent:
+      if (mock_env.block == 0) return a[0] & CKF_DONT_BLOCK ? CKR_NO_EVENT : CKR_OK;
+      for (long ms = 0; ms < mock_env.block && atomic_load(&mock_initialized); ms++) mock_sleep(1000);
+      return atomic_load(&mock_initialized) ? CKR_OK : CKR_CRYPTOKI_NOT_INITIALIZED;
+    default: return CKR_OK;
   }
 }
 
@@ -379,7 +413,7 @@ static CK_RV mock_notify(const uintptr_t *a)
   uintptr_t s = a[0] - MOCK_FIRST_SESSION;
   if (mock_session[s].notify == NULL) return CKR_OK;
   return mock_session[s].notify(a[0], CKN_SURRENDER, mock_session[s].application) == CKR_OK ? CKR_OK
-                                                                                           : CKR_FUNCTION_CANCELED;
+                                                                                            : CKR_FUNCTION_CANCELED;
 }
 
 static CK_RV mock_answer(int fn, const uintptr_t *a)

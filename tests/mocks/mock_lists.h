@@ -9,11 +9,11 @@ static CK_RV mock_interface(const char *name, const CK_VERSION *version, CK_INTE
 static CK_RV mock_dispatch(int fn, const uintptr_t *a)
 {
   switch (fn) {
-  case P11_F_C_GetFunctionList: return mock_function_list((CK_FUNCTION_LIST_PTR_PTR)a[0]);
-  case P11_F_C_GetInterfaceList: return mock_interface_list((CK_INTERFACE_PTR)a[0], (CK_ULONG_PTR)a[1]);
-  case P11_F_C_GetInterface:
-    return mock_interface((const char *)a[0], (const CK_VERSION *)a[1], (CK_INTERFACE_PTR_PTR)a[2], a[3]);
-  default: return mock_call(fn, a);
+    case P11_F_C_GetFunctionList: return mock_function_list((CK_FUNCTION_LIST_PTR_PTR)a[0]);
+    case P11_F_C_GetInterfaceList: return mock_interface_list((CK_INTERFACE_PTR)a[0], (CK_ULONG_PTR)a[1]);
+    case P11_F_C_GetInterface:
+      return mock_interface((const char *)a[0], (const CK_VERSION *)a[1], (CK_INTERFACE_PTR_PTR)a[2], a[3]);
+    default: return mock_call(fn, a);
   }
 }
 
@@ -28,6 +28,7 @@ static CK_RV mock_dispatch(int fn, const uintptr_t *a)
   }
 #include "functions.def"
 
+/* clang-format off */
 /* The lists of all three versions begin with the same functions, so that one table, cut at three places, would do; they
  * are three objects because callers compare pointers. */
 #define MOCK_IN_V2_40(name) mock_##name,
@@ -54,8 +55,11 @@ static CK_FUNCTION_LIST_3_2 mock_list_3_2 = {{3, 2},
 };
 #endif
 
+/* clang-format on */
+
 /* Two interfaces that no table describes: one laid out as NSS lays out its own, one that nobody knows. */
-static CK_RV mock_fips_status(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ULONG operation, CK_ULONG_PTR status)
+static CK_RV mock_fips_status(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ULONG operation,
+                              CK_ULONG_PTR status)
 {
   (void)operation;
   *status = session + object;
@@ -64,25 +68,37 @@ static CK_RV mock_fips_status(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object
 static struct {
   CK_VERSION version;
   CK_RV (*status)(CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_ULONG, CK_ULONG_PTR);
-} mock_list_fips = {{1, 0}, mock_fips_status};
+} mock_list_fips = {
+    {1, 0},
+    mock_fips_status
+};
 
-static int mock_acme_answer(int question) { return question + 42; }
+static int mock_acme_answer(int question)
+{
+  return question + 42;
+}
 static struct {
   CK_VERSION version;
   int (*answer)(int);
-} mock_list_acme = {{9, 9}, mock_acme_answer};
+} mock_list_acme = {
+    {9, 9},
+    mock_acme_answer
+};
 
-#define MOCK_INTERFACE(name, list, flags) {(CK_UTF8CHAR_PTR)(name), &(list), flags}
+#define MOCK_INTERFACE(name, list, flags)   \
+  {                                         \
+    (CK_UTF8CHAR_PTR)(name), &(list), flags \
+  }
 static CK_INTERFACE mock_interfaces[] = {
 #if MOCK_SINCE >= 0x0300
-  MOCK_INTERFACE("PKCS 11", mock_list_3_0, 0),
+    MOCK_INTERFACE("PKCS 11", mock_list_3_0, 0),
 #endif
-  MOCK_INTERFACE("Vendor Acme", mock_list_acme, 0x80000000ul | CKF_INTERFACE_FORK_SAFE),
+    MOCK_INTERFACE("Vendor Acme", mock_list_acme, 0x80000000ul | CKF_INTERFACE_FORK_SAFE),
 #if MOCK_SINCE >= 0x0302
-  MOCK_INTERFACE("PKCS 11", mock_list_3_2, CKF_INTERFACE_FORK_SAFE),
+    MOCK_INTERFACE("PKCS 11", mock_list_3_2, CKF_INTERFACE_FORK_SAFE),
 #endif
-  MOCK_INTERFACE("Vendor NSS FIPS Interface", mock_list_fips, 0),
-  MOCK_INTERFACE("PKCS 11", mock_list_2_40, CKF_INTERFACE_FORK_SAFE),
+    MOCK_INTERFACE("Vendor NSS FIPS Interface", mock_list_fips, 0),
+    MOCK_INTERFACE("PKCS 11", mock_list_2_40, CKF_INTERFACE_FORK_SAFE),
 };
 #define MOCK_INTERFACES (sizeof mock_interfaces / sizeof mock_interfaces[0])
 
@@ -115,10 +131,13 @@ static CK_RV mock_interface(const char *name, const CK_VERSION *version, CK_INTE
   for (size_t i = 0; i < MOCK_INTERFACES; i++) {
     CK_INTERFACE_PTR one = &mock_interfaces[i];
     const CK_VERSION *v = one->pFunctionList;
-    if (strcmp((const char *)one->pInterfaceName, name ? name : "PKCS 11") != 0 || (one->flags & flags) != flags) continue;
+    if (strcmp((const char *)one->pInterfaceName, name ? name : "PKCS 11") != 0 || (one->flags & flags) != flags)
+      continue;
     if (version != NULL && (v->major != version->major || v->minor != version->minor)) continue;
-    if (best != NULL && (name != NULL || ((CK_VERSION *)best->pFunctionList)->major * 256 +
-                        ((CK_VERSION *)best->pFunctionList)->minor > v->major * 256 + v->minor)) continue;
+    if (best != NULL &&
+        (name != NULL || ((CK_VERSION *)best->pFunctionList)->major * 256 + ((CK_VERSION *)best->pFunctionList)->minor >
+                             v->major * 256 + v->minor))
+      continue;
     best = one;
   }
   if (best == NULL) return CKR_ARGUMENTS_BAD;
@@ -128,10 +147,16 @@ static CK_RV mock_interface(const char *name, const CK_VERSION *version, CK_INTE
 
 /* What a module exports; a 2.40 one has C_GetFunctionList alone, as SoftHSM does. */
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list);
-CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list) { return mock_function_list(list); }
+CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list)
+{
+  return mock_function_list(list);
+}
 #if MOCK_SINCE >= 0x0300
 CK_RV C_GetInterfaceList(CK_INTERFACE_PTR list, CK_ULONG_PTR count);
-CK_RV C_GetInterfaceList(CK_INTERFACE_PTR list, CK_ULONG_PTR count) { return mock_interface_list(list, count); }
+CK_RV C_GetInterfaceList(CK_INTERFACE_PTR list, CK_ULONG_PTR count)
+{
+  return mock_interface_list(list, count);
+}
 CK_RV C_GetInterface(CK_UTF8CHAR_PTR name, CK_VERSION_PTR version, CK_INTERFACE_PTR_PTR found, CK_FLAGS flags);
 CK_RV C_GetInterface(CK_UTF8CHAR_PTR name, CK_VERSION_PTR version, CK_INTERFACE_PTR_PTR found, CK_FLAGS flags)
 {
