@@ -25,14 +25,21 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 int cmd_info(int argc, char **argv)
 {
-  static const struct argp_option options[] = {{"json", 'j', NULL, 0, "One JSON object instead of text", 0}, {0}};
+  static const struct argp_option options[] = {
+      {"json", 'j', NULL, 0, "One JSON object instead of text", 0},
+      {0 }
+  };
   static const struct argp argp = {
-      options, parse, "TRACE...",
+      options,
+      parse,
+      "TRACE...",
       "What a trace holds: which process, which modules, how many calls, and whether it is complete.\v"
       "A TRACE is a file NAME.p11t (its live part is read with it), a folder of them, or - for standard input.\n\n"
       "Verdicts: recording; complete; ended (no clean end); ended inside C_...; cut (bytes are missing or damaged).\n"
       "Exit status: 0, or 2 when bytes are lost or nothing could be read.",
-      NULL, NULL, NULL};
+      NULL,
+      NULL,
+      NULL};
   struct arguments a = {.path = calloc((size_t)argc, sizeof *a.path)};
   if (a.path == NULL || argp_parse(&argp, argc, argv, 0, NULL, &a) != 0) {
     free(a.path);

@@ -20,7 +20,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'o': a->output = arg; return 0;
     case 'q': a->quiet = 1; return 0;
     case ARGP_KEY_ARG: a->path[a->paths++] = arg; return 0;
-    case ARGP_KEY_NO_ARGS: argp_error(state, "no FILE given: name a trace NAME.p11t whose NAME.p11t.live is left over"); return 0;
+    case ARGP_KEY_NO_ARGS:
+      argp_error(state, "no FILE given: name a trace NAME.p11t whose NAME.p11t.live is left over");
+      return 0;
     case ARGP_KEY_END:
       if (a->output != NULL && a->paths > 1) argp_error(state, "-o takes one FILE");
       return 0;
@@ -31,15 +33,21 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 int cmd_recover(int argc, char **argv)
 {
   static const struct argp_option options[] = {
-      {"output", 'o', "FILE", 0, "Write the whole trace to FILE, which must not exist, and leave the originals", 0},
-      {"quiet", 'q', NULL, 0, "Say nothing when all is well", 0},
-      {0}};
+      {"output",                                                                        'o', "FILE", 0, "Write the whole trace to FILE, which must not exist, and leave the originals", 0},
+      {"quiet",                                                                         'q', NULL, 0, "Say nothing when all is well", 0},
+      {0}
+  };
   static const struct argp argp = {
-      options, parse, "FILE...",
+      options,
+      parse,
+      "FILE...",
       "Fold NAME.p11t.live, which a process left that was killed or left with _exit, into NAME.p11t.\v"
-      "The other verbs read the two as one; this makes one file of them, to be kept or sent. A trace that is still being "
+      "The other verbs read the two as one; this makes one file of them, to be kept or sent. A trace that is still "
+      "being "
       "recorded is left alone. A damaged one is only written elsewhere (-o), with what can be read of it.",
-      NULL, NULL, NULL};
+      NULL,
+      NULL,
+      NULL};
   struct arguments a = {.path = calloc((size_t)argc, sizeof *a.path)};
   int status = EXIT_FINE;
   if (a.path == NULL || argp_parse(&argp, argc, argv, 0, NULL, &a) != 0) {
@@ -53,8 +61,8 @@ int cmd_recover(int argc, char **argv)
     } else if (!a.quiet && result.nothing) {
       printf("%s: whole already\n", result.path);
     } else if (!a.quiet) {
-      printf("%s: recovered %" PRIu64 " record%s from %" PRIu64 " slot%s of the live file\n", result.path, result.records,
-             result.records == 1 ? "" : "s", result.frames, result.frames == 1 ? "" : "s");
+      printf("%s: recovered %" PRIu64 " record%s from %" PRIu64 " slot%s of the live file\n", result.path,
+             result.records, result.records == 1 ? "" : "s", result.frames, result.frames == 1 ? "" : "s");
     }
   }
   free(a.path);

@@ -12,13 +12,13 @@ static const struct {
   int (*run)(int argc, char **argv);
   const char *what;
 } verbs[] = {
-    {"info", cmd_info, "what a trace holds: process, modules, counts, is it complete"},
-    {"dump", cmd_dump, "the calls, as text or JSON lines"},
-    {"stat", cmd_stat, "calls, errors and times per function"},
-    {"check", cmd_check, "what the module does that NSS does not expect"},
-    {"recover", cmd_recover, "fold NAME.p11t.live into NAME.p11t after a process was killed"},
-    {"wrap", cmd_wrap, "make a traced copy of a module for modutil, a policy or p11-kit"},
-    {"doctor", cmd_doctor, "why is nothing traced?"},
+    {"info",    cmd_info,    "what a trace holds: process, modules, counts, is it complete"   },
+    {"dump",    cmd_dump,    "the calls, as text or JSON lines"                               },
+    {"stat",    cmd_stat,    "calls, errors and times per function"                           },
+    {"check",   cmd_check,   "what the module does that NSS does not expect"                  },
+    {"recover", cmd_recover, "fold NAME.p11t.live into NAME.p11t after a process was killed"  },
+    {"wrap",    cmd_wrap,    "make a traced copy of a module for modutil, a policy or p11-kit"},
+    {"doctor",  cmd_doctor,  "why is nothing traced?"                                         },
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
@@ -26,14 +26,16 @@ const char *argp_program_version = "p11trace " P11T_VERSION;
 
 static void usage(FILE *to)
 {
-  fputs("Usage: p11trace VERB [OPTION...] TRACE...\n"
-        "Records and reads the PKCS #11 calls between an application and a module.\n\n",
-        to);
+  fputs(
+      "Usage: p11trace VERB [OPTION...] TRACE...\n"
+      "Records and reads the PKCS #11 calls between an application and a module.\n\n",
+      to);
   for (int i = 0; i < VERBS; i++) fprintf(to, "  %-9s %s\n", verbs[i].name, verbs[i].what);
-  fputs("\nA TRACE is a file NAME.p11t, a folder of them, or - for standard input.\n"
-        "p11trace VERB --help tells of a verb's options.\n"
-        "Exit status: 0 fine, 1 found something, 2 could not, or bytes of a trace are lost.\n",
-        to);
+  fputs(
+      "\nA TRACE is a file NAME.p11t, a folder of them, or - for standard input.\n"
+      "p11trace VERB --help tells of a verb's options.\n"
+      "Exit status: 0 fine, 1 found something, 2 could not, or bytes of a trace are lost.\n",
+      to);
 }
 
 /* How many changes of one letter make `a` of `b`; for the hint only. */

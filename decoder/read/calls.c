@@ -139,7 +139,8 @@ void call_enter(struct reader *r, struct slot *s, const struct record *record)
   /* The frame is gone before the call is over. */
   struct cursor body = cursor_of(arena_text(&o->arena, record->body, record->length), record->length);
   if (o->call.info == &nameless) {
-    reader_damage(r, 0, "record %" PRIu64 ": function %" PRIu32 " is not in the schema", record->number, record->function);
+    reader_damage(r, 0, "record %" PRIu64 ": function %" PRIu32 " is not in the schema", record->number,
+                  record->function);
   } else if (!value_enter(r, o, &body)) {
     undecoded(r, o, record);
   }

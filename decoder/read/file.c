@@ -180,7 +180,8 @@ static bool looks_cut(const uint8_t *bytes, size_t size)
   static const uint8_t start[4] = {0x50, 0x2A, 0x4D, 0x18};
   if (size < 4) return memcmp(bytes, start, size) == 0;
   if (memcmp(bytes, start, 4) != 0) return false;
-  return size <= SKIP_HEAD || memcmp(bytes + SKIP_HEAD, P11T_HEAD_MAGIC, size - SKIP_HEAD < 8 ? size - SKIP_HEAD : 8) == 0;
+  return size <= SKIP_HEAD ||
+         memcmp(bytes + SKIP_HEAD, P11T_HEAD_MAGIC, size - SKIP_HEAD < 8 ? size - SKIP_HEAD : 8) == 0;
 }
 
 int file_add(struct reader *r, const char *path, int fd, bool quiet)
@@ -188,13 +189,14 @@ int file_add(struct reader *r, const char *path, int fd, bool quiet)
   struct stat st;
   uint8_t bytes[SKIP_HEAD + 8];
   uint64_t at = 0;
-  struct trace_file f = {.fd = fd, .path = arena_text(&r->texts, path, strlen(path)), .index = 1};
+  struct trace_file f = {.fd = fd, .path = arena_text(&r->texts, path, strlen(path))};
   if (fstat(fd, &st) == 0) f.size = (uint64_t)st.st_size;
   size_t n = f.size < sizeof bytes ? (size_t)f.size : sizeof bytes;
   if (!file_read(fd, bytes, n, 0)) n = 0;
   if (n > 0 && !looks_cut(bytes, n)) {
     if (!quiet) {
-      fprintf(stderr, "p11trace: %s: not a trace (no P11TRACE at its start): give a file NAME.p11t that the recorder wrote\n",
+      fprintf(stderr,
+              "p11trace: %s: not a trace (no P11TRACE at its start): give a file NAME.p11t that the recorder wrote\n",
               path);
     }
     return 1;
@@ -223,7 +225,6 @@ int file_add(struct reader *r, const char *path, int fd, bool quiet)
     if (r->files > 0 && complete_from < r->p.complete_from) r->p.complete_from = complete_from;
     at = SKIP_HEAD + size < f.size ? SKIP_HEAD + size : f.size;
   }
-  if (r->p.file_index != 0) f.index = r->p.file_index;
   r->file = read_realloc(r->file, (r->files + 1) * sizeof *r->file);
   r->file[r->files++] = f;
   r->p.bytes += f.size;

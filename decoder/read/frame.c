@@ -43,8 +43,8 @@ bool frame_load(struct reader *r, const struct frame_ref *frame, uint8_t **to, s
   }
   size_t n = ZSTD_decompressDCtx(dctx, *to, frame->content, r->set->packed, frame->packed);
   if (ZSTD_isError(n) || n != frame->content || !same_info(frame, *to)) {
-    reader_damage(r, frame->packed, "%s: the frame at offset %" PRIu64 " (%u bytes, %u records) is damaged: %s", f->path,
-                  frame->offset, frame->packed, frame->records,
+    reader_damage(r, frame->packed, "%s: the frame at offset %" PRIu64 " (%u bytes, %u records) is damaged: %s",
+                  f->path, frame->offset, frame->packed, frame->records,
                   ZSTD_isError(n) ? ZSTD_getErrorName(n) : "it does not hold what its header says");
     return false;
   }

@@ -72,8 +72,14 @@ static bool copy_records(const uint8_t *slot, uint32_t slot_size, uint8_t *to, u
 
 static void add_slot(struct reader *r, uint32_t generation, uint16_t slot, uint32_t tid, size_t offset, uint32_t size)
 {
-  struct frame_ref ref = {.offset = offset, .content = size, .tid = tid, .generation = generation, .slot = slot,
-                          .file = FILE_LIVE, .kind = P11T_FRAME_EVENTS, .clock = r->p.clock};
+  struct frame_ref ref = {.offset = offset,
+                          .content = size,
+                          .tid = tid,
+                          .generation = generation,
+                          .slot = slot,
+                          .file = FILE_LIVE,
+                          .kind = P11T_FRAME_EVENTS,
+                          .clock = r->p.clock};
   struct source s = {.raw = true, .b = cursor_of(r->live_bytes + offset, size), .frame = &ref};
   struct record record;
   while (source_next(r, &s, &record)) {
@@ -96,7 +102,8 @@ static void copy_slots(struct reader *r, const struct map *m, const char *path)
   uint64_t there = m->size > h->head_size ? (m->size - h->head_size) / h->slot_size : 0;
   uint32_t slots = h->slots < there ? h->slots : (uint32_t)there;
   if (h->slots > there && !r->p.locked) {
-    reader_damage(r, (h->slots - there) * h->slot_size, "%s: cut: %" PRIu64 " of %u slots are there", path, there, h->slots);
+    reader_damage(r, (h->slots - there) * h->slot_size, "%s: cut: %" PRIu64 " of %u slots are there", path, there,
+                  h->slots);
   }
   if (slots > UINT16_MAX) slots = UINT16_MAX;
   uint8_t *copy = read_zalloc(h->slot_size);

@@ -85,7 +85,7 @@ static void member(struct decode *d, const struct p11_field *f, struct value *v,
       v->number = get_u(c);
       return;
     case P11_FK_CHARS:
-    case P11_FK_ARRAY: 
+    case P11_FK_ARRAY:
       v->pointer = P11T_P_OWN;
       decode_v(d, v);
       return;

@@ -224,7 +224,8 @@ void merge_start(struct reader *r)
   r->started = true;
   for (size_t i = 0; i < r->frames; i++) {
     const struct frame_ref *f = &r->frame[i], *before = i == 0 ? NULL : f - 1;
-    if (before == NULL || before->kind != f->kind || (f->kind == P11T_FRAME_EVENTS && before->slot != f->slot)) r->slots++;
+    if (before == NULL || before->kind != f->kind || (f->kind == P11T_FRAME_EVENTS && before->slot != f->slot))
+      r->slots++;
   }
   r->slot = read_zalloc(r->slots * sizeof *r->slot);
   r->heap = read_zalloc(r->slots * sizeof *r->heap);

@@ -19,18 +19,18 @@
 
 /* Bounds on what a file may ask for. The writer stays far below each; beyond is damage, not memory. */
 enum {
-  MAX_CONTENT = 1 << 20,     /* bytes of a frame decompressed */
+  MAX_CONTENT = 1 << 20, /* bytes of a frame decompressed */
   MAX_PACKED = MAX_CONTENT + 8192,
-  MAX_CHAIN = 16 << 20,      /* bytes of a record in pieces */
-  MAX_VALUES = 400000,       /* values of one record */
-  MAX_NESTING = 12,          /* structures and templates inside each other */
-  MAX_OPEN = 4096,           /* calls in flight in a process */
+  MAX_CHAIN = 16 << 20, /* bytes of a record in pieces */
+  MAX_VALUES = 400000,  /* values of one record */
+  MAX_NESTING = 12,     /* structures and templates inside each other */
+  MAX_OPEN = 4096,      /* calls in flight in a process */
   MAX_PARAMS = 10,
-  MAX_TABLE = 65536,         /* modules, mapped files */
+  MAX_TABLE = 65536, /* modules, mapped files */
   INFO_SIZE = 64,
-  SKIP_HEAD = 8,             /* magic and length of a skippable frame */
+  SKIP_HEAD = 8, /* magic and length of a skippable frame */
   FRAME_INFO = SKIP_HEAD + INFO_SIZE,
-  FILE_LIVE = 0xffff         /* frame_ref.file: a slot of the live file */
+  FILE_LIVE = 0xffff /* frame_ref.file: a slot of the live file */
 };
 
 /* A frame that can be read: 64 bytes, all that is kept of one. */
@@ -47,7 +47,6 @@ struct trace_file {
   int fd;
   char *path;
   uint64_t size, head_end, whole_end; /* bytes; end of HEAD (0: it has none), of the last whole frame */
-  uint32_t index;           /* place in a rotation */
   bool has_end;
 };
 
@@ -64,7 +63,7 @@ struct record {
 struct source {
   uint8_t *content; /* NULL: none open */
   size_t capacity;
-  bool raw;         /* slot of the live file: records as they are; else columns */
+  bool raw; /* slot of the live file: records as they are; else columns */
   struct cursor h, a, t, b;
   uint64_t number, sp, time;
   uint32_t records;
@@ -81,13 +80,13 @@ struct slot {
   uint32_t frames, next;
   struct source source;
   enum { SLOT_CLOSED, SLOT_READY, SLOT_DONE } state; /* CLOSED: `key` is what the next frame's header says */
-  uint64_t key, key_time; /* number and ticks of the next record */
-  struct record record;   /* READY: the next one; its body lives until the slot is advanced */
-  struct record held;     /* a record that came where a piece was expected */
+  uint64_t key, key_time;                            /* number and ticks of the next record */
+  struct record record; /* READY: the next one; its body lives until the slot is advanced */
+  struct record held;   /* a record that came where a piece was expected */
   bool has_held;
-  uint8_t *join;          /* pieces so far */
+  uint8_t *join; /* pieces so far */
   size_t joined, join_room;
-  struct record chain;    /* the record that they belong to */
+  struct record chain; /* the record that they belong to */
   bool in_chain, chain_cut, chain_headless, from_chain;
   uint64_t *chain_stack;
   uint32_t chain_depth;
@@ -96,7 +95,7 @@ struct slot {
   uint8_t clock;
   struct p11t_clock_pair base; /* the latest pair of this slot's clock */
   bool has_base;
-  struct stack_entry *stack;   /* of this fill, by index */
+  struct stack_entry *stack; /* of this fill, by index */
   size_t stacks;
   uint64_t *address;
   size_t addresses, address_room;
@@ -135,27 +134,25 @@ struct reader {
   size_t files;
   struct frame_ref *frame;
   size_t frames, frame_room;
-  bool sorted;
 
   int live_fd;
   uint8_t *live_bytes; /* records of the slots, copied */
   size_t live_size;
   struct p11t_live_head live_head;
-  uint32_t live_broken;
   bool live_state_known;
 
   struct p11_function_info *function; /* the schema */
   size_t functions;
-  int16_t *known;                     /* our number of each, or -1 */
-  struct p11_struct *structure;       /* additional structures, by number - ours */
+  int16_t *known;               /* our number of each, or -1 */
+  struct p11_struct *structure; /* additional structures, by number - ours */
   uint16_t *structure_number;
   size_t structures;
   bool has_schema;
 
   uint64_t tick_rate; /* ns per tick, fixed point with 32 bits behind */
   unsigned pairs;
-  uint64_t read_only;   /* mask of HEAD: unknown bits forbid changing the file */
-  uint8_t *head;        /* HEAD's content as it was read last */
+  uint64_t read_only; /* mask of HEAD: unknown bits forbid changing the file */
+  uint8_t *head;      /* HEAD's content as it was read last */
   size_t head_size;
 
   struct slot *slot;
@@ -164,16 +161,16 @@ struct reader {
   size_t heap_size;
   bool started, finished, end_delivered;
 
-  struct slot *advance;       /* whose record was delivered by the last event */
+  struct slot *advance; /* whose record was delivered by the last event */
   struct open_call *queue, *queue_tail;
-  struct open_call *current;  /* call of the last EVENT_CALL: freed with the next event */
+  struct open_call *current; /* call of the last EVENT_CALL: freed with the next event */
   struct open_call *pending_enter;
   struct open_call *by_number[OPEN_BUCKETS], *by_thread[OPEN_BUCKETS];
   struct open_call *spare;
   size_t open;
   uint64_t last_time;
-  uint64_t pieces;            /* read so far, as FRAME-INFO counts */
-  uint64_t end_records;       /* END's count, 0 unknown */
+  uint64_t pieces;      /* read so far, as FRAME-INFO counts */
+  uint64_t end_records; /* END's count, 0 unknown */
   bool has_end_records;
 
   struct module_entry *module;
@@ -193,8 +190,8 @@ struct trace_set {
   size_t heap_size;
   struct reader *current; /* whose event was delivered last */
   bool begun, failed;
-  void *zstd;             /* decompression context */
-  uint8_t *packed;        /* a frame as it lies in the file */
+  void *zstd;      /* decompression context */
+  uint8_t *packed; /* a frame as it lies in the file */
   size_t packed_room;
 };
 

@@ -90,8 +90,8 @@ static void copy_frames(struct reader *r, struct output *o, struct trace_file *f
     ref.offset = at + FRAME_INFO;
     ref.file = (uint16_t)(f - r->file);
     at = ref.offset;
-    if (ref.packed > f->size - ref.offset || ref.packed > MAX_PACKED || ref.content < INFO_SIZE || ref.content > MAX_CONTENT ||
-        !frame_load(r, &ref, &content, &room)) {
+    if (ref.packed > f->size - ref.offset || ref.packed > MAX_PACKED || ref.content < INFO_SIZE ||
+        ref.content > MAX_CONTENT || !frame_load(r, &ref, &content, &room)) {
       continue; /* damaged: the next one may begin inside it */
     }
     put(o, info, sizeof info);
@@ -116,8 +116,12 @@ static void put_schema(struct output *o)
 static void put_slot(struct reader *r, struct output *o, const struct frame_ref *ref)
 {
   uint8_t *work = read_zalloc(P11T_FRAME_WORK), *content = read_zalloc(2 * P11T_SLOT_SIZE);
-  struct p11t_info info = {.kind = P11T_FRAME_EVENTS, .clock = ref->clock, .slot = ref->slot, .tid = ref->tid,
-                           .generation = ref->generation, .dropped = (uint32_t)r->p.dropped};
+  struct p11t_info info = {.kind = P11T_FRAME_EVENTS,
+                           .clock = ref->clock,
+                           .slot = ref->slot,
+                           .tid = ref->tid,
+                           .generation = ref->generation,
+                           .dropped = (uint32_t)r->p.dropped};
   /* A slot of another size is of another version, whose bits live_open would not have let pass. */
   uint32_t size = ref->content < P11T_SLOT_SIZE ? ref->content : P11T_SLOT_SIZE;
   size_t n = p11t_frame_build(content, work, r->live_bytes + ref->offset, size, &info);
@@ -155,7 +159,8 @@ static void put_end(struct reader *r, struct output *o, const uint64_t *open, si
 /* One entry for each frame, skippable ones with content 0 (zstd contrib/seekable_format). */
 static void put_seek_table(struct output *o)
 {
-  uint32_t start[2] = {P11T_SKIP_SEEK, (uint32_t)(o->sizes * 8 + 9)}, entries = (uint32_t)o->sizes, magic = P11T_SEEK_MAGIC;
+  uint32_t start[2] = {P11T_SKIP_SEEK, (uint32_t)(o->sizes * 8 + 9)}, entries = (uint32_t)o->sizes,
+           magic = P11T_SEEK_MAGIC;
   uint8_t footer[9] = {0};
   put(o, start, sizeof start);
   put(o, o->size, o->sizes * sizeof *o->size);
@@ -209,7 +214,8 @@ static const char *objection(const struct reader *r, const char *output)
 {
   if (r->read_only != 0) return "it has features that only a newer p11trace may change";
   if (r->files > 1) return "it is one of several files of a rotation";
-  if (output == NULL && r->p.damage[0] != '\0') return "it is damaged: -o FILE writes what can be read and leaves it as it is";
+  if (output == NULL && r->p.damage[0] != '\0')
+    return "it is damaged: -o FILE writes what can be read and leaves it as it is";
   return NULL;
 }
 
@@ -227,8 +233,8 @@ static size_t read_all(struct trace_set *set, uint64_t **open)
   return n;
 }
 
-static bool write_trace(struct reader *r, struct output *o, const struct frame_ref *slot, size_t slots, const uint64_t *open,
-                        size_t opens)
+static bool write_trace(struct reader *r, struct output *o, const struct frame_ref *slot, size_t slots,
+                        const uint64_t *open, size_t opens)
 {
   put_skippable(o, P11T_SKIP_HEAD, r->head, r->head_size);
   uint64_t damaged = r->p.damaged_bytes;
@@ -255,7 +261,8 @@ int trace_recover(const char *path, const char *output, struct recovered *result
   struct reader *r = set->readers == 1 ? set->reader[0] : NULL;
   const char *problem = r == NULL ? "name one trace, not a folder of several" : objection(r, output);
   if (r != NULL && r->p.locked) {
-    fprintf(stderr, "p11trace: %s: still being recorded by pid %" PRIu32 "; recover it when that has ended\n", path, r->p.pid);
+    fprintf(stderr, "p11trace: %s: still being recorded by pid %" PRIu32 "; recover it when that has ended\n", path,
+            r->p.pid);
     goto out;
   }
   if (problem == NULL && r->head == NULL) problem = "nothing was recorded in it";

@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 struct recovered {
-  char path[4096];       /* of the trace that was written */
+  char path[4096];          /* of the trace that was written */
   uint64_t frames, records; /* that came from the live file */
-  int nothing;           /* 1: it was whole, nothing was done */
+  int nothing;              /* 1: it was whole, nothing was done */
 };
 
 /* Makes one whole trace of `path` (NAME.p11t or NAME.p11t.live) and its live file: every whole frame, the records of the

@@ -84,7 +84,8 @@ bool schema_parse(struct reader *r, const uint8_t *bytes, size_t length)
 {
   struct cursor c = cursor_of(arena_text(&r->texts, bytes, length), length);
   uint64_t descriptors = get_n(&c);
-  const uint8_t *kind = get_bytes(&c, descriptors), *link = get_bytes(&c, descriptors), *aux = get_bytes(&c, descriptors);
+  const uint8_t *kind = get_bytes(&c, descriptors), *link = get_bytes(&c, descriptors),
+                *aux = get_bytes(&c, descriptors);
   if (c.bad) return false;
   const char **name = arena_alloc(&r->texts, (size_t)descriptors * sizeof *name);
   for (uint64_t i = 0; i < descriptors; i++) name[i] = get_name(&c);

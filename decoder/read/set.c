@@ -17,8 +17,8 @@ static struct reader *new_reader(struct trace_set *set)
   struct reader *r = read_zalloc(sizeof *r);
   r->set = set;
   struct process *p = &r->p;
-  p->path = p->live_path = p->executable = p->program = p->cmdline = p->capture = p->options = p->recorder = p->derived =
-      p->machine = "";
+  p->path = p->live_path = p->executable = p->program = p->cmdline = p->capture = p->options = p->recorder =
+      p->derived = p->machine = "";
   p->word_bits = 64;
   p->clock = P11T_CLOCK_MONOTONIC;
   return r;
@@ -77,7 +77,7 @@ static int spool(void)
 }
 
 /* Trace id and live path of a file, without reading more of it than HEAD. */
-static void peek_head(struct trace_set *set, int fd, uint8_t id[16], char *live, size_t size)
+static void peek_head(int fd, uint8_t id[16], char *live, size_t size)
 {
   uint8_t start[SKIP_HEAD];
   memset(id, 0, 16);
@@ -90,7 +90,6 @@ static void peek_head(struct trace_set *set, int fd, uint8_t id[16], char *live,
   uint8_t *head = read_zalloc(length);
   if (file_read(fd, head, length, SKIP_HEAD) && memcmp(head, P11T_HEAD_MAGIC, 8) == 0) {
     struct cursor h = cursor_of(head + P11T_HEAD_FIXED, length - P11T_HEAD_FIXED);
-    (void)set;
     while (!h.bad && cursor_left(&h) > 0) {
       unsigned tag = get_u16(&h), n = get_u16(&h);
       const uint8_t *field = get_bytes(&h, n);
@@ -148,7 +147,7 @@ static bool add_file(struct trace_set *set, const char *path)
   }
   uint8_t id[16] = {0};
   elsewhere[0] = '\0';
-  if (fd >= 0) peek_head(set, fd, id, elsewhere, sizeof elsewhere);
+  if (fd >= 0) peek_head(fd, id, elsewhere, sizeof elsewhere);
   struct reader *r = same_trace(set, id);
   bool known = r != NULL;
   if (!known) r = new_reader(set);
@@ -291,7 +290,8 @@ struct trace_set *trace_open(const char *const *paths, size_t count)
   }
   struct trace_set *set = read_zalloc(sizeof *set);
   bool fine = count > 0;
-  if (!fine) fprintf(stderr, "p11trace: no TRACE given: name a file NAME.p11t, a folder of them, or - for standard input\n");
+  if (!fine)
+    fprintf(stderr, "p11trace: no TRACE given: name a file NAME.p11t, a folder of them, or - for standard input\n");
   for (size_t i = 0; i < count && fine; i++) fine = add_path(set, paths[i]);
   if (!fine) {
     trace_close(set);

@@ -78,20 +78,20 @@ enum call_state {
 };
 
 struct call {
-  uint64_t number;     /* of ENTER: the name of the call, printed as #number; 0 when headless */
-  uint64_t end_number; /* of LEAVE, 0 when none */
-  uint64_t start, end; /* ns, CLOCK_MONOTONIC of the traced machine; end 0 when none */
-  uint64_t rv;         /* CK_RV, when state is DONE or HEADLESS */
-  uint64_t caller;     /* return address, 0 unknown */
+  uint64_t number;       /* of ENTER: the name of the call, printed as #number; 0 when headless */
+  uint64_t end_number;   /* of LEAVE, 0 when none */
+  uint64_t start, end;   /* ns, CLOCK_MONOTONIC of the traced machine; end 0 when none */
+  uint64_t rv;           /* CK_RV, when state is DONE or HEADLESS */
+  uint64_t caller;       /* return address, 0 unknown */
   const uint64_t *stack; /* depth addresses, caller first */
   unsigned depth;
   uint32_t tid;
-  const char *thread;  /* name, "" unknown */
-  uint16_t module;     /* id */
-  uint16_t function;   /* index in the trace's own schema; see info */
+  const char *thread;                   /* name, "" unknown */
+  uint16_t module;                      /* id */
+  uint16_t function;                    /* index in the trace's own schema; see info */
   const struct p11_function_info *info; /* from the trace's schema, mapped on ours where the name is known */
-  int known;           /* our number (enum p11_function) of that name, or -1 */
-  uint8_t flags;       /* enum p11t_flag, of both records */
+  int known;                            /* our number (enum p11_function) of that name, or -1 */
+  uint8_t flags;                        /* enum p11t_flag, of both records */
   enum call_state state;
   struct argument arg[10];
 };
@@ -121,8 +121,19 @@ struct event {
   struct process *process;
   const struct call *call;     /* ENTER, CALL */
   const struct module *module; /* MODULE, UNLOAD, LIST */
-  struct { const char *name; uint16_t version; uint64_t flags; unsigned count; const uint8_t *nulls; size_t null_bytes; } list;
-  struct { uint8_t kind; const uint8_t *body; size_t length; } marker;
+  struct {
+    const char *name;
+    uint16_t version;
+    uint64_t flags;
+    unsigned count;
+    const uint8_t *nulls;
+    size_t null_bytes;
+  } list;
+  struct {
+    uint8_t kind;
+    const uint8_t *body;
+    size_t length;
+  } marker;
 };
 
 enum verdict { VERDICT_RECORDING, VERDICT_COMPLETE, VERDICT_ENDED, VERDICT_DIED, VERDICT_UNKNOWN };
@@ -141,18 +152,18 @@ struct process {
   struct p11t_clock_pair first, last; /* first and last known */
   uint64_t compat;
   bool has_end, has_live, locked;
-  enum verdict verdict;      /* known from the start except DIED/ENDED, which are known after reading to the end */
-  const char *ended_inside;  /* "C_Sign" when DIED */
+  enum verdict verdict;     /* known from the start except DIED/ENDED, which are known after reading to the end */
+  const char *ended_inside; /* "C_Sign" when DIED */
   uint64_t records, calls, dropped, cut, passed; /* totals; calls and records are complete after reading */
-  uint64_t damaged_bytes;    /* bytes of the file that could not be used */
-  char damage[256];          /* first damage in words: what, where (offset) */
-  const char *end_reason;    /* END's: exit, full, recovered; NULL when there is no END */
-  uint64_t bytes, live_bytes; /* sizes of its files */
-  uint64_t frames;           /* data frames of records */
-  uint64_t last_number;      /* largest seen so far */
-  uint32_t exit_code;        /* noted by a wrapped _exit; with bit 31 set it is valid */
-  bool losing;               /* the disk was full when the process was last seen */
-  void *user;                /* for whoever reads */
+  uint64_t damaged_bytes;                        /* bytes of the file that could not be used */
+  char damage[256];                              /* first damage in words: what, where (offset) */
+  const char *end_reason;                        /* END's: exit, full, recovered; NULL when there is no END */
+  uint64_t bytes, live_bytes;                    /* sizes of its files */
+  uint64_t frames;                               /* data frames of records */
+  uint64_t last_number;                          /* largest seen so far */
+  uint32_t exit_code;                            /* noted by a wrapped _exit; with bit 31 set it is valid */
+  bool losing;                                   /* the disk was full when the process was last seen */
+  void *user;                                    /* for whoever reads */
 };
 
 /* A function list or interface that a module handed out. */
@@ -160,7 +171,7 @@ struct trace_list {
   const char *name; /* "" from C_GetFunctionList */
   uint16_t version; /* major * 256 + minor */
   uint64_t flags;
-  unsigned count;   /* functions in its layout; 0: layout unknown, passed through unrecorded */
+  unsigned count; /* functions in its layout; 0: layout unknown, passed through unrecorded */
   unsigned null_count;
   const uint8_t *nulls; /* bit i % 8 of byte i / 8: function i is NULL */
   size_t null_bytes;

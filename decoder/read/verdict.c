@@ -74,17 +74,20 @@ void verdict_early(struct reader *r)
     if (p->has_live && r->live_state_known && last) {
       /* Killed while it wrote a frame: that fill still lies in its slot. */
       if (f->size < r->live_head.trace_end) {
-        reader_damage(r, r->live_head.trace_end - f->size, "%s: cut at offset %" PRIu64 ": %" PRIu64 " bytes are missing",
-                      f->path, f->size, r->live_head.trace_end - f->size);
+        reader_damage(r, r->live_head.trace_end - f->size,
+                      "%s: cut at offset %" PRIu64 ": %" PRIu64 " bytes are missing", f->path, f->size,
+                      r->live_head.trace_end - f->size);
       } else if (f->whole_end < r->live_head.trace_end) {
-        reader_damage(r, r->live_head.trace_end - f->whole_end, "%s: offset %" PRIu64 ": %" PRIu64 " bytes are no frame",
-                      f->path, f->whole_end, r->live_head.trace_end - f->whole_end);
+        reader_damage(r, r->live_head.trace_end - f->whole_end,
+                      "%s: offset %" PRIu64 ": %" PRIu64 " bytes are no frame", f->path, f->whole_end,
+                      r->live_head.trace_end - f->whole_end);
       }
       continue;
     }
     if (tail > 0) {
       if (f->has_end) {
-        reader_damage(r, tail, "%s: the seek table at offset %" PRIu64 " is cut; no record is lost", f->path, f->whole_end);
+        reader_damage(r, tail, "%s: the seek table at offset %" PRIu64 " is cut; no record is lost", f->path,
+                      f->whole_end);
       } else {
         reader_damage(r, tail,
                       "%s: cut: no whole frame after offset %" PRIu64 " (%" PRIu64
@@ -92,8 +95,11 @@ void verdict_early(struct reader *r)
                       f->path, f->whole_end, tail);
       }
     } else if (last && !p->has_end && f->size > 0 && !p->has_live && !through) {
-      reader_damage(r, 0, "%s: cut at offset %" PRIu64 ": it has no end, and there is no live file; what was recorded later "
-                    "is missing", f->path, f->size);
+      reader_damage(r, 0,
+                    "%s: cut at offset %" PRIu64
+                    ": it has no end, and there is no live file; what was recorded later "
+                    "is missing",
+                    f->path, f->size);
     }
   }
 }

@@ -115,7 +115,11 @@ static void duration(struct text *out, uint64_t ns)
   static const struct {
     uint64_t unit;
     const char *name;
-  } units[] = {{1000000000, " s"}, {1000000, " ms"}, {1000, " us"}};
+  } units[] = {
+      {1000000000, " s" },
+      {1000000,    " ms"},
+      {1000,       " us"}
+  };
   for (size_t i = 0; i < 3; i++) {
     if (ns < units[i].unit) continue;
     text_u(out, ns / units[i].unit);
@@ -287,8 +291,12 @@ static void numbers(struct text *out, const struct process *p, const struct tall
   const struct {
     uint64_t n;
     const char *what;
-  } also[] = {{t->open, " in flight"}, {t->abandoned, " abandoned"}, {t->headless, " whose beginning is lost"},
-              {t->probes, " probes of the recorder"}};
+  } also[] = {
+      {t->open,      " in flight"              },
+      {t->abandoned, " abandoned"              },
+      {t->headless,  " whose beginning is lost"},
+      {t->probes,    " probes of the recorder" }
+  };
   for (size_t i = 0; i < 4; i++) {
     if (also[i].n == 0) continue;
     text_s(out, ", ");

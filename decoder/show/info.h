@@ -26,7 +26,7 @@ struct tally {
   uint64_t calls, errors, probes, open, abandoned, headless;
   uint64_t first, last; /* ns: first and last record */
   bool any;
-  uint32_t *tid;        /* hash table of the threads seen */
+  uint32_t *tid; /* hash table of the threads seen */
   size_t tids, tid_room;
   struct flight flight[INFO_FLIGHTS];
   size_t flights;

@@ -133,9 +133,16 @@ static size_t put_frames(uint8_t *out, size_t room, const uint8_t *data, size_t 
   size_t n = put_head(out);
   while (size >= 4) {
     size_t length = (size_t)data[0] | (size_t)data[1] << 8;
-    struct p11t_info info = {.magic = P11T_INFO_MAGIC, .kind = data[2] % 5, .clock = data[3] >> 7 ? 2 : 1,
-                             .slot = data[3] & 7, .tid = 1, .generation = ++generation, .records = 1, .first_number = 1,
-                             .last_number = 9, .first_time = 5};
+    struct p11t_info info = {.magic = P11T_INFO_MAGIC,
+                             .kind = data[2] % 5,
+                             .clock = data[3] >> 7 ? 2 : 1,
+                             .slot = data[3] & 7,
+                             .tid = 1,
+                             .generation = ++generation,
+                             .records = 1,
+                             .first_number = 1,
+                             .last_number = 9,
+                             .first_time = 5};
     data += 4, size -= 4;
     if (length > size) length = size;
     info.content = (uint32_t)(sizeof info + length);
