@@ -309,6 +309,17 @@ def test_several_processes(dump, tmp_path, run, build):
     assert [o["process"] for o in objects if o["type"] == "end"] in ([0, 1], [1, 0])
 
 
+def test_threads_of_interleaved_processes(run, build, tmp_path):
+    for pid in (4711, 4712):
+        w = Writer(pid=pid, trace_id=bytes([pid & 255]) * 16)
+        for tid in (1, 2):
+            w.thread(tid)
+            w.call("C_Finalize", pointer())
+        (tmp_path / f"{pid}.p11t").write_bytes(w.bytes())
+    prefixes = [line.split(" C_")[0] for line in shown(run(build / "p11trace", "dump", tmp_path))]
+    assert sorted(prefixes) == ["[4711/2]", "[4711]", "[4712/2]", "[4712]"]
+
+
 def test_times(dump):
     w = Writer()
     w.call("C_Finalize", pointer())

@@ -20,8 +20,6 @@ struct doctor {
   char out[PATH_MAX];    /* pattern or folder; "" the default */
   const char *out_from;  /* where `out` was said, in words */
   char folder[PATH_MAX]; /* where traces go, as far as it does not depend on the program; "" unknown */
-  const char *live;      /* folder for live files, or NULL */
-  const char *min_free;  /* as it was written, or NULL */
 };
 
 /* Findings. Each is one line; what comes from outside is escaped. `fix` may be NULL. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,20 +73,10 @@ void dump_time(struct dump *d, const struct process *process, uint64_t time)
 /* Columns for what there is only one of would be noise: like strace, they begin when there is a second. */
 static void look_for_second(struct dump *d, const struct event *event)
 {
-  if (!d->has_first) {
-    d->has_first = true;
-    d->first_pid = event->process->pid;
-    d->first_tid = event->call->tid;
-    d->first_module = event->call->module;
-  }
-  if (event->process->pid != d->first_pid) {
-    /* the process column tells these apart */
-    d->first_pid = event->process->pid;
-    d->first_tid = event->call->tid;
-    d->first_module = event->call->module;
-  }
-  if (event->call->tid != d->first_tid) d->many_threads = true;
-  if (event->call->module != d->first_module) d->many_modules = true;
+  struct dump_first *first = &d->first[event->process->index];
+  if (!first->known) *first = (struct dump_first){true, event->call->tid, event->call->module};
+  if (event->call->tid != first->tid) d->many_threads = true;
+  if (event->call->module != first->module) d->many_modules = true;
 }
 
 static void one_event(struct dump *d, const struct event *event)
@@ -132,6 +123,11 @@ int dump_set(struct trace_set *set, const struct dump_options *options, int fd)
   d.processes = trace_processes(set, &d.process);
   if (d.processes > 0) d.origin = d.last = d.process[0]->first.monotonic;
   filter_origin(options->filter, d.origin);
+  d.first = calloc(d.processes + 1, sizeof *d.first);
+  if (d.first == NULL) {
+    fputs("p11trace dump: out of memory\n", stderr);
+    return EXIT_COULD_NOT;
+  }
   text_open(&d.out, fd);
 
   const bool each_line = isatty(fd), progress = !each_line && isatty(STDERR_FILENO);
@@ -148,6 +144,7 @@ int dump_set(struct trace_set *set, const struct dump_options *options, int fd)
   }
   int error = text_flush(&d.out);
   text_close(&d.out);
+  free(d.first);
   if (progress && events >= PROGRESS_EVERY) fputs("\r\033[K", stderr);
   sigaction(SIGINT, &old, NULL);
   if (interrupted) raise(SIGINT); /* the shell must see that we were stopped */

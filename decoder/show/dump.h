@@ -33,9 +33,11 @@ struct dump {
   size_t processes;
   uint64_t origin, last; /* ns: start of the trace, time of the line before */
   bool many_threads, many_modules;
-  uint32_t first_pid, first_tid;
-  unsigned first_module;
-  bool has_first;
+  struct dump_first {
+    bool known;
+    uint32_t tid;
+    unsigned module;
+  } * first; /* call of each process, by index */
   /* Local time of the second that was formatted last. */
   uint64_t second;
   char date[32];
