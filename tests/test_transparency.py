@@ -12,7 +12,7 @@ from lab import assert_nothing_lost, counted, functions, lab  # noqa: F401
 def both(lab, arguments, direct, traced, env_direct=None, env_traced=None, **more):
     """The lines that the client prints on the module and on its traced copy."""
     def lines(module, env):
-        return lab.client("transparency", *arguments, module, env=env, timeout=250, **more).stdout.splitlines()
+        return lab.client("transparency", *arguments, module, env=env, timeout=600, **more).stdout.splitlines()
     with ThreadPoolExecutor(2) as two:
         a, b = two.submit(lines, direct, env_direct), two.submit(lines, traced, env_traced)
         return a.result(), b.result()
@@ -35,30 +35,37 @@ def assert_recorded(lab, lines, at_least):
             call.arguments()
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("mock, version", [("mock240", "2.40"), ("mock32", "3.2")])
-def test_mock(lab, mock, version):
-    direct, traced = both(lab, [], lab.mock(mock), lab.wrap(mock))
+def test_mock(lab, mock, version, long):
+    """All cases in one process; each in its own, every fifth in `make check`."""
+    direct, traced = both(lab, ["-a"], lab.mock(mock), lab.wrap(mock, "one", out=lab.tmp / "one-process"))
     assert_same(direct, traced)
     assert direct[0] == f"version {version}"
     names = {line.split()[0] for line in direct[1:]}
     assert names == {n for n, since in functions() if version == "3.2" or since == "2_40"}
+    direct, traced = both(lab, ["-n", 1 if long else 5], lab.mock(mock), lab.wrap(mock))
+    assert_same(direct, traced)
     assert not [line for line in direct if "signal" in line or "exit" in line], "the mock is a careful module"
     assert_recorded(lab, direct, len(direct) - 1)
 
 
 @pytest.mark.nosan
-def test_softhsm(lab):
+@pytest.mark.timeout(900)
+def test_softhsm(lab, long):
+    """Each case in its own process; every fourth in `make check`."""
     token = lab.token("direct")
     shutil.copytree(lab.tmp / "direct", lab.tmp / "copy")
     copy = lab.tmp / "copy" / "softhsm2.conf"
     copy.write_text(token.conf.read_text().replace("/direct/", "/copy/"))
-    direct, traced = both(lab, ["-r", "-p", token.pin], softhsm.MODULE, lab.wrap(softhsm.MODULE, "softhsm"),
+    direct, traced = both(lab, ["-n", 1 if long else 4, "-r", "-p", token.pin], softhsm.MODULE, lab.wrap(softhsm.MODULE, "softhsm"),
                           token.env, {"SOFTHSM2_CONF": copy})
     assert_same(direct, traced)
-    assert len(direct) > 1500
-    assert len([line for line in direct if "rv=0x0 " in line]) > 100, "the cases must get past the checks of arguments"
+    full = 1 if long else 4
+    assert len(direct) > 1500 // full
+    assert len([line for line in direct if "rv=0x0 " in line]) > 100 // full, "the cases must get past the checks of arguments"
     assert [line for line in direct if "signal=" in line], "SoftHSM follows a huge count; if it no longer does, fine"
-    assert_recorded(lab, direct, 1000)
+    assert_recorded(lab, direct, 1000 // full)
 
 
 @pytest.mark.parametrize("settings", [{"capture": "meta"}, {"capture": "safe"}, {"capture": "clear"}, {"stack": "off"},

@@ -1,4 +1,4 @@
-/* transparency [-a] [-b] [-p PIN] [-r] MODULE [FUNCTION]
+/* transparency [-a] [-b] [-n N] [-p PIN] [-r] MODULE [FUNCTION]
  *
  * Calls every function of a module with every argument wrong in every way that a caller may get it wrong, one case per
  * process, and prints what came of it: return code, errno and a checksum of all memory that belongs to the arguments,
@@ -6,7 +6,7 @@
  *
  *   -p PIN  logs in first   -r  leaves out what is random or the time of day in a real token
  *   -a      all cases in one process, for a module that survives them: one trace with everything in it
- *   -b      nothing wrong with the arguments
+ *   -b      nothing wrong with the arguments   -n N    every Nth case only
  *
  * Each argument lies at the end of memory of its own, at an address that is the same in all runs, with an unmapped page
  * behind it: one byte read too far is a signal. */
@@ -132,6 +132,7 @@ static void one_case(struct module module, int fn, enum state state, const struc
 }
 
 static bool one_process, only_good;
+static unsigned long step = 1, cases;
 
 /* --- all cases, in the parent ----------------------------------------------------------------------------------- */
 
@@ -139,6 +140,7 @@ static void run_case(struct module module, int fn, enum state state, const struc
 {
   static const char *const states[] = {"valid", "bad-session", "not-initialized"};
   int status;
+  if (cases++ % step != 0) return;
   printf("%s %s %s ", p11_functions[fn].name, states[state], text);
   fflush(stdout);
   if (one_process) {
@@ -227,8 +229,10 @@ static int newest_version(struct module module)
 int main(int argc, char **argv)
 {
   int option;
-  while ((option = getopt(argc, argv, "abp:r")) != -1) {
-    if (option == 'p')
+  while ((option = getopt(argc, argv, "abn:p:r")) != -1) {
+    if (option == 'n')
+      step = strtoul(optarg, NULL, 10);
+    else if (option == 'p')
       world_pin = optarg;
     else if (option == 'r')
       args_random = true;
@@ -239,7 +243,7 @@ int main(int argc, char **argv)
     else
       return 2;
   }
-  if (optind >= argc) DIE("usage: transparency [-a] [-b] [-p PIN] [-r] MODULE [FUNCTION]");
+  if (optind >= argc) DIE("usage: transparency [-a] [-b] [-n N] [-p PIN] [-r] MODULE [FUNCTION]");
   args_map();
   struct module module = module_open(argv[optind]);
   CK_VERSION v = {0, 0};
