@@ -59,6 +59,8 @@ class Json:
             return {"type": "bool", "value": v.number}
         if v.form == 11:
             return self.template(v.items)
+        if v.form == 14:
+            return self.structure(v.number, v.items)
         return {"type": "list", "items": [num(n) for n in v.items]}
 
     def template(self, items, deferred=()):

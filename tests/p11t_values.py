@@ -183,6 +183,9 @@ class Decoder:
             return V(11, items=self.template(c))
         if form == 13:
             return V(13, items=[c.u() for _ in range(c.n())])
+        if form == 14:
+            number = c.n()
+            return V(14, number=number, items=self.members(c, number, 3))
         raise ValueError(f"value form {form} at {c.pos}")
 
     def template(self, c):

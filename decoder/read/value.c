@@ -68,6 +68,7 @@ void decode_v(struct decode *d, struct value *v)
       break;
     case P11T_V_TEMPLATE: decode_attributes(d, v); break;
     case P11T_V_NUMBERS: numbers(d, v); break;
+    case P11T_V_STRUCT: decode_struct(d, v, get_n(c), P11_INOUT); break;
     default: cursor_fail(c); break; /* a form has no length of its own: nothing after it can be read */
   }
   v->pointer = pointer;

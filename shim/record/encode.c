@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "shim/record/messages.h"
 #include "shim/record/options.h"
 #include "shim/record/sys.h"
 
@@ -171,6 +172,20 @@ static void bytes_late(struct p11t_writer *w, enum p11_secrecy secrecy, uint64_t
   else p11t_value(w, secrecy, PTR(pointer), length);
 }
 
+/* The parameter of one message, member by member where the session's mechanism is known: it holds pointers of the process,
+ * and IV and tag that the module wrote. */
+static void message_late(struct p11t_writer *w, const uint64_t *v, unsigned i, uint64_t size, const struct p11t_call *call, bool ok)
+{
+  unsigned number = ok && v[i] ? p11t_message_structure(call->module, v[0], size) : P11_S_NONE;
+  if (number == P11_S_NONE) {
+    bytes_late(w, P11_DATA, v[i], size, ok);
+    return;
+  }
+  p11t_u8(w, P11T_V_STRUCT);
+  p11t_n(w, number);
+  p11t_members(w, p11_struct_info(number), PTR(v[i]), P11_INOUT, 0);
+}
+
 /* What was stored in a buffer: at most what there was room for, whatever the module says. */
 static void bytes_out(struct p11t_writer *w, const struct p11_param *p, const uint64_t *v, const struct p11t_call *call, unsigned i, bool ok)
 {
@@ -224,8 +239,8 @@ void p11t_encode_leave(struct p11t_writer *w, const struct p11_function_info *f,
     const struct p11_param *p = &f->param[i];
     unsigned link = p->link ? p->link - 1u : 0;
     switch (p->kind) {
-    case P11_K_IN_BYTES:
-    case P11_K_MESSAGE_PARAM: bytes_late(w, p->secrecy, v[i], v[link], ok && !(call->in_place & 1u << i) && !is_size_query(f, v)); break;
+    case P11_K_MESSAGE_PARAM: message_late(w, v, i, v[link], call, ok); break;
+    case P11_K_IN_BYTES: bytes_late(w, p->secrecy, v[i], v[link], ok && !(call->in_place & 1u << i) && !is_size_query(f, v)); break;
     case P11_K_PIN: bytes_late(w, P11_PIN, v[i], v[link], pin_was_read(rv) && v[link] <= MAX_PIN); break;
     case P11_K_CHARS: bytes_late(w, p->secrecy, v[i], p->aux, ok); break;
     case P11_K_TEMPLATE: p11t_template_late(w, PTR(v[i]), v[link], ok); break;
@@ -233,7 +248,12 @@ void p11t_encode_leave(struct p11t_writer *w, const struct p11_function_info *f,
       p11t_template_answered(w, PTR(v[i]), v[link], call->capacity,
                              ok || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL);
       break;
-    case P11_K_MECHANISM: p11t_mechanism_out(w, ok ? PTR(v[i]) : NULL); break;
+    case P11_K_MECHANISM:
+      p11t_mechanism_out(w, ok ? PTR(v[i]) : NULL);
+      if (ok && v[i] && f->group == P11_GROUP_MESSAGE) {
+        p11t_message_begins(call->module, v[0], ((const CK_MECHANISM *)PTR(v[i]))->mechanism);
+      }
+      break;
     case P11_K_OUT_BYTES: bytes_out(w, p, v, call, i, ok); break;
     case P11_K_OUT_BYTES_OF: bytes_late(w, p->secrecy, v[i], v[link], ok); break;
     case P11_K_OUT_LENGTH:

@@ -83,3 +83,18 @@ enum p11_plain p11_mechanism_plain(uint64_t mechanism)
       return P11_PLAIN_UNKNOWN;
   }
 }
+
+unsigned p11_message_struct(uint64_t mechanism, uint64_t size)
+{
+  switch (mechanism) {
+    case CKM_AES_GCM:
+      return size == sizeof(CK_GCM_MESSAGE_PARAMS) ? P11_S_CK_GCM_MESSAGE_PARAMS : P11_S_NONE;
+    case CKM_AES_CCM:
+      return size == sizeof(CK_CCM_MESSAGE_PARAMS) ? P11_S_CK_CCM_MESSAGE_PARAMS : P11_S_NONE;
+    case CKM_CHACHA20_POLY1305:
+    case CKM_SALSA20_POLY1305:
+      return size == sizeof(CK_SALSA20_CHACHA20_POLY1305_MSG_PARAMS) ? P11_S_CK_SALSA20_CHACHA20_POLY1305_MSG_PARAMS : P11_S_NONE;
+    default:
+      return P11_S_NONE;
+  }
+}

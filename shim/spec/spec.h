@@ -223,6 +223,10 @@ const struct p11_struct *p11_struct_info(unsigned number);
  * softoken does it (ulPasswordLen at most 8192: a length, not a pointer). */
 unsigned p11_mechanism_struct(uint64_t mechanism, const void *parameter, uint64_t size);
 
+/* Structure of the parameter of one message (C_EncryptMessage and its family) under a mechanism, or P11_S_NONE when there
+ * is none known or `size` is not its size. */
+unsigned p11_message_struct(uint64_t mechanism, uint64_t size);
+
 /* What the parameter of a mechanism is when it is no structure. */
 enum p11_plain { P11_PLAIN_NONE, P11_PLAIN_IV, P11_PLAIN_NUMBER, P11_PLAIN_HANDLE, P11_PLAIN_VERSION, P11_PLAIN_UNKNOWN };
 enum p11_plain p11_mechanism_plain(uint64_t mechanism);

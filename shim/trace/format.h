@@ -197,7 +197,8 @@ enum p11t_form {
   P11T_V_BOOL = 10,     /* 1 byte: a CK_BBOOL */
   P11T_V_TEMPLATE = 11, /* N count, attributes (a nested template) */
   P11T_V_DEFERRED = 12, /* N length: too long to be read before the call; the value stands in LEAVE if it was read */
-  P11T_V_NUMBERS = 13   /* N count, U each: array of CK_ULONG */
+  P11T_V_NUMBERS = 13,  /* N count, U each: array of CK_ULONG */
+  P11T_V_STRUCT = 14    /* N structure number, members: all of them */
 };
 
 enum p11t_shape { P11T_SHAPE_SAME = 1, P11T_SHAPE_ZERO = 2, P11T_SHAPE_DER = 4, P11T_SHAPE_TEXT = 8 };
