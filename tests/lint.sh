@@ -24,7 +24,7 @@ dependence() {
 }
 dependence module 'decoder/|tests/|shim/(trace|record|load)/|(trace|record|load)/'
 dependence shim 'decoder/|module/|tests/'
-dependence decoder 'module/|tests/|shim/record/|shim/trace/[^f]|shim/load/[^c]'
+dependence decoder 'module/|tests/|shim/record/|shim/load/[^c]'
 
 for f in $(git ls-files '*.c' '*.cc' '*.h' '*.py' '*.sh'); do
   [ -f "$f" ] || continue

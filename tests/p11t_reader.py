@@ -436,7 +436,8 @@ def read(path, live=None):
         trace.damage.append((0, "no HEAD"))
         return trace
     collect(trace)
-    if trace.end is None and trace.live is None and not trace.damage:
+    at_once = any(b"live=none" in options for options in trace.fields.get(18, []))  # each record was written at once
+    if trace.end is None and trace.live is None and not at_once and not trace.damage:
         trace.damage.append((len(data), "no END and no live file"))
     if trace.schema:
         trace.calls = make_calls(trace, trace.records)

@@ -125,8 +125,8 @@ class Schema:
         for _ in range(c.n()):
             e = Cursor(c.s())
             number, name = e.n(), e.s().decode()
-            self.structures[number] = Structure(name, [Member(e2[2].decode(), e2[0], e2[1])
-                                                       for e2 in [(e.u8(), e.u8(), e.s()) for _ in range(e.n())]])
+            self.structures[number] = Structure(name, [Member(e2[3].decode(), e2[0], e2[1], e2[2])
+                                                       for e2 in [(e.u8(), e.u8(), e.n(), e.s()) for _ in range(e.n())]])
         self.constants = []
         for _ in range(c.n()):
             e = Cursor(c.s())
@@ -134,6 +134,7 @@ class Schema:
         if c.left():
             raise ValueError(f"SCHEMA: {c.left()} bytes too many")
         self.numbers = {s.name: number for number, s in self.structures.items()}
+        self.numbers |= {number: number for number in self.structures}  # a SCHEMA's own members refer by number
 
 
 # --- values and parameters: section 4 --------------------------------------------------------------------------------
@@ -217,7 +218,7 @@ class Decoder:
         if k == 9:
             return self.members(c, self.schema.numbers[m.ref], direction)
         pointer = c.u8()
-        if k == 19 or pointer == 0:
+        if k == 19 or pointer in (0, 2):
             return dict(pointer=pointer)
         if k in (10, 11, 20):
             inside = self.value(c)

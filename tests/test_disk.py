@@ -103,7 +103,13 @@ def test_disk_fills_up(lab, kind, size, leave, calls):
         assert trace.damage == [] and len(trace.calls) > 1000
         lost = int.from_bytes(trace.end[2][0], "little") if trace.end else trace.live.dropped
         assert lost > 1000 and len(trace.records) + lost >= 2 * calls, "what is missing is counted"
-        lab.run("zstd", "-tq", path)
+        if kind == "btrfs" and trace.live and path.stat().st_size > trace.live.trace_end:
+            # A full btrfs may refuse even to cut off half a frame; the live file says where the last whole one ends.
+            whole = lab.tmp / "whole.p11t"
+            whole.write_bytes(path.read_bytes()[:trace.live.trace_end])
+            lab.run("zstd", "-tq", whole)
+        else:
+            lab.run("zstd", "-tq", path)
         status, text = doctor(lab, traced)
         assert status == 1 and re.search(r"full|space|free", text), text
 

@@ -7,8 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "decoder/read/reader.h"
-#include "decoder/read/xxh64.h"
 
 enum { STRIDE = FRAME_INFO, WINDOW = 1 << 16, MAX_HEAD = 1 << 20 };
 
@@ -53,7 +55,7 @@ bool file_info(const uint8_t *bytes, struct frame_ref *ref)
   ref->first_number = get_u64(&c);
   ref->last_number = get_u64(&c);
   ref->first_time = get_u64(&c);
-  return get_u64(&c) == xxh64(info, 56);
+  return get_u64(&c) == XXH64(info, 56, 0);
 }
 
 static uint32_t info_dropped(const uint8_t *bytes)

@@ -103,7 +103,7 @@ static void member(struct decode *d, const struct p11_field *f, struct value *v,
   }
   v->what = VALUE_POINTER;
   v->pointer = get_u8(c);
-  if (v->pointer == P11T_P_NULL) return;
+  if (v->pointer == P11T_P_NULL || v->pointer == P11T_P_UNREADABLE) return;
   uint8_t pointer = v->pointer;
   switch (f->kind) {
     case P11_FK_BYTES:

@@ -55,6 +55,7 @@ static void additional(struct reader *r, struct cursor *c)
     for (uint64_t k = 0; k < members; k++) {
       field[k].kind = get_u8(&s);
       field[k].direction = get_u8(&s);
+      field[k].ref = (uint16_t)get_n(&s);
       field[k].secrecy = P11_SECRET;
       name = get_s(&s, &length);
       field[k].name = name == NULL ? "" : arena_text(&r->texts, name, length);

@@ -141,7 +141,7 @@ static void enter(struct decode *d, const struct p11_param *p, struct value *v)
   }
   v->what = VALUE_POINTER;
   v->pointer = get_u8(c);
-  bool null = v->pointer == P11T_P_NULL;
+  bool null = v->pointer == P11T_P_NULL || v->pointer == P11T_P_UNREADABLE;
   switch (p->kind) {
     case P11_K_STRING:
       v->what = VALUE_BYTES;

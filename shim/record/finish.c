@@ -122,6 +122,7 @@ void p11t_finish(const char *reason)
     for (uint32_t i = 0; i < p->slots; i++) p11t_flush_locked(&p->thread[i], P11T_LEVEL_ONCE);
     p->retry_at = 0;
     if (write_end(reason) && write_seek_table() && p->live.fd >= 0) sys_unlink(p->live.path);
+    p11t_output_mend(&p->trace, p->end, true);
     p->head->state = P11T_CLOSED;
     p11t_output_close(&p->trace);
     p11t_output_close(&p->live);

@@ -98,7 +98,7 @@ bool p11t_write_frame(uint8_t kind, const struct p11t_info *given, const uint8_t
     losing(p11t_errno_text((int)-r));
     return false;
   }
-  if (p->head->state == P11T_LOSING) p11t_say("%s: is written again", p->trace.path);
+  if (p->head->state == P11T_LOSING && kind != P11T_FRAME_END) p11t_say("%s: is written again", p->trace.path);
   p->retry_at = 0;
   p->frames++;
   p->records += info.records;

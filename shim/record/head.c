@@ -99,6 +99,7 @@ static void options(struct fields *f)
   text(f, P11T_HEAD_CAPTURE, capture[o->capture]);
   if (o->stack == P11T_STACK_OFF) n += snprintf(s, sizeof s, "stack=off\n");
   if (o->cut != P11T_CUT_DEFAULT) n += snprintf(s + n, sizeof s - (size_t)n, "cut=%llu\n", (unsigned long long)o->cut);
+  if (p11t_process.write_through) n += snprintf(s + n, sizeof s - (size_t)n, "live=none\n");
   if (o->only[0] != UINT64_MAX || o->only[1] != UINT64_MAX) {
     n += snprintf(s + n, sizeof s - (size_t)n, "only=%016llx%016llx\n", (unsigned long long)o->only[1], (unsigned long long)o->only[0]);
   }

@@ -1,11 +1,9 @@
 #include "shim/record/live.h"
 
-#include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "shim/record/options.h"
@@ -20,7 +18,8 @@
 
 /* Stores into a mapped page that the file system cannot back kill the host (SIGBUS). Zeros written beforehand are backing
  * enough where blocks are overwritten in place; a copy-on-write file system needs a new block for each store and may have
- * none. So: only file systems known to write in place, and btrfs when told to do so for this file. */
+ * none. So: only file systems known to write in place. Not btrfs, although it can be told to (FS_NOCOW_FL): a full one then
+ * still lacks the room for its metadata, and the store kills (tests/test_disk.py). */
 static bool stores_are_backed(int fd)
 {
   struct statfs fs;
@@ -29,20 +28,21 @@ static bool stores_are_backed(int fd)
   case EXT4_SUPER_MAGIC:
   case XFS_SUPER_MAGIC:
   case TMPFS_MAGIC: return true;
-  case BTRFS_SUPER_MAGIC: {
-    int flags = 0; /* must be set while the file is empty */
-    return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags |= FS_NOCOW_FL, ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0);
-  }
   default: return false;
   }
 }
+
+/* The last attempt failed because a file may not be so large here (ulimit -f) or the disk is full. */
+static bool no_room;
 
 static bool write_zeros(uint64_t from, uint64_t size)
 {
   static const char zeros[P11T_SLOT_SIZE];
   for (uint64_t at = from; at < from + size;) {
     uint64_t left = from + size - at;
-    if (p11t_output_append(&p11t_process.live, &at, zeros, left < sizeof zeros ? (size_t)left : sizeof zeros) != 0) return false;
+    long r = p11t_output_append(&p11t_process.live, &at, zeros, left < sizeof zeros ? (size_t)left : sizeof zeros);
+    no_room = r == -EFBIG || r == -ENOSPC;
+    if (r != 0) return false;
   }
   return true;
 }
@@ -126,8 +126,10 @@ bool p11t_live_create(char path[], size_t size)
   if (placed) {
     if (!is_beside) snprintf(path, size, "%s", p->live.path);
   } else {
-    p11t_say("no place for the live file of %s: give P11TRACE_LIVE a folder on ext4, xfs or tmpfs; each record is now "
-             "written at once, which is slow", p->trace.path);
+    if (!no_room) { /* else another folder would not help, and the trace itself will say so when it cannot go on */
+      p11t_say("no place for the live file of %s: give P11TRACE_LIVE a folder on ext4, xfs or tmpfs; each record is now "
+               "written at once, which is slow", p->trace.path);
+    }
     p->write_through = true;
     p->head = map(P11T_LIVE_HEAD, 0);
     if (p->head == NULL) return false;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "shim/record/encode.h"
+#include "shim/record/sys.h"
 
 /* A list inside a structure is believed up to this many entries. */
 #define MAX_INNER 64
@@ -33,13 +34,19 @@ static uint64_t linked_length(const struct p11_field *f, const char *at)
   uint64_t n = load(at + f->link, sizeof(CK_ULONG));
   if (f->kind == P11_FK_BYTES) return n;
   if (f->kind == P11_FK_BITS) return n / 8 + (n % 8 != 0);
+  /* CK_PKCS5_PBKD2_PARAMS: the pointer may be a length, of a caller who meant the other layout. */
   const CK_ULONG *p = load_pointer(at + f->link);
-  return p ? *p : 0;
+  return p && sys_readable(p) ? *p : 0;
 }
 
 static void pointed(struct p11t_writer *w, const struct p11_field *f, const char *at, unsigned which, unsigned depth)
 {
   const void *p = load_pointer(at + f->offset);
+  /* In CK_PKCS5_PBKD2_PARAMS this pointer may be a length, of a caller who meant the other layout. */
+  if (f->kind == P11_FK_PNUMBER && p != NULL && !sys_readable(p)) {
+    p11t_u8(w, P11T_P_UNREADABLE);
+    return;
+  }
   p11t_pointer(w, p);
   if (p == NULL) return;
   switch (f->kind) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "shim/record/say.h"
 #include "shim/record/sys.h"
@@ -43,6 +44,7 @@ long p11t_output_create_exact(struct p11t_output *o, const char *path)
     sys_close((int)fd);
     return -EIO;
   }
+  o->torn = false;
   o->fd = out_of_the_way((int)fd);
   o->dev = st.st_dev;
   o->ino = st.st_ino;
@@ -135,10 +137,24 @@ static long careful_write(int fd, uint64_t at, const void *data, size_t size)
 long p11t_output_append(struct p11t_output *o, uint64_t *at, const void *data, size_t size)
 {
   if (!p11t_output_check(o)) return -EBADF;
+  p11t_output_mend(o, *at, false);
   long r = careful_write(o->fd, *at, data, size);
   if (r == 0) *at += size;
-  else sys_ftruncate(o->fd, *at); /* no torn frame in the middle */
+  else o->torn = sys_ftruncate(o->fd, *at) != 0; /* no torn frame in the middle */
   return r;
+}
+
+void p11t_output_mend(struct p11t_output *o, uint64_t end, bool patient)
+{
+  for (int i = 0; o->torn && i < (patient ? 50 : 1); i++) {
+    if (!p11t_output_check(o)) return;
+    if (sys_ftruncate(o->fd, end) == 0) {
+      o->torn = false;
+    } else if (patient) {
+      struct timespec nap = {0, 2000000};
+      P11T_SYS(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &nap, (void *)0);
+    }
+  }
 }
 
 void p11t_output_close(struct p11t_output *o)

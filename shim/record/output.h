@@ -10,6 +10,7 @@
 
 struct p11t_output {
   int fd; /* -1: none */
+  bool torn; /* part of a frame stands behind the end: a full btrfs may refuse even to cut it off */
   dev_t dev;
   ino_t ino;
   char path[PATH_MAX]; /* absolute */
@@ -33,6 +34,9 @@ bool p11t_output_check(struct p11t_output *o);
 /* Appends at `at`, which becomes the new end. All or nothing: a short write is taken back. 0 or a negative errno. Survives
  * RLIMIT_FSIZE (EFBIG, no signal) and a full disk. */
 long p11t_output_append(struct p11t_output *o, uint64_t *at, const void *data, size_t size);
+
+/* Tries again to cut off what stands behind `end`; for a little while when `patient`. */
+void p11t_output_mend(struct p11t_output *o, uint64_t end, bool patient);
 
 /* Closes our descriptor if it is still ours. */
 void p11t_output_close(struct p11t_output *o);

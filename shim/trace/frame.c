@@ -52,8 +52,7 @@ size_t p11t_frame_build(uint8_t *out, uint8_t *work, const uint8_t *records, siz
   uint8_t *const heads = work, *const numbers = work + P11T_SLOT_SIZE, *const times = work + 2 * P11T_SLOT_SIZE;
   uint8_t *h = heads, *a = numbers, *t = times;
   uint64_t number = info->first_number, time = info->first_time, stack_pointer = 0;
-  size_t bodies = 0;
-  for (size_t at = 0; next_raw(records, size, &at, &raw); bodies += raw.body) {
+  for (size_t at = 0; next_raw(records, size, &at, &raw);) {
     *h++ = raw.kind;
     *h++ = raw.flags;
     if (raw.kind == P11T_ENTER || raw.kind == P11T_LEAVE) {
