@@ -23,6 +23,7 @@ static struct wrapped {
   const void *real;
   struct any_list list;
 } wrapped[MAX_LISTS];
+static int wrapped_used; /* places that were ever used */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 /* Functions whose wrapper has one of ours between it and the module; they are bound when the target is loaded. */
@@ -76,10 +77,11 @@ int p11t_set_bind(struct p11t_target *t, const p11t_any_function *list, unsigned
 static struct wrapped *find_or_make(const struct p11t_target *t, const void *real)
 {
   struct wrapped *place = NULL;
-  for (int i = 0; i < MAX_LISTS; i++) {
+  for (int i = 0; i < wrapped_used; i++) {
     if (wrapped[i].owner == t && wrapped[i].real == real) return &wrapped[i];
     if (wrapped[i].owner == NULL && place == NULL) place = &wrapped[i];
   }
+  if (place == NULL && wrapped_used < MAX_LISTS) place = &wrapped[wrapped_used++];
   return place;
 }
 
@@ -121,7 +123,7 @@ void *p11t_list_wrapped(struct p11t_target *t, void *given, const char *name, CK
 void p11t_lists_forget(const struct p11t_target *t)
 {
   pthread_mutex_lock(&mutex);
-  for (int i = 0; i < MAX_LISTS; i++) {
+  for (int i = 0; i < wrapped_used; i++) {
     if (wrapped[i].owner == t) wrapped[i].owner = NULL;
   }
   pthread_mutex_unlock(&mutex);

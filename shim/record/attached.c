@@ -28,6 +28,8 @@ static struct list {
 } lists[MAX_LISTS];
 
 static unsigned last_id;
+/* Places that were ever used: the rest of the tables is memory that was never touched. */
+static int modules_used, lists_used;
 
 static void write_module(struct p11t_thread *t, const struct module *m)
 {
@@ -107,9 +109,10 @@ unsigned p11t_module_attached(const char *path, const char *stub, uint8_t how, v
 {
   struct module *m = NULL;
   p11t_lock();
-  for (int i = 0; i < MAX_MODULES && m == NULL; i++) {
+  for (int i = 0; i < modules_used && m == NULL; i++) {
     if (modules[i].id == 0) m = &modules[i];
   }
+  if (m == NULL && modules_used < MAX_MODULES) m = &modules[modules_used++];
   if (m == NULL || last_id == UINT16_MAX) {
     p11t_unlock();
     return 0;
@@ -133,10 +136,10 @@ void p11t_module_detached(unsigned id)
 {
   record_now(unload_entry, &id);
   p11t_lock();
-  for (int i = 0; i < MAX_MODULES; i++) {
+  for (int i = 0; i < modules_used; i++) {
     if (modules[i].id == id) modules[i].id = 0;
   }
-  for (int i = 0; i < MAX_LISTS; i++) {
+  for (int i = 0; i < lists_used; i++) {
     if (lists[i].module == id) lists[i].module = 0;
   }
   p11t_unlock();
@@ -150,7 +153,7 @@ void p11t_list_given(unsigned module, const char *name, uint8_t major, uint8_t m
   memcpy(fresh.nulls, nulls, sizeof fresh.nulls);
   struct list *place = NULL;
   p11t_lock();
-  for (int i = 0; i < MAX_LISTS; i++) {
+  for (int i = 0; i < lists_used; i++) {
     const struct list *l = &lists[i];
     bool same = l->module == module && l->major == major && l->minor == minor && l->flags == flags &&
                 l->functions == functions && strcmp(l->name, fresh.name) == 0 && memcmp(l->nulls, nulls, 16) == 0;
@@ -160,6 +163,7 @@ void p11t_list_given(unsigned module, const char *name, uint8_t major, uint8_t m
     }
     if (l->module == 0 && place == NULL) place = &lists[i];
   }
+  if (place == NULL && lists_used < MAX_LISTS) place = &lists[lists_used++];
   if (place) *place = fresh;
   p11t_unlock();
   record_now(list_entry, &fresh);
@@ -169,7 +173,7 @@ const char *p11t_first_module_name(void)
 {
   static char name[128];
   const char *path = "module";
-  for (int i = 0; i < MAX_MODULES; i++) {
+  for (int i = 0; i < modules_used; i++) {
     if (modules[i].id != 0) {
       path = modules[i].path;
       break;
@@ -184,10 +188,10 @@ const char *p11t_first_module_name(void)
 
 void p11t_attached_restate(struct p11t_thread *t)
 {
-  for (int i = 0; i < MAX_MODULES; i++) {
+  for (int i = 0; i < modules_used; i++) {
     if (modules[i].id != 0) write_module(t, &modules[i]);
   }
-  for (int i = 0; i < MAX_LISTS; i++) {
+  for (int i = 0; i < lists_used; i++) {
     if (lists[i].module != 0) write_list(t, &lists[i]);
   }
 }
