@@ -18,7 +18,8 @@ void p11trace_detach(const struct p11trace_gate *gate);
 extern const char p11trace_version[];
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR ppFunctionList);
 CK_RV C_GetInterfaceList(CK_INTERFACE_PTR pInterfacesList, CK_ULONG_PTR pulCount);
-CK_RV C_GetInterface(CK_UTF8CHAR_PTR pInterfaceName, CK_VERSION_PTR pVersion, CK_INTERFACE_PTR_PTR ppInterface, CK_FLAGS flags);
+CK_RV C_GetInterface(CK_UTF8CHAR_PTR pInterfaceName, CK_VERSION_PTR pVersion, CK_INTERFACE_PTR_PTR ppInterface,
+                     CK_FLAGS flags);
 
 EXPORT const char p11trace_version[] = P11T_VERSION;
 
@@ -69,15 +70,20 @@ EXPORT const struct p11trace_gate *p11trace_attach(unsigned abi, const char *lib
     if (name) strncat(module, name, sizeof module - 1);
   }
   pthread_mutex_unlock(&mutex);
-  if (!read) p11t_say("%s: %s", conf.path, conf.problem);
-  else if (module[0] == 0) p11t_say("%s: has no `module`: run `p11trace wrap` again", conf.path);
+  if (!read)
+    p11t_say("%s: %s", conf.path, conf.problem);
+  else if (module[0] == 0)
+    p11t_say("%s: has no `module`: run `p11trace wrap` again", conf.path);
   if (module[0] == 0) return &nothing;
   if (p11t_options.off) return untraced(module);
   struct p11t_target *t = p11t_target_load(module, library);
   return t ? &t->gate : &nothing;
 }
 
-static bool is_target(const struct p11trace_gate *gate) { return gate->module != 0; }
+static bool is_target(const struct p11trace_gate *gate)
+{
+  return gate->module != 0;
+}
 
 EXPORT void p11trace_detach(const struct p11trace_gate *gate)
 {
@@ -126,7 +132,8 @@ EXPORT CK_RV C_GetInterfaceList(CK_INTERFACE_PTR pInterfacesList, CK_ULONG_PTR p
   return g->get_interface_list ? g->get_interface_list(pInterfacesList, pulCount) : CKR_GENERAL_ERROR;
 }
 
-EXPORT CK_RV C_GetInterface(CK_UTF8CHAR_PTR pInterfaceName, CK_VERSION_PTR pVersion, CK_INTERFACE_PTR_PTR ppInterface, CK_FLAGS flags)
+EXPORT CK_RV C_GetInterface(CK_UTF8CHAR_PTR pInterfaceName, CK_VERSION_PTR pVersion, CK_INTERFACE_PTR_PTR ppInterface,
+                            CK_FLAGS flags)
 {
   const struct p11trace_gate *g = self_gate();
   return g->get_interface ? g->get_interface(pInterfaceName, pVersion, ppInterface, flags) : CKR_GENERAL_ERROR;

@@ -36,11 +36,13 @@ static bool is_trusted(int fd, const char *library, struct p11t_conf *conf)
     return false;
   }
   if (file.st_mode & 022) {
-    snprintf(conf->problem, sizeof conf->problem, "others may write it (mode %03o), so it is not used: chmod go-w it", file.st_mode & 0777u);
+    snprintf(conf->problem, sizeof conf->problem, "others may write it (mode %03o), so it is not used: chmod go-w it",
+             file.st_mode & 0777u);
     return false;
   }
   if (getauxval(AT_SECURE) != 0 && file.st_uid != 0 && (stat(library, &owner) != 0 || owner.st_uid != file.st_uid)) {
-    snprintf(conf->problem, sizeof conf->problem, "in a set-id program it must belong to root or to the owner of %.100s", library);
+    snprintf(conf->problem, sizeof conf->problem,
+             "in a set-id program it must belong to root or to the owner of %.100s", library);
     return false;
   }
   return true;
@@ -75,7 +77,8 @@ static bool parse(struct p11t_conf *conf)
     if (*line == 0 || *line == '#') continue;
     char *equals = strchr(line, '=');
     if (equals == NULL || conf->count == P11T_CONF_ENTRIES) {
-      snprintf(conf->problem, sizeof conf->problem, "line %u: %s", number, equals ? "too many settings" : "is not `name = value`");
+      snprintf(conf->problem, sizeof conf->problem, "line %u: %s", number,
+               equals ? "too many settings" : "is not `name = value`");
       return false;
     }
     *equals = 0;

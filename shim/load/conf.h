@@ -13,8 +13,10 @@ struct p11t_conf {
   char path[PATH_MAX]; /* of the file that was read, or that was looked for first */
   char problem[256];   /* in words, when something is wrong; "" */
   size_t count;
-  struct { const char *name, *value; } entry[P11T_CONF_ENTRIES];
-  char text[16384];    /* entries point into it */
+  struct {
+    const char *name, *value;
+  } entry[P11T_CONF_ENTRIES];
+  char text[16384]; /* entries point into it */
 };
 
 /* Reads NAME.conf for the library NAME.so: beside `library`, else beside what it links to. False when there is none or it

@@ -25,7 +25,8 @@ typedef void (*p11trace_detach_function)(const struct p11trace_gate *);
 
 /* For a target that has C_GetFunctionList only (SoftHSM): whether a request made to C_GetInterface is answered with the one
  * interface "PKCS 11" of its list. NSS does not fall back when the symbol exists and fails, so it has to be. */
-static inline int p11t_is_only_interface(const CK_UTF8CHAR *name, const CK_VERSION *wanted, CK_FLAGS flags, const CK_VERSION *have)
+static inline int p11t_is_only_interface(const CK_UTF8CHAR *name, const CK_VERSION *wanted, CK_FLAGS flags,
+                                         const CK_VERSION *have)
 {
   static const char standard[] = "PKCS 11";
   if (flags != 0) return 0;

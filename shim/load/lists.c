@@ -29,7 +29,8 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 /* Functions whose wrapper has one of ours between it and the module; they are bound when the target is loaded. */
 static bool is_thunked(unsigned function)
 {
-  return function == P11_F_C_GetFunctionList || function == P11_F_C_GetInterfaceList || function == P11_F_C_GetInterface;
+  return function == P11_F_C_GetFunctionList || function == P11_F_C_GetInterfaceList ||
+         function == P11_F_C_GetInterface;
 }
 
 unsigned p11t_list_functions(const CK_VERSION *version)
@@ -66,9 +67,9 @@ int p11t_set_bind(struct p11t_target *t, const p11t_any_function *list, unsigned
     if (list[i] == NULL || (is_thunked(i) && p->real[i])) continue;
     p->real[i] = list[i];
     p->target[i] = i == P11_F_C_Initialize         ? p11t_thunks[set][P11T_THUNK_INITIALIZE]
-                 : i == P11_F_C_GetFunctionList    ? p11t_thunks[set][P11T_THUNK_FUNCTION_LIST]
-                 : i == P11_F_C_GetInterfaceList   ? p11t_thunks[set][P11T_THUNK_INTERFACE_LIST]
-                 : i == P11_F_C_GetInterface       ? p11t_thunks[set][P11T_THUNK_INTERFACE]
+                   : i == P11_F_C_GetFunctionList  ? p11t_thunks[set][P11T_THUNK_FUNCTION_LIST]
+                   : i == P11_F_C_GetInterfaceList ? p11t_thunks[set][P11T_THUNK_INTERFACE_LIST]
+                   : i == P11_F_C_GetInterface     ? p11t_thunks[set][P11T_THUNK_INTERFACE]
                                                    : list[i];
   }
   return set;
@@ -100,8 +101,10 @@ void *p11t_list_wrapped(struct p11t_target *t, void *given, const char *name, CK
     memset(&w->list, 0, sizeof w->list);
     w->list.version = real->version;
     for (unsigned i = 0; i < functions; i++) {
-      if (real->function[i]) w->list.function[i] = p11t_wrappers[set][i];
-      else nulls[i / 8] |= (uint8_t)(1u << i % 8);
+      if (real->function[i])
+        w->list.function[i] = p11t_wrappers[set][i];
+      else
+        nulls[i / 8] |= (uint8_t)(1u << i % 8);
     }
     w->owner = t;
     w->real = real;

@@ -52,10 +52,15 @@ static void apply(char *setting, struct p11t_parameters *own, bool apply_options
     return;
   }
   *equals = 0;
-  if (strcmp(setting, "module") == 0) snprintf(own->module, sizeof own->module, "%s", equals + 1);
-  else if (!apply_options) return;
-  else if (p11t_process.phase == P11T_IDLE) p11t_option_set(setting, equals + 1, "parameters");
-  else p11t_say("parameters: %s comes too late, the trace has begun: give it in the .conf file or as P11TRACE_...", setting);
+  if (strcmp(setting, "module") == 0)
+    snprintf(own->module, sizeof own->module, "%s", equals + 1);
+  else if (!apply_options)
+    return;
+  else if (p11t_process.phase == P11T_IDLE)
+    p11t_option_set(setting, equals + 1, "parameters");
+  else
+    p11t_say("parameters: %s comes too late, the trace has begun: give it in the .conf file or as P11TRACE_...",
+             setting);
 }
 
 bool p11t_parameters_cut(const void *pInitArgs, struct p11t_parameters *own, bool apply_options)
@@ -67,8 +72,10 @@ bool p11t_parameters_cut(const void *pInitArgs, struct p11t_parameters *own, boo
   own->module[0] = own->rest[0] = 0;
   for (const char *text = given->pReserved; *text;) {
     text = word(text, piece, sizeof piece);
-    if (strncmp(piece, prefix, sizeof prefix - 1) == 0) apply(piece + sizeof prefix - 1, own, apply_options);
-    else if (*piece) n += (size_t)snprintf(own->rest + n, sizeof own->rest - n, "%s%s", n ? " " : "", piece);
+    if (strncmp(piece, prefix, sizeof prefix - 1) == 0)
+      apply(piece + sizeof prefix - 1, own, apply_options);
+    else if (*piece)
+      n += (size_t)snprintf(own->rest + n, sizeof own->rest - n, "%s%s", n ? " " : "", piece);
     if (n >= sizeof own->rest) n = sizeof own->rest - 1;
   }
   p11t_options_from_environment(); /* which stands over parameters */
@@ -80,8 +87,10 @@ bool p11t_parameters_cut(const void *pInitArgs, struct p11t_parameters *own, boo
 
 CK_RV p11t_parameters_missing(void)
 {
-  p11t_say("no module to trace is known: set P11TRACE_MODULE, or give modutil -string \"p11trace:module=/path/vendor.so\", or "
-           "use a copy that `p11trace wrap` wrote");
+  p11t_say(
+      "no module to trace is known: set P11TRACE_MODULE, or give modutil -string \"p11trace:module=/path/vendor.so\", "
+      "or "
+      "use a copy that `p11trace wrap` wrote");
   return CKR_ARGUMENTS_BAD;
 }
 

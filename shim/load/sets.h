@@ -12,10 +12,10 @@
 typedef void (*p11t_any_function)(void); /* of whatever type: called through its own type only */
 
 struct p11t_set {
-  unsigned module;                               /* id; 0: free */
+  unsigned module; /* id; 0: free */
   struct p11t_target *owner;
-  p11t_any_function target[P11_FUNCTIONS];       /* what the wrapper calls: the module's function, or one of ours before it */
-  p11t_any_function real[P11_FUNCTIONS];         /* the module's function; NULL: it has none */
+  p11t_any_function target[P11_FUNCTIONS]; /* what the wrapper calls: the module's function, or one of ours before it */
+  p11t_any_function real[P11_FUNCTIONS];   /* the module's function; NULL: it has none */
 };
 
 extern struct p11t_set p11t_sets[P11T_SETS];

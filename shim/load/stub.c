@@ -22,7 +22,8 @@ EXPORT const char p11trace_stub[] = P11T_VERSION;
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR ppFunctionList);
 CK_RV C_GetInterfaceList(CK_INTERFACE_PTR pInterfacesList, CK_ULONG_PTR pulCount);
-CK_RV C_GetInterface(CK_UTF8CHAR_PTR pInterfaceName, CK_VERSION_PTR pVersion, CK_INTERFACE_PTR_PTR ppInterface, CK_FLAGS flags);
+CK_RV C_GetInterface(CK_UTF8CHAR_PTR pInterfaceName, CK_VERSION_PTR pVersion, CK_INTERFACE_PTR_PTR ppInterface,
+                     CK_FLAGS flags);
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const struct p11trace_gate *gate; /* the recorder's, or &plain */
@@ -56,7 +57,8 @@ static void pass_through(const char *module)
   plain.get_function_list = (CK_C_GetFunctionList)dlsym(target, "C_GetFunctionList");
   plain.get_interface_list = (CK_C_GetInterfaceList)dlsym(target, "C_GetInterfaceList");
   plain.get_interface = (CK_C_GetInterface)dlsym(target, "C_GetInterface");
-  if (plain.get_function_list == NULL && plain.get_interface == NULL) say("%s: is not a PKCS #11 module: it has no C_GetFunctionList", module);
+  if (plain.get_function_list == NULL && plain.get_interface == NULL)
+    say("%s: is not a PKCS #11 module: it has no C_GetFunctionList", module);
 }
 
 static void attach(void)
@@ -87,8 +89,10 @@ static void attach(void)
     say("%s: the recorder cannot be loaded: %s: put it there or run `p11trace wrap` again; not tracing", path,
         recorder ? "it has no p11trace_attach" : dlerror());
   }
-  if (module == NULL) say("%s: has no `module`: run `p11trace wrap` again", conf.path);
-  else pass_through(module);
+  if (module == NULL)
+    say("%s: has no `module`: run `p11trace wrap` again", conf.path);
+  else
+    pass_through(module);
 }
 
 EXPORT CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR ppFunctionList)
@@ -122,14 +126,16 @@ EXPORT CK_RV C_GetInterfaceList(CK_INTERFACE_PTR pInterfacesList, CK_ULONG_PTR p
   return CKR_OK;
 }
 
-EXPORT CK_RV C_GetInterface(CK_UTF8CHAR_PTR pInterfaceName, CK_VERSION_PTR pVersion, CK_INTERFACE_PTR_PTR ppInterface, CK_FLAGS flags)
+EXPORT CK_RV C_GetInterface(CK_UTF8CHAR_PTR pInterfaceName, CK_VERSION_PTR pVersion, CK_INTERFACE_PTR_PTR ppInterface,
+                            CK_FLAGS flags)
 {
   static CK_INTERFACE only;
   pthread_once(&once, attach);
   if (gate->get_interface) return gate->get_interface(pInterfaceName, pVersion, ppInterface, flags);
   CK_RV rv = only_interface(&only);
   if (rv != CKR_OK) return rv;
-  if (ppInterface == NULL || !p11t_is_only_interface(pInterfaceName, pVersion, flags, only.pFunctionList)) return CKR_ARGUMENTS_BAD;
+  if (ppInterface == NULL || !p11t_is_only_interface(pInterfaceName, pVersion, flags, only.pFunctionList))
+    return CKR_ARGUMENTS_BAD;
   *ppInterface = &only;
   return CKR_OK;
 }

@@ -15,8 +15,14 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 struct p11t_set p11t_sets[P11T_SETS];
 
-static CK_RV not_initialized(void) { return CKR_CRYPTOKI_NOT_INITIALIZED; }
-static CK_RV not_supported(void) { return CKR_FUNCTION_NOT_SUPPORTED; }
+static CK_RV not_initialized(void)
+{
+  return CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+static CK_RV not_supported(void)
+{
+  return CKR_FUNCTION_NOT_SUPPORTED;
+}
 
 static struct p11t_target *free_target(void)
 {
@@ -147,7 +153,8 @@ void p11t_target_unload(struct p11t_target *t)
   for (int s = 0; s < P11T_SETS; s++) {
     if (p11t_sets[s].owner != t) continue;
     for (int i = 0; i < P11_FUNCTIONS; i++) {
-      if (p11t_sets[s].target[i]) p11t_sets[s].target[i] = (p11t_any_function)not_initialized; /* for a host that calls what it unloaded */
+      if (p11t_sets[s].target[i])
+        p11t_sets[s].target[i] = (p11t_any_function)not_initialized; /* for a host that calls what it unloaded */
     }
     p11t_sets[s].owner = NULL;
     p11t_sets[s].module = 0;

@@ -10,12 +10,12 @@
 
 struct p11t_target {
   bool used;
-  bool lazy;            /* known only from the parameters of C_Initialize, and not loaded yet */
-  bool initialized;     /* C_Initialize was called: its parameters were applied */
-  unsigned module;      /* id in the trace */
-  unsigned entry;       /* the set of its exported entry points */
-  void *handle;         /* dlopen's */
-  bool has_interfaces;  /* it exports C_GetInterface */
+  bool lazy;           /* known only from the parameters of C_Initialize, and not loaded yet */
+  bool initialized;    /* C_Initialize was called: its parameters were applied */
+  unsigned module;     /* id in the trace */
+  unsigned entry;      /* the set of its exported entry points */
+  void *handle;        /* dlopen's */
+  bool has_interfaces; /* it exports C_GetInterface */
   char path[PATH_MAX], stub[PATH_MAX];
   struct p11trace_gate gate;
 };

@@ -71,8 +71,14 @@ static void record_now(void (*write)(struct p11t_thread *, const void *), const 
   t->busy = NULL;
 }
 
-static void module_entry(struct p11t_thread *t, const void *m) { write_module(t, m); }
-static void list_entry(struct p11t_thread *t, const void *l) { write_list(t, l); }
+static void module_entry(struct p11t_thread *t, const void *m)
+{
+  write_module(t, m);
+}
+static void list_entry(struct p11t_thread *t, const void *l)
+{
+  write_list(t, l);
+}
 
 static void unload_entry(struct p11t_thread *t, const void *id)
 {
@@ -145,8 +151,8 @@ void p11t_module_detached(unsigned id)
   p11t_unlock();
 }
 
-void p11t_list_given(unsigned module, const char *name, uint8_t major, uint8_t minor, uint64_t flags, unsigned functions,
-                     const uint8_t nulls[16])
+void p11t_list_given(unsigned module, const char *name, uint8_t major, uint8_t minor, uint64_t flags,
+                     unsigned functions, const uint8_t nulls[16])
 {
   struct list fresh = {.module = module, .major = major, .minor = minor, .flags = flags, .functions = functions};
   snprintf(fresh.name, sizeof fresh.name, "%s", name);

@@ -17,8 +17,8 @@ void p11t_module_detached(unsigned id);
 
 /* A function list of a module was handed out. `functions` is the number of entries of its layout, 0 when the layout is not
  * known; nulls has a bit per function, set where the entry is NULL. Takes the lock. */
-void p11t_list_given(unsigned module, const char *name, uint8_t major, uint8_t minor, uint64_t flags, unsigned functions,
-                     const uint8_t nulls[16]);
+void p11t_list_given(unsigned module, const char *name, uint8_t major, uint8_t minor, uint64_t flags,
+                     unsigned functions, const uint8_t nulls[16]);
 
 /* Base name of the first module, without ".so"; "module" when there is none. */
 const char *p11t_first_module_name(void);

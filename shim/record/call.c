@@ -50,7 +50,8 @@ static __attribute__((noinline)) uint16_t new_stack(struct p11t_thread *t, uint6
 static inline uint16_t stack_of(struct p11t_thread *t, uint64_t caller)
 {
   unsigned place = (unsigned)(caller ^ caller >> 6 ^ caller >> 12) & 63;
-  if (__builtin_expect(t->caller[place].address == caller && t->caller[place].fill == t->fill, 1)) return t->caller[place].index;
+  if (__builtin_expect(t->caller[place].address == caller && t->caller[place].fill == t->fill, 1))
+    return t->caller[place].index;
   return t->stacks == UINT16_MAX ? 0 : new_stack(t, caller, place);
 }
 
@@ -64,7 +65,8 @@ static inline void through_if_asked(struct p11t_thread *t)
   if (__builtin_expect(p11t_process.write_through, 0)) p11t_flush(t);
 }
 
-void p11t_enter(struct p11t_call *call, unsigned function, unsigned module, const uint64_t *v, void *caller, void *frame)
+void p11t_enter(struct p11t_call *call, unsigned function, unsigned module, const uint64_t *v, void *caller,
+                void *frame)
 {
   call->number = 0;
   if (__builtin_expect(module == 0 || !(p11t_options.only[function >> 6] >> (function & 63) & 1), 0)) return;

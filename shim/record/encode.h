@@ -24,14 +24,15 @@ struct p11t_call {
   uint64_t number;     /* of ENTER; 0: not recorded */
   uint64_t before[10]; /* *pulLen as it was, by parameter; and whether: bit in has_before */
   uint16_t has_before;
-  uint16_t in_place;   /* inputs that an output overwrote: bit by parameter */
+  uint16_t in_place; /* inputs that an output overwrote: bit by parameter */
   uint16_t function, module;
   void *frame;
   uint64_t capacity[P11T_CAPACITIES]; /* ulValueLen of an OUT template as it was */
 };
 
 /* The parameters as given: before the module is called. */
-void p11t_encode_enter(struct p11t_writer *w, const struct p11_function_info *f, const uint64_t *v, struct p11t_call *call);
+void p11t_encode_enter(struct p11t_writer *w, const struct p11_function_info *f, const uint64_t *v,
+                       struct p11t_call *call);
 
 /* The parameters as left: after the module returned rv. */
 void p11t_encode_leave(struct p11t_writer *w, const struct p11_function_info *f, const uint64_t *v,
@@ -43,17 +44,24 @@ void p11t_value(struct p11t_writer *w, enum p11_secrecy secrecy, const void *byt
 
 /* V forms without bytes. */
 void p11t_value_unread(struct p11t_writer *w, uint64_t size);
-static inline void p11t_value_null(struct p11t_writer *w) { p11t_u8(w, P11T_V_NULL); }
+static inline void p11t_value_null(struct p11t_writer *w)
+{
+  p11t_u8(w, P11T_V_NULL);
+}
 
 /* P of a pointer that overlaps nothing. */
-static inline void p11t_pointer(struct p11t_writer *w, const void *p) { p11t_u8(w, p ? P11T_P_OWN : P11T_P_NULL); }
+static inline void p11t_pointer(struct p11t_writer *w, const void *p)
+{
+  p11t_u8(w, p ? P11T_P_OWN : P11T_P_NULL);
+}
 
 /* N count and the attributes as given: values up to P11T_EARLY bytes, longer ones as DEFERRED. */
 void p11t_template_in(struct p11t_writer *w, const CK_ATTRIBUTE *a, uint64_t count, unsigned depth);
 /* The deferred ones, when the module read them. */
 void p11t_template_late(struct p11t_writer *w, const CK_ATTRIBUTE *a, uint64_t count, bool ok);
 /* C_GetAttributeValue: what was asked for, and what came. `values`: the return code allows to look at them. */
-void p11t_template_asked(struct p11t_writer *w, const CK_ATTRIBUTE *a, uint64_t count, uint64_t capacity[P11T_CAPACITIES]);
+void p11t_template_asked(struct p11t_writer *w, const CK_ATTRIBUTE *a, uint64_t count,
+                         uint64_t capacity[P11T_CAPACITIES]);
 void p11t_template_answered(struct p11t_writer *w, const CK_ATTRIBUTE *a, uint64_t count,
                             const uint64_t capacity[P11T_CAPACITIES], bool values);
 

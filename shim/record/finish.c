@@ -33,7 +33,10 @@ static uint8_t *field(uint8_t *p, uint16_t tag, const void *data, uint16_t size)
   return p + 4 + size;
 }
 
-static uint8_t *field_u64(uint8_t *p, uint16_t tag, uint64_t v) { return field(p, tag, &v, sizeof v); }
+static uint8_t *field_u64(uint8_t *p, uint16_t tag, uint64_t v)
+{
+  return field(p, tag, &v, sizeof v);
+}
 
 static bool write_end(const char *reason)
 {
@@ -133,4 +136,7 @@ void p11t_finish(const char *reason)
   errno = saved;
 }
 
-__attribute__((destructor)) static void unload(void) { p11t_finish("exit"); }
+__attribute__((destructor)) static void unload(void)
+{
+  p11t_finish("exit");
+}

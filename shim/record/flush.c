@@ -49,7 +49,8 @@ static void losing(const char *why)
   if (p->phase != P11T_RUNNING) {
     p11t_say("%s: cannot be written: %s; not recording (the program is not affected)", p->trace.path, why);
   } else if (p->head->state != P11T_LOSING) {
-    p11t_say("%s: cannot be written: %s; records are lost until it can (the program is not affected)", p->trace.path, why);
+    p11t_say("%s: cannot be written: %s; records are lost until it can (the program is not affected)", p->trace.path,
+             why);
   }
   p->head->state = P11T_LOSING;
   p->retry_at = p11t_monotonic() + RETRY_NS;
@@ -112,15 +113,16 @@ void p11t_flush_locked(struct p11t_thread *t, int level)
 {
   struct p11t_slot_head *slot = (void *)t->base;
   struct p11t_info info = {
-    .kind = P11T_FRAME_EVENTS,
-    .clock = p11t_clock_is_counter ? P11T_CLOCK_TSC : P11T_CLOCK_MONOTONIC,
-    .slot = t->slot,
-    .tid = t->tid,
-    .generation = slot->generation,
-    .dropped = (uint32_t)atomic_load(&p11t_dropped),
+      .kind = P11T_FRAME_EVENTS,
+      .clock = p11t_clock_is_counter ? P11T_CLOCK_TSC : P11T_CLOCK_MONOTONIC,
+      .slot = t->slot,
+      .tid = t->tid,
+      .generation = slot->generation,
+      .dropped = (uint32_t)atomic_load(&p11t_dropped),
   };
   struct p11t_scratch *s = &p11t_scratch;
-  size_t size = p11t_frame_build(s->content, s->columns, t->base + P11T_SLOT_HEAD, (size_t)(t->p - t->base) - P11T_SLOT_HEAD, &info);
+  size_t size = p11t_frame_build(s->content, s->columns, t->base + P11T_SLOT_HEAD,
+                                 (size_t)(t->p - t->base) - P11T_SLOT_HEAD, &info);
   if (size == 0) return;
   if (!p11t_write_frame(P11T_FRAME_EVENTS, &info, s->content, size, level)) {
     p11t_process.head->dropped = atomic_fetch_add(&p11t_dropped, info.records) + info.records;

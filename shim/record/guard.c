@@ -6,7 +6,8 @@
 
 #include "shim/record/sys.h"
 
-static struct p11t_guard before_start; /* epoch 0: whoever comes too early takes the slow way and is turned back there */
+static struct p11t_guard
+    before_start; /* epoch 0: whoever comes too early takes the slow way and is turned back there */
 struct p11t_guard *p11t_guard = &before_start;
 
 bool p11t_guard_make(void)
@@ -26,7 +27,8 @@ bool p11t_guard_make(void)
 void p11t_lock(void)
 {
   uint32_t seen = 0;
-  if (atomic_compare_exchange_strong_explicit(&p11t_guard->lock, &seen, 1, memory_order_acquire, memory_order_relaxed)) return;
+  if (atomic_compare_exchange_strong_explicit(&p11t_guard->lock, &seen, 1, memory_order_acquire, memory_order_relaxed))
+    return;
   int saved = errno;
   if (seen != 2) seen = atomic_exchange_explicit(&p11t_guard->lock, 2, memory_order_acquire);
   while (seen != 0) {

@@ -12,9 +12,9 @@ struct p11t_guard {
   /* What a thread's state must match for its slot to be usable. 0: fresh process (or a fork's child). Changes at the end
    * of recording and when the clock changes, which sends every thread through the slow way once. */
   _Atomic uint64_t epoch;
-  _Atomic uint32_t lock;     /* 0 free, 1 held, 2 held and waited for */
+  _Atomic uint32_t lock; /* 0 free, 1 held, 2 held and waited for */
   uint32_t has_keys;
-  uint8_t key[3][16];        /* SipHash keys by class: payload, secrets, PINs */
+  uint8_t key[3][16]; /* SipHash keys by class: payload, secrets, PINs */
 };
 
 extern struct p11t_guard *p11t_guard; /* valid once p11t_guard_make() said so */

@@ -13,7 +13,10 @@
 
 static int argument_count;
 
-void p11t_head_facts(int argc) { argument_count = argc; }
+void p11t_head_facts(int argc)
+{
+  argument_count = argc;
+}
 
 struct fields {
   uint8_t *p, *end;
@@ -29,9 +32,18 @@ static void field(struct fields *f, uint16_t tag, const void *data, size_t size)
   f->p += 4 + size;
 }
 
-static void text(struct fields *f, uint16_t tag, const char *s) { field(f, tag, s, strlen(s)); }
-static void u32(struct fields *f, uint16_t tag, uint32_t v) { field(f, tag, &v, sizeof v); }
-static void u64(struct fields *f, uint16_t tag, uint64_t v) { field(f, tag, &v, sizeof v); }
+static void text(struct fields *f, uint16_t tag, const char *s)
+{
+  field(f, tag, s, strlen(s));
+}
+static void u32(struct fields *f, uint16_t tag, uint32_t v)
+{
+  field(f, tag, &v, sizeof v);
+}
+static void u64(struct fields *f, uint16_t tag, uint64_t v)
+{
+  field(f, tag, &v, sizeof v);
+}
 
 /* Up to size - 1 bytes of a file of /proc, NUL-terminated; 0 when it cannot be read. */
 static size_t slurp(const char *path, char *to, size_t size)
@@ -101,7 +113,8 @@ static void options(struct fields *f)
   if (o->cut != P11T_CUT_DEFAULT) n += snprintf(s + n, sizeof s - (size_t)n, "cut=%llu\n", (unsigned long long)o->cut);
   if (p11t_process.write_through) n += snprintf(s + n, sizeof s - (size_t)n, "live=none\n");
   if (o->only[0] != UINT64_MAX || o->only[1] != UINT64_MAX) {
-    n += snprintf(s + n, sizeof s - (size_t)n, "only=%016llx%016llx\n", (unsigned long long)o->only[1], (unsigned long long)o->only[0]);
+    n += snprintf(s + n, sizeof s - (size_t)n, "only=%016llx%016llx\n", (unsigned long long)o->only[1],
+                  (unsigned long long)o->only[0]);
   }
   if (n > 0) field(f, P11T_HEAD_OPTIONS, s, (size_t)n);
 }

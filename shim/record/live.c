@@ -25,10 +25,10 @@ static bool stores_are_backed(int fd)
   struct statfs fs;
   if (fstatfs(fd, &fs) != 0) return false;
   switch ((unsigned long)fs.f_type) {
-  case EXT4_SUPER_MAGIC:
-  case XFS_SUPER_MAGIC:
-  case TMPFS_MAGIC: return true;
-  default: return false;
+    case EXT4_SUPER_MAGIC:
+    case XFS_SUPER_MAGIC:
+    case TMPFS_MAGIC: return true;
+    default: return false;
   }
 }
 
@@ -90,8 +90,11 @@ static bool try_place(const char *path)
   struct p11t_output *live = &p11t_process.live;
   if (p11t_output_create_exact(live, path) != 0) return false;
   uint64_t room, total;
-  bool fits = p11t_output_room(live->fd, &room, &total) && room > P11T_LIVE_HEAD + FIRST_SLOTS * P11T_SLOT_SIZE + (1u << 20);
-  if (fits && stores_are_backed(live->fd) && write_zeros(0, P11T_LIVE_HEAD + FIRST_SLOTS * P11T_SLOT_SIZE) && map_head_locked()) return true;
+  bool fits =
+      p11t_output_room(live->fd, &room, &total) && room > P11T_LIVE_HEAD + FIRST_SLOTS * P11T_SLOT_SIZE + (1u << 20);
+  if (fits && stores_are_backed(live->fd) && write_zeros(0, P11T_LIVE_HEAD + FIRST_SLOTS * P11T_SLOT_SIZE) &&
+      map_head_locked())
+    return true;
   give_up_file();
   return false;
 }
@@ -115,10 +118,13 @@ bool p11t_live_create(char path[], size_t size)
   p->write_through = false;
   snprintf(beside, sizeof beside, "%.*s.live", PATH_MAX - 1, p->trace.path);
   bool placed = false;
-  if (p11t_options.live[0]) placed = try_folder(p11t_options.live, name);
-  else if (strlen(beside) < PATH_MAX && try_place(beside)) placed = true;
+  if (p11t_options.live[0])
+    placed = try_folder(p11t_options.live, name);
+  else if (strlen(beside) < PATH_MAX && try_place(beside))
+    placed = true;
   bool is_beside = placed && strcmp(p->live.path, beside) == 0;
-  if (!placed && runtime && *runtime == '/' && snprintf(folder, sizeof folder, "%s/p11trace", runtime) < (int)sizeof folder) {
+  if (!placed && runtime && *runtime == '/' &&
+      snprintf(folder, sizeof folder, "%s/p11trace", runtime) < (int)sizeof folder) {
     mkdir(folder, 0700);
     placed = try_folder(folder, name);
   }
@@ -127,8 +133,10 @@ bool p11t_live_create(char path[], size_t size)
     if (!is_beside) snprintf(path, size, "%s", p->live.path);
   } else {
     if (!no_room) { /* else another folder would not help, and the trace itself will say so when it cannot go on */
-      p11t_say("no place for the live file of %s: give P11TRACE_LIVE a folder on ext4, xfs or tmpfs; each record is now "
-               "written at once, which is slow", p->trace.path);
+      p11t_say(
+          "no place for the live file of %s: give P11TRACE_LIVE a folder on ext4, xfs or tmpfs; each record is now "
+          "written at once, which is slow",
+          p->trace.path);
     }
     p->write_through = true;
     p->head = map(P11T_LIVE_HEAD, 0);

@@ -6,11 +6,11 @@
 static enum p11_secrecy plain_secrecy(uint64_t mechanism)
 {
   switch (p11_mechanism_plain(mechanism)) {
-  case P11_PLAIN_IV:
-  case P11_PLAIN_NUMBER:
-  case P11_PLAIN_HANDLE:
-  case P11_PLAIN_VERSION: return P11_PUBLIC;
-  default: return P11_SECRET;
+    case P11_PLAIN_IV:
+    case P11_PLAIN_NUMBER:
+    case P11_PLAIN_HANDLE:
+    case P11_PLAIN_VERSION: return P11_PUBLIC;
+    default: return P11_SECRET;
   }
 }
 
@@ -54,7 +54,8 @@ static bool has_outputs(const struct p11_struct *s)
 
 void p11t_mechanism_out(struct p11t_writer *w, const CK_MECHANISM *m)
 {
-  unsigned number = m && m->pParameter ? p11_mechanism_struct(m->mechanism, m->pParameter, m->ulParameterLen) : P11_S_NONE;
+  unsigned number =
+      m && m->pParameter ? p11_mechanism_struct(m->mechanism, m->pParameter, m->ulParameterLen) : P11_S_NONE;
   if (number != P11_S_NONE && !has_outputs(p11_struct_info(number))) number = P11_S_NONE;
   p11t_n(w, number);
   if (number != P11_S_NONE) p11t_members(w, p11_struct_info(number), m->pParameter, P11_OUT, 0);

@@ -50,33 +50,36 @@ static void pointed(struct p11t_writer *w, const struct p11_field *f, const char
   p11t_pointer(w, p);
   if (p == NULL) return;
   switch (f->kind) {
-  case P11_FK_BYTES:
-  case P11_FK_BITS:
-  case P11_FK_BYTES_AT: {
-    uint64_t n = linked_length(f, at);
-    if (n > P11T_EARLY * 16) p11t_value_unread(w, n);
-    else p11t_value(w, f->secrecy, p, n);
-    break;
-  }
-  case P11_FK_PVERSION: version(w, p); break;
-  case P11_FK_PNUMBER:
-  case P11_FK_PHANDLE: p11t_u(w, load(p, sizeof(CK_ULONG))); break;
-  case P11_FK_PSTRUCT: p11t_members(w, p11_struct_info(f->ref), p, which, depth + 1); break;
-  case P11_FK_STRUCTS: {
-    const struct p11_struct *s = p11_struct_info(f->ref);
-    uint64_t n = load(at + f->link, sizeof(CK_ULONG));
-    if (n > MAX_INNER) n = 0;
-    p11t_n(w, n);
-    for (uint64_t i = 0; i < n; i++) p11t_members(w, s, (const char *)p + i * s->size, which, depth + 1);
-    break;
-  }
-  case P11_FK_TEMPLATE: p11t_template_in(w, p, load(at + f->link, sizeof(CK_ULONG)), depth + 1); break;
-  case P11_FK_MECHANISM: p11t_mechanism_in(w, p, depth + 1); break;
-  default: break;
+    case P11_FK_BYTES:
+    case P11_FK_BITS:
+    case P11_FK_BYTES_AT: {
+      uint64_t n = linked_length(f, at);
+      if (n > P11T_EARLY * 16)
+        p11t_value_unread(w, n);
+      else
+        p11t_value(w, f->secrecy, p, n);
+      break;
+    }
+    case P11_FK_PVERSION: version(w, p); break;
+    case P11_FK_PNUMBER:
+    case P11_FK_PHANDLE: p11t_u(w, load(p, sizeof(CK_ULONG))); break;
+    case P11_FK_PSTRUCT: p11t_members(w, p11_struct_info(f->ref), p, which, depth + 1); break;
+    case P11_FK_STRUCTS: {
+      const struct p11_struct *s = p11_struct_info(f->ref);
+      uint64_t n = load(at + f->link, sizeof(CK_ULONG));
+      if (n > MAX_INNER) n = 0;
+      p11t_n(w, n);
+      for (uint64_t i = 0; i < n; i++) p11t_members(w, s, (const char *)p + i * s->size, which, depth + 1);
+      break;
+    }
+    case P11_FK_TEMPLATE: p11t_template_in(w, p, load(at + f->link, sizeof(CK_ULONG)), depth + 1); break;
+    case P11_FK_MECHANISM: p11t_mechanism_in(w, p, depth + 1); break;
+    default: break;
   }
 }
 
-static inline void member(struct p11t_writer *w, const struct p11_field *f, const char *at, unsigned which, unsigned depth)
+static inline void member(struct p11t_writer *w, const struct p11_field *f, const char *at, unsigned which,
+                          unsigned depth)
 {
   const char *p = at + f->offset;
   if (__builtin_expect(f->size == sizeof(CK_ULONG) && f->kind <= P11_FK_HANDLE, 1)) {
@@ -86,17 +89,17 @@ static inline void member(struct p11t_writer *w, const struct p11_field *f, cons
     return;
   }
   switch (f->kind) {
-  case P11_FK_NUMBER:
-  case P11_FK_ENUM:
-  case P11_FK_FLAGS:
-  case P11_FK_BOOL:
-  case P11_FK_HANDLE:
-  case P11_FK_SLOT: p11t_u(w, load(p, f->size)); break;
-  case P11_FK_CHARS:
-  case P11_FK_ARRAY: p11t_value(w, f->secrecy, p, f->size); break;
-  case P11_FK_VERSION: version(w, (const CK_VERSION *)(const void *)p); break;
-  case P11_FK_STRUCT: p11t_members(w, p11_struct_info(f->ref), p, which, depth + 1); break;
-  default: pointed(w, f, at, which, depth); break;
+    case P11_FK_NUMBER:
+    case P11_FK_ENUM:
+    case P11_FK_FLAGS:
+    case P11_FK_BOOL:
+    case P11_FK_HANDLE:
+    case P11_FK_SLOT: p11t_u(w, load(p, f->size)); break;
+    case P11_FK_CHARS:
+    case P11_FK_ARRAY: p11t_value(w, f->secrecy, p, f->size); break;
+    case P11_FK_VERSION: version(w, (const CK_VERSION *)(const void *)p); break;
+    case P11_FK_STRUCT: p11t_members(w, p11_struct_info(f->ref), p, which, depth + 1); break;
+    default: pointed(w, f, at, which, depth); break;
   }
 }
 

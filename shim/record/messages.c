@@ -8,7 +8,10 @@
  * place only costs detail: the parameter is then recorded by length and tag. */
 static _Atomic uint64_t table[256];
 
-static uint64_t hash(unsigned module, uint64_t session) { return (session * 4096 + module + 1) * 0x9e3779b97f4a7c15u; }
+static uint64_t hash(unsigned module, uint64_t session)
+{
+  return (session * 4096 + module + 1) * 0x9e3779b97f4a7c15u;
+}
 
 void p11t_message_begins(unsigned module, uint64_t session, uint64_t mechanism)
 {

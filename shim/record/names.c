@@ -21,15 +21,15 @@ static void mark(char letter, char *to, size_t size)
   time_t start = (time_t)(p11t_process.first.realtime / 1000000000u);
   struct tm tm;
   switch (letter) {
-  case 'p': snprintf(to, size, "%u", p11t_process.pid); break;
-  case 'e': snprintf(to, size, "%.100s", program_invocation_short_name); break;
-  case 'm': snprintf(to, size, "%.100s", p11t_first_module_name()); break;
-  case 't':
-    gmtime_r(&start, &tm);
-    strftime(to, size, "%Y%m%dT%H%M%SZ", &tm);
-    break;
-  case '%': snprintf(to, size, "%%"); break;
-  default: snprintf(to, size, "%%%c", letter); break;
+    case 'p': snprintf(to, size, "%u", p11t_process.pid); break;
+    case 'e': snprintf(to, size, "%.100s", program_invocation_short_name); break;
+    case 'm': snprintf(to, size, "%.100s", p11t_first_module_name()); break;
+    case 't':
+      gmtime_r(&start, &tm);
+      strftime(to, size, "%Y%m%dT%H%M%SZ", &tm);
+      break;
+    case '%': snprintf(to, size, "%%"); break;
+    default: snprintf(to, size, "%%%c", letter); break;
   }
   for (char *c = to; *c; c++) {
     if (*c == '/' || (unsigned char)*c < 0x20 || (c == to && *c == '.')) *c = '_';
@@ -78,10 +78,11 @@ static bool default_folder(char *to, size_t size)
 {
   const char *state = secure_getenv("XDG_STATE_HOME"), *home = secure_getenv("HOME");
   int n = state && *state == '/' ? snprintf(to, size, "%s/p11trace", state)
-        : home && *home == '/'   ? snprintf(to, size, "%s/.local/state/p11trace", home)
+          : home && *home == '/' ? snprintf(to, size, "%s/.local/state/p11trace", home)
                                  : -1;
   if (n < 0 || (size_t)n >= size) {
-    p11t_say("neither XDG_STATE_HOME nor HOME names a folder: give P11TRACE_OUT or `out` in the .conf file; not recording");
+    p11t_say(
+        "neither XDG_STATE_HOME nor HOME names a folder: give P11TRACE_OUT or `out` in the .conf file; not recording");
     return false;
   }
   return true;
@@ -98,7 +99,8 @@ bool p11t_output_path(char path[PATH_MAX])
     }
     struct stat st;
     if (stat(folder, &st) != 0 || st.st_uid != geteuid() || (st.st_mode & 022) != 0) {
-      p11t_say("%s: belongs to another user or others may write in it: mend that or give P11TRACE_OUT; not recording", folder);
+      p11t_say("%s: belongs to another user or others may write in it: mend that or give P11TRACE_OUT; not recording",
+               folder);
       return false;
     }
     snprintf(pattern, sizeof pattern, "%.*s/%s", PATH_MAX - 32, folder, DEFAULT_NAME);

@@ -47,7 +47,8 @@ static int add(struct dl_phdr_info *info, size_t size, void *changed)
     uint64_t from = info->dlpi_addr + p->p_vaddr;
     if (p->p_type == PT_LOAD && from < o.start) o.start = from;
     if (p->p_type == PT_LOAD && from + p->p_memsz > o.end) o.end = from + p->p_memsz;
-    if (p->p_type == PT_NOTE && o.build_id[0] == 0) read_build_id(&o, (const char *)from, (const char *)from + p->p_memsz);
+    if (p->p_type == PT_NOTE && o.build_id[0] == 0)
+      read_build_id(&o, (const char *)from, (const char *)from + p->p_memsz);
   }
   const char *name = info->dlpi_name;
   if (*name == 0) { /* the program itself */

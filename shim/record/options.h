@@ -16,11 +16,11 @@ struct p11t_options {
   char live[PATH_MAX]; /* folder for the live file, "" to choose */
   enum p11t_capture capture;
   enum p11t_stack_mode stack;
-  uint64_t cut;        /* largest value kept in full, bytes */
-  uint64_t min_free;   /* bytes that must stay free; UINT64_MAX: 5 % or 1 GiB, whichever is less */
-  uint64_t only[2];    /* bit per function: recorded */
-  bool cmdline;        /* keep the arguments of the program */
-  bool off;            /* pass everything through */
+  uint64_t cut;      /* largest value kept in full, bytes */
+  uint64_t min_free; /* bytes that must stay free; UINT64_MAX: 5 % or 1 GiB, whichever is less */
+  uint64_t only[2];  /* bit per function: recorded */
+  bool cmdline;      /* keep the arguments of the program */
+  bool off;          /* pass everything through */
 };
 
 extern struct p11t_options p11t_options;

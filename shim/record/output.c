@@ -69,7 +69,8 @@ bool p11t_output_create(struct p11t_output *o, char path[PATH_MAX])
   }
   snprintf(stem, sizeof stem, "%.*s", (int)length, path);
   for (int i = 1; i < 1000; i++) {
-    int n = i == 1 ? snprintf(path, PATH_MAX, "%s%s", stem, suffix) : snprintf(path, PATH_MAX, "%s-%d%s", stem, i, suffix);
+    int n =
+        i == 1 ? snprintf(path, PATH_MAX, "%s%s", stem, suffix) : snprintf(path, PATH_MAX, "%s-%d%s", stem, i, suffix);
     if (n >= PATH_MAX - 8) {
       p11t_say("%.200s...: the name is too long: give a shorter P11TRACE_OUT; not recording", path);
       return false;
@@ -81,7 +82,10 @@ bool p11t_output_create(struct p11t_output *o, char path[PATH_MAX])
       return false;
     }
     if (is_symlink(path)) {
-      p11t_say("%s: is a symbolic link, which is never written through: remove it or give another P11TRACE_OUT; not recording", path);
+      p11t_say(
+          "%s: is a symbolic link, which is never written through: remove it or give another P11TRACE_OUT; not "
+          "recording",
+          path);
       return false;
     }
   }
@@ -109,7 +113,8 @@ static long careful_write(int fd, uint64_t at, const void *data, size_t size)
 {
   sigset_t set, old, before;
   struct rlimit limit;
-  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && at + size > limit.rlim_cur) return -EFBIG;
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && at + size > limit.rlim_cur)
+    return -EFBIG;
   sigemptyset(&set);
   sigaddset(&set, SIGXFSZ);
   P11T_SYS(SYS_rt_sigprocmask, SIG_BLOCK, &set, &old, 8);
@@ -139,8 +144,10 @@ long p11t_output_append(struct p11t_output *o, uint64_t *at, const void *data, s
   if (!p11t_output_check(o)) return -EBADF;
   p11t_output_mend(o, *at, false);
   long r = careful_write(o->fd, *at, data, size);
-  if (r == 0) *at += size;
-  else o->torn = sys_ftruncate(o->fd, *at) != 0; /* no torn frame in the middle */
+  if (r == 0)
+    *at += size;
+  else
+    o->torn = sys_ftruncate(o->fd, *at) != 0; /* no torn frame in the middle */
   return r;
 }
 

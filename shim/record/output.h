@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 struct p11t_output {
-  int fd; /* -1: none */
+  int fd;    /* -1: none */
   bool torn; /* part of a frame stands behind the end: a full btrfs may refuse even to cut it off */
   dev_t dev;
   ino_t ino;

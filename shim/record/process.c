@@ -82,7 +82,8 @@ static bool make_memory(void)
 {
   struct p11t_process *p = &p11t_process;
   if (p->thread == NULL) {
-    void *m = mmap(NULL, P11T_MAX_SLOTS * sizeof *p->thread, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *m =
+        mmap(NULL, P11T_MAX_SLOTS * sizeof *p->thread, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m == MAP_FAILED) return false;
     p->thread = m;
   }
@@ -99,8 +100,10 @@ static bool open_files(void)
   if (started) {
     size_t size = p11t_head_build(head, live);
     started = write_head(head, size) && write_schema();
-    if (started) p11t_live_publish(head, size);
-    else if (p->live.fd >= 0) sys_unlink(p->live.path);
+    if (started)
+      p11t_live_publish(head, size);
+    else if (p->live.fd >= 0)
+      sys_unlink(p->live.path);
   } else {
     p11t_say("%s: no memory for the recorder; not recording", path);
   }
@@ -131,8 +134,10 @@ bool p11t_start(void)
     measure_clock();
     ready = make_memory() && open_files();
   }
-  if (ready) p->phase = P11T_RUNNING;
-  else failed = true;
+  if (ready)
+    p->phase = P11T_RUNNING;
+  else
+    failed = true;
   atomic_store(&g->epoch, (p->instance << 32) + 1);
   return ready;
 }

@@ -13,43 +13,47 @@
 
 /* What a thread that records owns: a slot of the live file and where it is in it. */
 struct p11t_thread {
-  uint64_t epoch;       /* of p11t_guard at the time this was set up */
-  void *busy;           /* frame address of the wrapper whose record is being written; NULL between records */
-  uint8_t *p;           /* where the next record goes */
-  uint8_t *end;         /* end of the slot */
-  uint8_t *base;        /* the slot */
-  uint64_t pair_ticks;  /* time of the last TIME record */
-  uint32_t fill;        /* counts fills of this slot by any thread */
+  uint64_t epoch;      /* of p11t_guard at the time this was set up */
+  void *busy;          /* frame address of the wrapper whose record is being written; NULL between records */
+  uint8_t *p;          /* where the next record goes */
+  uint8_t *end;        /* end of the slot */
+  uint8_t *base;       /* the slot */
+  uint64_t pair_ticks; /* time of the last TIME record */
+  uint32_t fill;       /* counts fills of this slot by any thread */
   uint32_t tid;
   uint64_t last_caller; /* address of the STACK record before in this fill */
   uint16_t slot;
-  uint16_t stacks;      /* STACK records in this fill */
+  uint16_t stacks; /* STACK records in this fill */
   bool owned;
-  struct { uint64_t address; uint32_t fill; uint16_t index; } caller[64]; /* STACK records of this fill, by address */
+  struct {
+    uint64_t address;
+    uint32_t fill;
+    uint16_t index;
+  } caller[64]; /* STACK records of this fill, by address */
 };
 
 enum p11t_phase {
-  P11T_IDLE,    /* nothing recorded yet: no file */
+  P11T_IDLE, /* nothing recorded yet: no file */
   P11T_RUNNING,
-  P11T_OFF      /* could not start, or ended: everything passes through */
+  P11T_OFF /* could not start, or ended: everything passes through */
 };
 
 struct p11t_process {
   enum p11t_phase phase;
-  uint64_t instance;       /* 1, and 1 more in each fork's child */
+  uint64_t instance; /* 1, and 1 more in each fork's child */
   uint32_t pid;
   uint8_t trace_id[16], parent_id[16];
-  uint32_t parent_pid;     /* 0: not a fork's child of a traced process */
+  uint32_t parent_pid;          /* 0: not a fork's child of a traced process */
   struct p11t_clock_pair first; /* when the recorder was loaded */
   uint64_t ticks_per_second;
   struct p11t_output trace, live;
   struct p11t_live_head *head; /* mapped head of the live file, or an anonymous page */
-  bool write_through;      /* no live file: each record is written at once */
-  uint64_t end;            /* of the last whole frame in the trace */
+  bool write_through;          /* no live file: each record is written at once */
+  uint64_t end;                /* of the last whole frame in the trace */
   uint64_t frames, records;
   _Atomic uint64_t pair_ticks; /* time of the latest reading of all clocks that the trace has */
-  bool head_counter;       /* HEAD's clock is the counter */
-  uint64_t retry_at;       /* monotonic ns: not before is a failed write tried again */
+  bool head_counter;           /* HEAD's clock is the counter */
+  uint64_t retry_at;           /* monotonic ns: not before is a failed write tried again */
   uint32_t slots;
   struct p11t_thread *thread; /* P11T_MAX_SLOTS of them, by slot */
 };
@@ -97,11 +101,11 @@ bool p11t_slot_grow(void);
 
 /* One mapping for everything that needs memory while writing: no malloc in the host. */
 struct p11t_scratch {
-  uint8_t *columns;  /* P11T_SLOT_SIZE * 2: work space of the frame builder */
-  uint8_t *content;  /* P11T_CONTENT_MAX */
-  uint8_t *packed;   /* packed_size */
+  uint8_t *columns; /* P11T_SLOT_SIZE * 2: work space of the frame builder */
+  uint8_t *content; /* P11T_CONTENT_MAX */
+  uint8_t *packed;  /* packed_size */
   size_t packed_size;
-  void *zstd;        /* ZSTD_CCtx in static memory */
+  void *zstd; /* ZSTD_CCtx in static memory */
 };
 #define P11T_CONTENT_MAX (2 * P11T_SLOT_SIZE)
 extern struct p11t_scratch p11t_scratch;

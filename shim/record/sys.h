@@ -14,17 +14,48 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define P11T_SYS(...) ({ long r_ = syscall(__VA_ARGS__); r_ < 0 ? -(long)errno : r_; })
+#define P11T_SYS(...)               \
+  ({                                \
+    long r_ = syscall(__VA_ARGS__); \
+    r_ < 0 ? -(long)errno : r_;     \
+  })
 
-static inline long sys_open(const char *path, int flags, int mode) { return P11T_SYS(SYS_openat, AT_FDCWD, path, flags, mode); }
-static inline long sys_close(int fd) { return P11T_SYS(SYS_close, fd); }
-static inline long sys_read(int fd, void *to, size_t size) { return P11T_SYS(SYS_read, fd, to, size); }
-static inline long sys_write(int fd, const void *from, size_t size) { return P11T_SYS(SYS_write, fd, from, size); }
-static inline long sys_lseek(int fd, uint64_t offset) { return P11T_SYS(SYS_lseek, fd, offset, SEEK_SET); }
-static inline long sys_ftruncate(int fd, uint64_t size) { return P11T_SYS(SYS_ftruncate, fd, size); }
-static inline long sys_unlink(const char *path) { return P11T_SYS(SYS_unlinkat, AT_FDCWD, path, 0); }
-static inline long sys_gettid(void) { return syscall(SYS_gettid); }
-static inline long sys_getpid(void) { return syscall(SYS_getpid); }
+static inline long sys_open(const char *path, int flags, int mode)
+{
+  return P11T_SYS(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+static inline long sys_close(int fd)
+{
+  return P11T_SYS(SYS_close, fd);
+}
+static inline long sys_read(int fd, void *to, size_t size)
+{
+  return P11T_SYS(SYS_read, fd, to, size);
+}
+static inline long sys_write(int fd, const void *from, size_t size)
+{
+  return P11T_SYS(SYS_write, fd, from, size);
+}
+static inline long sys_lseek(int fd, uint64_t offset)
+{
+  return P11T_SYS(SYS_lseek, fd, offset, SEEK_SET);
+}
+static inline long sys_ftruncate(int fd, uint64_t size)
+{
+  return P11T_SYS(SYS_ftruncate, fd, size);
+}
+static inline long sys_unlink(const char *path)
+{
+  return P11T_SYS(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+static inline long sys_gettid(void)
+{
+  return syscall(SYS_gettid);
+}
+static inline long sys_getpid(void)
+{
+  return syscall(SYS_getpid);
+}
 
 /* True when the 8 bytes at `p` can be read: the kernel copies the new mask in before it looks at the odd `how`. */
 static inline int sys_readable(const void *p)

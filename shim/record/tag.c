@@ -40,7 +40,10 @@ static size_t der_length(const uint8_t *b, size_t size, size_t *header)
 }
 
 /* Both in one pass each, in blocks that the compiler turns into vector code; random bytes end them at once. */
-static int all_same(const uint8_t *b, size_t size) { return memcmp(b, b + 1, size - 1) == 0; }
+static int all_same(const uint8_t *b, size_t size)
+{
+  return memcmp(b, b + 1, size - 1) == 0;
+}
 
 static int all_text(const uint8_t *b, size_t size)
 {
@@ -60,7 +63,8 @@ uint8_t p11t_shape(const uint8_t *b, size_t size)
   const uint8_t *last = b + size - part;
   uint8_t shape = 0;
   if (size == 0) return 0;
-  if (all_same(b, part) && b[0] == last[0] && all_same(last, part)) shape |= b[0] == 0 ? P11T_SHAPE_SAME | P11T_SHAPE_ZERO : P11T_SHAPE_SAME;
+  if (all_same(b, part) && b[0] == last[0] && all_same(last, part))
+    shape |= b[0] == 0 ? P11T_SHAPE_SAME | P11T_SHAPE_ZERO : P11T_SHAPE_SAME;
   if (all_text(b, part) && all_text(last, part)) shape |= P11T_SHAPE_TEXT;
   if (der_length(b, size, &header) == size) shape |= P11T_SHAPE_DER;
   return shape;

@@ -17,7 +17,8 @@ static bool template_is_public(const CK_ATTRIBUTE *a, uint64_t count)
 }
 
 /* The class of one value. Unknown and vendors' attributes are secret. */
-static enum p11_secrecy secrecy_of(const struct p11_attribute_info *info, const void *bytes, uint64_t size, bool is_public)
+static enum p11_secrecy secrecy_of(const struct p11_attribute_info *info, const void *bytes, uint64_t size,
+                                   bool is_public)
 {
   if (info == NULL) return P11_SECRET;
   if (info->secrecy != P11_VALUE) return info->secrecy;
@@ -30,7 +31,8 @@ static bool is_meta_name(const struct p11_attribute_info *info)
 }
 
 /* V of an attribute's value, in the shortest form that says all of it. `size` is at most the caller's buffer. */
-static void attribute_value(struct p11t_writer *w, uint64_t type, const void *bytes, uint64_t size, bool is_public, unsigned depth)
+static void attribute_value(struct p11t_writer *w, uint64_t type, const void *bytes, uint64_t size, bool is_public,
+                            unsigned depth)
 {
   const struct p11_attribute_info *info = p11_attribute(type);
   unsigned kind = info ? info->kind : P11_A_BYTES;
@@ -47,7 +49,8 @@ static void attribute_value(struct p11t_writer *w, uint64_t type, const void *by
   } else if (kind == P11_A_BOOL && size == 1) {
     p11t_u8(w, P11T_V_BOOL);
     p11t_u8(w, *(const uint8_t *)bytes);
-  } else if (kind == P11_A_TEMPLATE && depth < P11T_DEPTH && size % sizeof(CK_ATTRIBUTE) == 0 && size / sizeof(CK_ATTRIBUTE) <= P11T_MAX_COUNT) {
+  } else if (kind == P11_A_TEMPLATE && depth < P11T_DEPTH && size % sizeof(CK_ATTRIBUTE) == 0 &&
+             size / sizeof(CK_ATTRIBUTE) <= P11T_MAX_COUNT) {
     p11t_u8(w, P11T_V_TEMPLATE);
     p11t_template_in(w, bytes, size / sizeof(CK_ATTRIBUTE), depth + 1);
   } else if (kind == P11_A_MECHANISMS && size % sizeof(CK_ULONG) == 0 && size / sizeof(CK_ULONG) <= P11T_MAX_COUNT) {
@@ -107,7 +110,8 @@ void p11t_template_late(struct p11t_writer *w, const CK_ATTRIBUTE *a, uint64_t c
   }
 }
 
-void p11t_template_asked(struct p11t_writer *w, const CK_ATTRIBUTE *a, uint64_t count, uint64_t capacity[P11T_CAPACITIES])
+void p11t_template_asked(struct p11t_writer *w, const CK_ATTRIBUTE *a, uint64_t count,
+                         uint64_t capacity[P11T_CAPACITIES])
 {
   if (count > P11T_MAX_COUNT) count = 0;
   p11t_n(w, count);
@@ -134,8 +138,11 @@ void p11t_template_answered(struct p11t_writer *w, const CK_ATTRIBUTE *a, uint64
   for (uint64_t i = 0; i < count; i++) {
     uint64_t size = a[i].ulValueLen;
     p11t_u(w, size);
-    if (!values || a[i].pValue == NULL || size == CK_UNAVAILABLE_INFORMATION) p11t_value_null(w);
-    else if (i >= known || capacity[i] == CK_UNAVAILABLE_INFORMATION) p11t_value_unread(w, size);
-    else attribute_value(w, a[i].type, a[i].pValue, size < capacity[i] ? size : capacity[i], is_public, 0);
+    if (!values || a[i].pValue == NULL || size == CK_UNAVAILABLE_INFORMATION)
+      p11t_value_null(w);
+    else if (i >= known || capacity[i] == CK_UNAVAILABLE_INFORMATION)
+      p11t_value_unread(w, size);
+    else
+      attribute_value(w, a[i].type, a[i].pValue, size < capacity[i] ? size : capacity[i], is_public, 0);
   }
 }

@@ -22,7 +22,8 @@ static bool long_value_is_there(const uint8_t *b, uint64_t size)
   if (size <= P11T_EARLY) return true;
   if ((uint64_t)(uintptr_t)b + size < size) return false;
   uint64_t last = size - P11T_TAG_WHOLE / 2;
-  return sys_readable(b) && sys_readable(b + P11T_TAG_WHOLE / 2 - 8) && sys_readable(b + last) && sys_readable(b + size - 8);
+  return sys_readable(b) && sys_readable(b + P11T_TAG_WHOLE / 2 - 8) && sys_readable(b + last) &&
+         sys_readable(b + size - 8);
 }
 
 /* Keeps the bytes, as far as the option `cut` allows in one record. */

@@ -16,7 +16,7 @@ struct p11t_writer {
   uint8_t *record;  /* its head */
   struct p11t_thread *thread;
   struct p11t_raw head;
-  uint32_t kept;    /* bytes of values kept in full so far: bounded by the option cut */
+  uint32_t kept; /* bytes of values kept in full so far: bounded by the option cut */
 };
 
 /* Room that a record's first piece always has, head included; longer ones may be continued. */
@@ -26,7 +26,8 @@ struct p11t_writer {
 void p11t_writer_more(struct p11t_writer *w);
 
 /* Begins a record. The thread's slot is flushed first if it has no room. */
-static inline void p11t_begin(struct p11t_writer *w, struct p11t_thread *t, uint8_t kind, uint64_t number, uint64_t time)
+static inline void p11t_begin(struct p11t_writer *w, struct p11t_thread *t, uint8_t kind, uint64_t number,
+                              uint64_t time)
 {
   if (__builtin_expect((size_t)(t->end - t->p) < P11T_ROOM, 0)) p11t_flush(t);
   w->thread = t;
@@ -77,8 +78,14 @@ static inline void p11t_n(struct p11t_writer *w, uint64_t v)
   w->p = p;
 }
 
-static inline void p11t_u(struct p11t_writer *w, uint64_t v) { p11t_n(w, v + 1); }
-static inline void p11t_z(struct p11t_writer *w, int64_t v) { p11t_n(w, ((uint64_t)v << 1) ^ (uint64_t)(v >> 63)); }
+static inline void p11t_u(struct p11t_writer *w, uint64_t v)
+{
+  p11t_n(w, v + 1);
+}
+static inline void p11t_z(struct p11t_writer *w, int64_t v)
+{
+  p11t_n(w, ((uint64_t)v << 1) ^ (uint64_t)(v >> 63));
+}
 
 static inline void p11t_u64(struct p11t_writer *w, uint64_t v)
 {
@@ -108,6 +115,9 @@ static inline void p11t_text(struct p11t_writer *w, const char *s)
   p11t_bytes(w, s, n);
 }
 
-static inline uint64_t p11t_next_number(void) { return atomic_fetch_add(&p11t_number, 1) + 1; }
+static inline uint64_t p11t_next_number(void)
+{
+  return atomic_fetch_add(&p11t_number, 1) + 1;
+}
 
 #endif

@@ -1,4 +1,5 @@
 /* attributes.def as a table, and the lookup by type. */
+/* clang-format off: tables and the macros around them are laid out by hand */
 #include "spec.h"
 
 #define A_NUMBER       P11_A_NUMBER, P11_DOM_NONE

@@ -1,4 +1,5 @@
 /* Names of constants, both ways. Only the decoder and tests link this: the shim records numbers. */
+/* clang-format off: tables and the macros around them are laid out by hand */
 #include <string.h>
 
 #include "spec.h"

@@ -1,4 +1,5 @@
 /* functions.def as a table. */
+/* clang-format off: tables and the macros around them are laid out by hand */
 #include <string.h>
 
 #include "spec.h"

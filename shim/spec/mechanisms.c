@@ -1,4 +1,5 @@
 /* mechanisms.def as two switches: async-signal-safe, no memory but the parameter's own. */
+/* clang-format off: tables and the macros around them are laid out by hand */
 #include <string.h>
 
 #include "spec.h"

@@ -1,4 +1,5 @@
 /* structures.def as tables: one array of members per structure. */
+/* clang-format off: tables and the macros around them are laid out by hand */
 #include "spec.h"
 
 /* The kinds as structures.def writes them: kind, secrecy, direction, volatile, then the member with the length (OF) or

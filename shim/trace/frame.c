@@ -15,7 +15,10 @@ static uint8_t *put_n(uint8_t *p, uint64_t v)
   return p;
 }
 
-static uint8_t *put_z(uint8_t *p, int64_t v) { return put_n(p, ((uint64_t)v << 1) ^ (uint64_t)(v >> 63)); }
+static uint8_t *put_z(uint8_t *p, int64_t v)
+{
+  return put_n(p, ((uint64_t)v << 1) ^ (uint64_t)(v >> 63));
+}
 
 /* Next raw record at `*at`, or 0 at the end of what is committed. */
 static int next_raw(const uint8_t *records, size_t size, size_t *at, struct p11t_raw *raw)
@@ -96,4 +99,7 @@ size_t p11t_frame_build(uint8_t *out, uint8_t *work, const uint8_t *records, siz
   return info->content;
 }
 
-void p11t_info_seal(struct p11t_info *info) { info->hash = XXH64(info, sizeof *info - sizeof info->hash, 0); }
+void p11t_info_seal(struct p11t_info *info)
+{
+  info->hash = XXH64(info, sizeof *info - sizeof info->hash, 0);
+}

@@ -25,7 +25,9 @@ static struct descriptor describe(const struct p11_param *p, int position)
 static size_t find(const struct descriptor *all, size_t count, struct descriptor d)
 {
   size_t i = 0;
-  while (i < count && !(all[i].kind == d.kind && all[i].link == d.link && all[i].aux == d.aux && strcmp(all[i].name, d.name) == 0)) i++;
+  while (i < count &&
+         !(all[i].kind == d.kind && all[i].link == d.link && all[i].aux == d.aux && strcmp(all[i].name, d.name) == 0))
+    i++;
   return i;
 }
 
@@ -45,8 +47,14 @@ static void put(struct out *o, const void *data, size_t size)
   o->p += size;
 }
 
-static void put_u8(struct out *o, uint8_t v) { put(o, &v, 1); }
-static void put_text(struct out *o, const char *s) { put(o, s, strlen(s) + 1); }
+static void put_u8(struct out *o, uint8_t v)
+{
+  put(o, &v, 1);
+}
+static void put_text(struct out *o, const char *s)
+{
+  put(o, s, strlen(s) + 1);
+}
 
 static void put_n(struct out *o, size_t v)
 {

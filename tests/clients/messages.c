@@ -16,7 +16,8 @@ int main(int argc, char **argv)
   MUST(p->C_OpenSession(slots[0], CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session));
 
   CK_BYTE iv[12] = "initialvect", tag[16] = {0}, text[16] = "a secret payload", out[256];
-  CK_GCM_MESSAGE_PARAMS gcm = {.pIv = iv, .ulIvLen = 12, .ulIvFixedBits = 32, .ivGenerator = CKG_NO_GENERATE, .pTag = tag, .ulTagBits = 128};
+  CK_GCM_MESSAGE_PARAMS gcm = {
+      .pIv = iv, .ulIvLen = 12, .ulIvFixedBits = 32, .ivGenerator = CKG_NO_GENERATE, .pTag = tag, .ulTagBits = 128};
   CK_MECHANISM mechanism = {CKM_AES_GCM, NULL, 0};
   CK_ULONG length = sizeof out;
   MUST(p->C_MessageEncryptInit(session, &mechanism, 1));

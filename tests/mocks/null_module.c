@@ -103,7 +103,8 @@ static CK_RV session_call(CK_SESSION_HANDLE session)
 static CK_RV get_session_info(CK_SESSION_HANDLE session, CK_SESSION_INFO *info)
 {
   if (session != THE_SESSION) return CKR_SESSION_HANDLE_INVALID;
-  *info = (CK_SESSION_INFO){.slotID = THE_SLOT, .state = CKS_RW_USER_FUNCTIONS, .flags = CKF_RW_SESSION | CKF_SERIAL_SESSION};
+  *info = (CK_SESSION_INFO){
+      .slotID = THE_SLOT, .state = CKS_RW_USER_FUNCTIONS, .flags = CKF_RW_SESSION | CKF_SERIAL_SESSION};
   return CKR_OK;
 }
 

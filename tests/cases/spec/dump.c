@@ -1,4 +1,5 @@
 /* Prints the tables of shim/spec, one fact a line, tab-separated, for tests/test_spec*.py to compare. */
+/* clang-format off: tables and the macros around them are laid out by hand */
 #include <stdio.h>
 
 #include "spec.h"
