@@ -157,9 +157,9 @@ def test_refusals(stage):
     assert "not a traced copy" in refused("module.so", "-o", "module.so")
     assert "end in .so" in refused("module.so", "-o", "copy")
     assert "No such file" in refused("module.so", "-o", "nowhere/copy.so")
-    assert "unknown value" in refused("module.so", "--capture", "all")
-    assert "not a size" in refused("module.so", "--cut", "much")
-    assert "not a set" in refused("module.so", "--only", "C_Nothing")
+    assert "--capture takes one of: meta safe clear" in refused("module.so", "--capture", "all")
+    assert "--cut takes a size" in refused("module.so", "--cut", "much")
+    assert "--only takes functions" in refused("module.so", "--only", "C_Nothing")
     assert "recorder" in refused("module.so", "--recorder", "nowhere.so")
     assert "recorder" in refused(stage.build / "libp11trace.so")
     assert "sql:" in refused("--nssdb", "dbm:nssdb", "--replace", MODULE_NAME)
@@ -171,7 +171,7 @@ def test_refusals(stage):
 
 def test_settings_are_the_recorders(stage, root):
     """wrap offers what the recorder understands, and all of it."""
-    table = set(re.findall(r'^ *{"([a-z-]+)", "P11TRACE_', (root / "shim/record/options.c").read_text(), re.M))
+    table = set(re.findall(r'^S\(\w+, "([a-z-]+)", "P11TRACE_', (root / "shim/spec/settings.def").read_text(), re.M))
     help_text = wrap(stage, "--help").stdout.decode()
     offered = set(re.findall(r"^ +--([a-z-]+)=", help_text[help_text.index("Settings of the recorder"):], re.M))
     assert len(table) > 5 and offered == table

@@ -1,39 +1,18 @@
 /* p11trace wrap: options only, the work is in decoder/wrap. */
 #include <argp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "decoder/cmd/cmd.h"
 #include "decoder/wrap/wrap.h"
-#include "shim/spec/callset.h"
+#include "shim/spec/settings.h"
 
 enum { KEY_NSSDB = 256, KEY_REPLACE, KEY_RESTORE, KEY_RECORDER, KEY_SETTING };
 
-/* A setting is refused here if the recorder would not understand it: there it would only be a line on stderr of a browser
- * that nobody sees. The values, where they are words; else what kind of text it is. */
-#define A_SIZE "SIZE"
-#define A_CALLSET "FUNCTIONS"
-
-/* Every setting of the recorder (shim/record/options.c) but `module`, which is the argument. */
-static const struct {
-  const char *name, *metavar, *help, *values;
-} settings[] = {
-    {"out",      "DIR",
-     "Where traces go: a folder (made if need be) or a name with %p %e %m %t (pid, program, module, time)", NULL             },
-    {"capture",  "WHAT",    "meta, safe (the default) or clear",                                            "meta safe clear"},
-    {"stack",    "WHEN",    "off or caller (the default)",                                                  "off caller"     },
-    {"only",     A_CALLSET, "Record these functions only, such as %session,!C_GetSlotInfo",                 NULL             },
-    {"live",     "DIR",     "Where the live part of a trace lies",                                          NULL             },
-    {"cut",      A_SIZE,    "Keep this much of one parameter (K, M, G)",                                    NULL             },
-    {"min-free", A_SIZE,    "Stop recording when the file system has less room",                            NULL             },
-    {"cmdline",  "on|off",  "Record the program's arguments (they may hold PINs)",                          "on off"         },
-    {"off",      "on|off",  "Pass every call through and record nothing",                                   "on off"         },
-};
-enum { N_SETTINGS = sizeof settings / sizeof *settings };
-
 struct arguments {
   struct wrap_request request;
-  struct wrap_setting chosen[N_SETTINGS];
+  struct wrap_setting chosen[P11_SETTINGS];
   const char *nssdb, *replace;
   int restore, quiet;
 };
@@ -45,54 +24,29 @@ static _Noreturn void misuse(const char *what, const char *where, const char *to
   exit(EXIT_COULD_NOT);
 }
 
-static int is_one_of(const char *value, const char *words)
-{
-  size_t length = strlen(value);
-  for (const char *w = words; *w != '\0'; w += strspn(w, " ")) {
-    size_t n = strcspn(w, " ");
-    if (n == length && memcmp(w, value, n) == 0) return 1;
-    w += n;
-  }
-  return 0;
-}
-
-static int is_size(const char *value)
-{
-  size_t digits = strspn(value, "0123456789");
-  const char *unit = value + digits;
-  return digits > 0 && digits < 16 && (*unit == '\0' || (strchr("KMGT", *unit) != NULL && unit[1] == '\0'));
-}
-
-static int is_callset(const char *value)
-{
-  struct p11_callset set;
-  struct p11_callset_error error;
-  return p11_callset_parse(value, strlen(value), &set, &error);
-}
-
+/* A setting is refused here if the recorder would not understand it: there it would only be a line on stderr of a browser
+ * that nobody sees. */
 static void choose(struct arguments *args, size_t which, const char *value)
 {
-  if (value[0] == '\0') misuse("empty value", settings[which].name, "leave the option out for the default");
-  if (strpbrk(value, "\r\n") != NULL) misuse("line break in a value", settings[which].name, "values are single lines");
-  if (settings[which].values != NULL && !is_one_of(value, settings[which].values)) {
-    misuse("unknown value", value, settings[which].help);
-  }
-  if (strcmp(settings[which].metavar, A_SIZE) == 0 && !is_size(value)) {
-    misuse("not a size", value, "give bytes, with K, M, G or T if you like");
-  }
-  if (strcmp(settings[which].metavar, A_CALLSET) == 0 && !is_callset(value)) {
-    misuse("not a set of functions", value, "give names, C_Sign* or %session, separated by commas");
+  const struct p11_setting *s = &p11_settings[which];
+  if (value[0] == '\0') misuse("empty value", s->name, "leave the option out for the default");
+  if (strpbrk(value, "\r\n") != NULL) misuse("line break in a value", s->name, "values are single lines");
+  const char *allowed = p11_setting_problem(s, value);
+  if (allowed != NULL) {
+    char todo[128];
+    snprintf(todo, sizeof todo, "--%s takes %s", s->name, allowed);
+    misuse("not understood", value, todo);
   }
   size_t i = 0;
-  while (i < args->request.n_settings && args->chosen[i].name != settings[which].name) i++;
-  args->chosen[i] = (struct wrap_setting){settings[which].name, value};
+  while (i < args->request.n_settings && args->chosen[i].name != s->name) i++;
+  args->chosen[i] = (struct wrap_setting){s->name, value};
   if (i == args->request.n_settings) args->request.n_settings++;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
   struct arguments *args = state->input;
-  if (key >= KEY_SETTING && key < KEY_SETTING + N_SETTINGS) {
+  if (key >= KEY_SETTING && key < KEY_SETTING + P11_SETTINGS) {
     choose(args, (size_t)(key - KEY_SETTING), arg);
     return 0;
   }
@@ -138,11 +92,11 @@ static void fill_options(struct argp_option options[])
   size_t n = 0;
   for (size_t i = 0; i < sizeof own / sizeof *own; i++) options[n++] = own[i];
   options[n++] = (struct argp_option){.doc = "Settings of the recorder, written into NAME.conf:", .group = 4};
-  for (int i = 0; i < N_SETTINGS; i++) {
-    options[n++] = (struct argp_option){.name = settings[i].name,
+  for (int i = 0; i < P11_SETTINGS; i++) {
+    options[n++] = (struct argp_option){.name = p11_settings[i].name,
                                         .key = KEY_SETTING + i,
-                                        .arg = settings[i].metavar,
-                                        .doc = settings[i].help,
+                                        .arg = p11_settings[i].metavar,
+                                        .doc = p11_settings[i].help,
                                         .group = 4};
   }
   options[n] = (struct argp_option){0};
@@ -150,7 +104,7 @@ static void fill_options(struct argp_option options[])
 
 int cmd_wrap(int argc, char **argv)
 {
-  static struct argp_option options[N_SETTINGS + 8];
+  static struct argp_option options[P11_SETTINGS + 8];
   static struct arguments args;
   fill_options(options);
   const struct argp argp = {

@@ -7,70 +7,16 @@
 
 #include "decoder/doctor/doctor.h"
 #include "decoder/wrap/wrap.h"
-#include "shim/spec/callset.h"
-
-/* What the recorder knows (README, "Options"), and how a value looks. */
-enum looks { PATH, SIZE, SWITCH, FUNCTIONS, CAPTURE, STACK };
-/* clang-format off */
-static const struct known {
-  const char *name, *variable;
-  enum looks looks;
-} known[] = {{"out", "P11TRACE_OUT", PATH},           {"live", "P11TRACE_LIVE", PATH},
-             {"capture", "P11TRACE_CAPTURE", CAPTURE}, {"stack", "P11TRACE_STACK", STACK},
-             {"cut", "P11TRACE_CUT", SIZE},            {"min-free", "P11TRACE_MIN_FREE", SIZE},
-             {"only", "P11TRACE_ONLY", FUNCTIONS},     {"cmdline", "P11TRACE_CMDLINE", SWITCH},
-             {"off", "P11TRACE_OFF", SWITCH}};
-/* clang-format on */
-enum { KNOWN = sizeof known / sizeof *known };
+#include "shim/spec/settings.h"
 
 extern char **environ;
 
-static const struct known *find(const char *name)
-{
-  for (size_t i = 0; i < KNOWN; i++) {
-    if (strcmp(known[i].name, name) == 0) return &known[i];
-  }
-  return NULL;
-}
-
-static bool is_one_of(const char *value, const char *const words[])
-{
-  for (; *words != NULL; words++) {
-    if (strcmp(*words, value) == 0) return true;
-  }
-  return false;
-}
-
-/* What is allowed when `value` is not understood, else NULL. */
-static const char *misunderstood(const struct known *k, const char *value)
-{
-  static const char *const on[] = {"on", "1", "yes", NULL}, *const off[] = {"off", "0", "no", NULL},
-                           *const capture[] = {"meta", "safe", "clear", NULL}, *const stack[] = {"off", "caller", NULL};
-  struct p11_callset set;
-  struct p11_callset_error error;
-  switch (k->looks) {
-    case PATH: return strlen(value) < PATH_MAX ? NULL : "a shorter path";
-    case SWITCH: return is_one_of(value, on) || is_one_of(value, off) ? NULL : "on or off";
-    case CAPTURE: return is_one_of(value, capture) ? NULL : "meta, safe or clear";
-    case STACK: return is_one_of(value, stack) ? NULL : "off or caller";
-    case FUNCTIONS:
-      return p11_callset_parse(value, strlen(value), &set, &error) ? NULL : "functions such as %session,!C_GetSlotInfo";
-    case SIZE: {
-      size_t digits = strspn(value, "0123456789");
-      const char *unit = value + digits;
-      bool good = digits > 0 && (unit[0] == '\0' || (strchr("KMGT", unit[0]) != NULL && unit[1] == '\0'));
-      return good ? NULL : "a size such as 500M or 1G";
-    }
-  }
-  return NULL;
-}
-
 const char *doctor_setting(const struct doctor *d, const char *name, const char **where)
 {
-  const struct known *k = find(name);
-  const char *value = k != NULL ? getenv(k->variable) : NULL;
+  const int k = p11_setting_find(name);
+  const char *value = k >= 0 ? getenv(p11_settings[k].variable) : NULL;
   if (value != NULL && value[0] != '\0') {
-    *where = k->variable;
+    *where = p11_settings[k].variable;
     return value;
   }
   *where = d->conf.path;
@@ -106,9 +52,9 @@ static void look_at_conf(struct doctor *d)
   for (size_t i = 0; i < d->conf.count; i++) {
     const char *name = d->conf.entry[i].name, *value = d->conf.entry[i].value;
     if (strcmp(name, "module") == 0 || strcmp(name, "recorder") == 0) continue;
-    const struct known *k = find(name);
-    const char *allowed = k != NULL ? misunderstood(k, value) : NULL;
-    if (k == NULL) {
+    const int k = p11_setting_find(name);
+    const char *allowed = k >= 0 ? p11_setting_problem(&p11_settings[k], value) : NULL;
+    if (k < 0) {
       doctor_bad("settings", d->conf.path, "no option is called %s: take the line out", name);
     } else if (allowed != NULL) {
       doctor_bad("settings", d->conf.path, "%s = %s is not understood: give %s", name, value, allowed);
@@ -127,8 +73,8 @@ static void look_at_environment(const struct doctor *d)
     if (equals == NULL || equals[1] == '\0') continue;
     snprintf(name, sizeof name, "%.*s", (int)(equals - *e), *e);
     size_t i = 0;
-    while (i < KNOWN && strcmp(known[i].variable, name) != 0) i++;
-    if (i == KNOWN) {
+    while (i < P11_SETTINGS && strcmp(p11_settings[i].variable, name) != 0) i++;
+    if (i == P11_SETTINGS) {
       if (strcmp(name, "P11TRACE_MODULE") != 0) doctor_note("environment", name, "is not one that the recorder knows");
       if (strcmp(name, "P11TRACE_MODULE") == 0 && d->library != NULL) {
         doctor_note("environment", name,
@@ -136,7 +82,7 @@ static void look_at_environment(const struct doctor *d)
       }
       continue;
     }
-    const char *allowed = misunderstood(&known[i], equals + 1);
+    const char *allowed = p11_setting_problem(&p11_settings[i], equals + 1);
     if (allowed != NULL) {
       doctor_bad("environment", name, "%s is not understood: give %s", equals + 1, allowed);
     } else {

@@ -1,0 +1,67 @@
+#include "settings.h"
+
+#include <ctype.h>
+#include <limits.h> /* PATH_MAX */
+#include <stdlib.h>
+#include <string.h>
+
+#include "callset.h"
+
+const struct p11_setting p11_settings[P11_SETTINGS] = {
+#define S(id, name, variable, looks, words, metavar, help) {name, variable, P11_SETTING_##looks, words, metavar, help},
+#include "settings.def"
+};
+
+int p11_setting_find(const char *name)
+{
+  for (int i = 0; i < P11_SETTINGS; i++) {
+    if (strcmp(p11_settings[i].name, name) == 0) return i;
+  }
+  return -1;
+}
+
+bool p11_setting_size(const char *text, uint64_t *size)
+{
+  char *end;
+  if (!isdigit((unsigned char)*text)) return false;
+  unsigned long long n = strtoull(text, &end, 10);
+  unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : *end == 'T' ? 40 : 0;
+  if (*end != 0 && (shift == 0 || end[1] != 0)) return false;
+  if (n > UINT64_MAX >> shift) return false;
+  *size = (uint64_t)n << shift;
+  return true;
+}
+
+int p11_setting_word(const struct p11_setting *s, const char *value)
+{
+  int place = 0;
+  size_t length = strlen(value);
+  for (const char *w = s->words; *w; place++) {
+    size_t n = strcspn(w, " ");
+    if (n == length && memcmp(w, value, n) == 0) return place;
+    w += n;
+    w += strspn(w, " ");
+  }
+  return -1;
+}
+
+/* "one of: a b c", for each list of words. */
+#define S(id, name, variable, looks, words, metavar, help) "one of: " words,
+static const char *const one_of[P11_SETTINGS] = {
+#include "settings.def"
+};
+
+const char *p11_setting_problem(const struct p11_setting *s, const char *value)
+{
+  uint64_t size;
+  struct p11_callset set;
+  struct p11_callset_error error;
+  switch (s->looks) {
+    case P11_SETTING_PATH: return strlen(value) < PATH_MAX ? NULL : "a shorter path";
+    case P11_SETTING_SIZE: return p11_setting_size(value, &size) ? NULL : "a size such as 64K, 500M or 1G";
+    case P11_SETTING_FUNCTIONS:
+      return p11_callset_parse(value, strlen(value), &set, &error) ? NULL : "functions such as %session,!C_GetSlotInfo";
+    case P11_SETTING_WORD: return p11_setting_word(s, value) >= 0 ? NULL : one_of[s - p11_settings];
+  }
+  return NULL;
+}
