@@ -100,7 +100,7 @@ class Json:
         if k == 9:
             return self.by_name(m.ref, v)
         inside = v.get("value")
-        if v["pointer"] == 0 or k == 19:
+        if v["pointer"] in (0, 2) or k == 19:
             return pointed(None, v["pointer"])
         if k in (10, 11, 20):
             r = self.value(inside)
