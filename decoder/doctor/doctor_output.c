@@ -50,7 +50,8 @@ static bool find_folder(struct doctor *d)
   snprintf(d->folder, sizeof d->folder, "%s", out);
   size_t n = strlen(out);
   if (out[0] != '/') doctor_note("output", out, "is relative: to the folder in which each program was started");
-  if (out[n - 1] == '/' || is_folder(out)) return true;
+  bool is_file = (n > 5 && strcmp(out + n - 5, ".p11t") == 0) || strchr(out, '%') != NULL; /* as shim/record/names.c */
+  if (!is_file || out[n - 1] == '/' || is_folder(out)) return true;
   char *mark = strchr(d->folder, '%');
   if (mark != NULL) *mark = '\0';
   char *slash = strrchr(d->folder, '/');

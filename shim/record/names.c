@@ -1,4 +1,5 @@
-/* The name of the trace: the option `out` with its %-marks, or the default under the user's state folder. */
+/* The name of the trace: the option `out`, or the default under the user's state folder. `out` is a file when it ends in .p11t
+ * or has a %-mark; everything else is a folder, whether it is there already or not. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,7 +107,8 @@ bool p11t_output_path(char path[PATH_MAX])
     snprintf(pattern, sizeof pattern, "%.*s/%s", PATH_MAX - 32, folder, DEFAULT_NAME);
   } else {
     size_t n = strlen(p11t_options.out);
-    bool as_folder = p11t_options.out[n - 1] == '/' || is_folder(p11t_options.out);
+    bool is_file = (n > 5 && strcmp(p11t_options.out + n - 5, ".p11t") == 0) || strchr(p11t_options.out, '%') != NULL;
+    bool as_folder = !is_file || p11t_options.out[n - 1] == '/' || is_folder(p11t_options.out);
     snprintf(pattern, sizeof pattern, "%.*s%s", PATH_MAX - 32, p11t_options.out, as_folder ? "/" DEFAULT_NAME : "");
   }
   char cwd[PATH_MAX] = "", expanded[PATH_MAX];
