@@ -31,6 +31,25 @@ static size_t find(const struct descriptor *all, size_t count, struct descriptor
   return i;
 }
 
+/* By the ends of their names, so that like stands beside like, which compresses. */
+static int compare_ends(const char *a, const char *b)
+{
+  size_t m = strlen(a), n = strlen(b);
+  while (m > 0 && n > 0) {
+    if (a[--m] != b[--n]) return a[m] < b[n] ? -1 : 1;
+  }
+  return m > 0 ? 1 : n > 0 ? -1 : 0;
+}
+
+static void insert(struct descriptor *all, size_t count, struct descriptor d)
+{
+  while (count > 0 && compare_ends(all[count - 1].name, d.name) > 0) {
+    all[count] = all[count - 1];
+    count--;
+  }
+  all[count] = d;
+}
+
 /* Bounded appending. */
 struct out {
   uint8_t *p, *end;
@@ -70,10 +89,14 @@ size_t p11t_schema_build(uint8_t buffer[P11T_SCHEMA_MAX])
   for (int f = 0; f < P11_FUNCTIONS; f++) {
     for (int i = 0; i < p11_functions[f].arity; i++) {
       struct descriptor d = describe(&p11_functions[f].param[i], i + 1);
-      size_t at = find(all, count, d);
-      if (at == MAX_DESCRIPTORS) return 0;
-      if (at == count) all[count++] = d;
-      index[f][i] = (uint16_t)at;
+      if (find(all, count, d) < count) continue;
+      if (count == MAX_DESCRIPTORS) return 0;
+      insert(all, count++, d);
+    }
+  }
+  for (int f = 0; f < P11_FUNCTIONS; f++) {
+    for (int i = 0; i < p11_functions[f].arity; i++) {
+      index[f][i] = (uint16_t)find(all, count, describe(&p11_functions[f].param[i], i + 1));
     }
   }
 
