@@ -4,7 +4,7 @@
 #
 #   examples/modutil-chain/demo.sh          (or: make demo)
 #
-# Everything is made under build/demo (DEMO_DIR names another folder); the traces stay in build/demo/traces.
+# Everything is made under build/demo (DEMO_DIR names another folder, DEMO_MODULE another way to SoftHSM); the traces stay in build/demo/traces.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/common.sh"
@@ -17,7 +17,7 @@ esac
 folder=${DEMO_DIR:-$build/demo}
 [ -x "$build/p11trace" ] || die "$build/p11trace is missing; run make first"
 need softhsm2-util certutil modutil pk12util cmsutil tstclnt openssl
-softhsm=$(find_softhsm)
+softhsm=${DEMO_MODULE:-$(find_softhsm)}
 [ -n "$softhsm" ] || die "libsofthsm2.so is not to be found; on Debian: apt-get install softhsm2"
 
 # Nothing of the caller's settings: the demo is the same everywhere.

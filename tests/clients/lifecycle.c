@@ -1,6 +1,7 @@
 /* lifecycle reload MODULE finalize|keep   load, use and unload a module twice; `keep` leaves out C_Finalize
  * lifecycle two MODULE MODULE             use two modules in turn in one process
  * lifecycle sign MODULE                   a session, ten C_GetSessionInfo, C_SignInit, C_Sign; prints the signature
+ * lifecycle asks MODULE N                 asks N times for the state of a session and of its slot, in turn
  *
  * Prints every return code. */
 #include <unistd.h>
@@ -58,6 +59,25 @@ static void sign(const char *path)
   printf("\nC_Finalize=0x%lx\n", list->C_Finalize(NULL));
 }
 
+/* What a browser does all day: is the token still there, is the user still logged in? */
+static void asks(const char *path, unsigned long n)
+{
+  CK_FUNCTION_LIST_PTR list = module_list(path);
+  CK_SESSION_HANDLE session = 0;
+  CK_SESSION_INFO session_info;
+  CK_SLOT_INFO slot_info;
+  CK_SLOT_ID slot = 0;
+  CK_ULONG count = 1;
+  MUST(list->C_Initialize(NULL));
+  MUST(list->C_GetSlotList(CK_TRUE, &slot, &count));
+  MUST(list->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session));
+  for (unsigned long i = 0; i < n; i += 2) {
+    MUST(list->C_GetSessionInfo(session, &session_info));
+    MUST(list->C_GetSlotInfo(slot, &slot_info));
+  }
+  MUST(list->C_Finalize(NULL));
+}
+
 int main(int argc, char **argv)
 {
   if (argc == 4 && strcmp(argv[1], "reload") == 0)
@@ -66,7 +86,9 @@ int main(int argc, char **argv)
     two(argv[2], argv[3]);
   else if (argc == 3 && strcmp(argv[1], "sign") == 0)
     sign(argv[2]);
+  else if (argc == 4 && strcmp(argv[1], "asks") == 0)
+    asks(argv[2], strtoul(argv[3], NULL, 10));
   else
-    DIE("usage: lifecycle reload MODULE finalize|keep | two MODULE MODULE | sign MODULE");
+    DIE("usage: lifecycle reload MODULE finalize|keep | two MODULE MODULE | sign MODULE | asks MODULE N");
   return 0;
 }

@@ -1,0 +1,47 @@
+"""How large traces are, beside pkcs11-spy's text of the same run: the demo with the spy between the shim and the token."""
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import p11t_reader
+from conftest import ROOT
+from lab import lab  # noqa: F401
+from nss import environment, softhsm, spy
+
+FIXED = 2560
+SHARE = 15
+
+
+def test_fixed_part(lab, build):  # noqa: F811
+    """Bytes of a trace in which nothing happens but that a module is loaded, gets a session and is finalised. Paths are short:
+    three are in it, and pytest's are long."""
+    with tempfile.TemporaryDirectory(prefix="p", dir="/tmp") as short:
+        lab.client("lifecycle", "asks", build.resolve() / "libp11trace.so", 0,
+                   env={"P11TRACE_MODULE": lab.mock("null_module"), "P11TRACE_OUT": short})
+        (path,) = Path(short).glob("*.p11t")
+        assert len(p11t_reader.read(path).calls) == 5
+        assert path.stat().st_size <= FIXED
+
+
+def test_poll_is_small(lab):  # noqa: F811
+    lab.client("lifecycle", "asks", lab.wrap("null_module"), 100_000)
+    (path,) = lab.files()
+    calls = len(p11t_reader.read(path).calls)
+    assert calls >= 100_000 and path.stat().st_size / calls <= 12
+
+
+@pytest.mark.nss
+@pytest.mark.nosan
+def test_share_of_the_spys_text(build, tmp_path):
+    log = tmp_path / "spy.log"
+    env = environment(tmp_path, DEMO_DIR=tmp_path / "demo", DEMO_MODULE=spy(), BUILD=build.resolve(), PKCS11SPY=softhsm(),
+                      PKCS11SPY_OUTPUT=log)
+    p = subprocess.run(["sh", ROOT / "examples/modutil-chain/demo.sh"], env=env, text=True, capture_output=True)
+    assert p.returncode == 0, p.stdout + p.stderr
+    files = list((tmp_path / "demo" / "traces").glob("*.p11t"))
+    assert len(files) > 10
+    rest = sum(f.stat().st_size - FIXED for f in files)
+    assert 0 < rest * SHARE <= os.path.getsize(log)
