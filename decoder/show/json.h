@@ -1,27 +1,38 @@
-/* The JSON of JSON.md, written as it comes: no tree, no allocation, order of keys as documented. */
+/* The JSON of JSON.md, built of jansson's objects: one for each line, freed when it is printed. Keys stand in the order in
+ * which they are put. All of these end the program when there is no memory. */
 #ifndef SHOW_JSON_H
 #define SHOW_JSON_H
+
+#include <jansson.h>
 
 #include "decoder/show/text.h"
 #include "decoder/show/value.h"
 
-/* Keys are literals: "\"rv\":" with the comma that they need. */
-#define JSON_KEY(out, key) text_raw(out, key, sizeof(key) - 1)
+/* Both take over `value`. */
+void json_put(json_t *object, const char *key, json_t *value);
+void json_add(json_t *array, json_t *value);
 
 /* A CK_ULONG: integer below 2^53, else "0x...". */
-void json_number(struct text *out, uint64_t value);
+json_t *json_number(uint64_t value);
 /* "0x..." always: addresses. */
-void json_address(struct text *out, uint64_t value);
-/* Nanoseconds with a sign. */
-void json_time(struct text *out, uint64_t ns);
-void json_hex(struct text *out, const uint8_t *bytes, size_t size);
-/* ,"key":"text" and, when `bytes` are not UTF-8, ,"key_hex":"..."; nothing when `bytes` is NULL. */
-void json_outside(struct text *out, const char *key, const void *bytes, size_t size);
+json_t *json_address(uint64_t value);
+json_t *json_hex(const void *bytes, size_t size);
+/* "2.40" */
+json_t *json_version(uint64_t version);
 /* ["CKF_A","0x100"] */
-void json_flag_names(struct text *out, unsigned domain, uint64_t value);
-/* A value; the caller has written its key. Not for VALUE_NONE. */
-void json_value(struct text *out, const struct value *value, struct meaning meaning);
+json_t *json_flag_names(unsigned domain, uint64_t value);
+/* Bytes that may not be UTF-8: NULL when they are not. */
+json_t *json_utf8(const void *bytes, size_t size);
+/* Outside text, and KEY_hex when it is not UTF-8; nothing when it is NULL. */
+void json_outside(json_t *object, const char *key, const void *bytes, size_t size);
+void json_text(json_t *object, const char *key, const char *text);
+
+/* Not for VALUE_NONE. */
+json_t *json_value(const struct value *value, struct meaning meaning);
 /* The same for what a call returned: NULL pointers of before the call are not repeated. */
-void json_after(struct text *out, const struct value *value, struct meaning meaning);
+json_t *json_after(const struct value *value, struct meaning meaning);
+
+/* Prints `object` on a line of its own and frees it. */
+void json_line(struct text *out, json_t *object);
 
 #endif

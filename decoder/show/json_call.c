@@ -1,246 +1,178 @@
 /* Events as JSON objects, one a line. */
+#include <inttypes.h>
+
 #include "decoder/show/dump.h"
 #include "decoder/show/json.h"
 
-#define K(literal) JSON_KEY(out, literal)
-
-static void put_text(struct text *out, const char *key, const char *s)
+/* HEAD and its like have an empty text where nothing is known. */
+static void put_known(json_t *o, const char *key, const char *text)
 {
-  if (s != NULL && s[0] != '\0') json_outside(out, key, s, strlen(s));
+  if (text != NULL && text[0] != '\0') json_text(o, key, text);
 }
 
-/* Clock readings are beyond 2^53 on a machine that is up for 105 days: digits in a string, never rounded. */
-static void put_reading(struct text *out, const char *key, uint64_t ns)
+/* Nanoseconds with a sign. */
+static json_t *difference(uint64_t time, uint64_t since)
 {
-  text_s(out, key);
-  text_c(out, '"');
-  text_u(out, ns);
-  text_c(out, '"');
+  return json_integer((json_int_t)(time - since));
+}
+
+static json_t *typed(const char *type)
+{
+  json_t *o = json_object();
+  json_put(o, "type", json_string(type));
+  return o;
+}
+
+static void put_process(struct dump *d, const struct process *p)
+{
+  json_t *o = typed("process");
+  json_put(o, "process", json_integer(p->index));
+  json_put(o, "pid", json_integer(p->pid));
+  if (p->parent_pid != 0) json_put(o, "parent_pid", json_integer(p->parent_pid));
+  json_put(o, "trace_id", json_hex(p->trace_id, sizeof p->trace_id));
+  put_known(o, "path", p->path);
+  put_known(o, "executable", p->executable);
+  put_known(o, "program", p->program);
+  put_known(o, "recorder", p->recorder);
+  put_known(o, "capture", p->capture);
+  put_known(o, "machine", p->machine);
+  json_put(o, "word_bits", json_integer(p->word_bits));
+  /* Clock readings are beyond 2^53 on a machine that is up for 105 days: digits in a string, never rounded. */
+  json_put(o, "first_monotonic", json_sprintf("%" PRIu64, p->first.monotonic));
+  json_put(o, "first_realtime", json_sprintf("%" PRIu64, p->first.realtime));
+  json_line(&d->out, o);
 }
 
 void json_start(struct dump *d)
 {
-  struct text *out = &d->out;
-  K("{\"type\":\"trace\",\"version\":1,\"processes\":");
-  text_u(out, d->processes);
-  K("}\n");
-  for (size_t i = 0; i < d->processes; i++) {
-    const struct process *p = d->process[i];
-    K("{\"type\":\"process\",\"process\":");
-    text_u(out, p->index);
-    K(",\"pid\":");
-    text_u(out, p->pid);
-    if (p->parent_pid != 0) {
-      K(",\"parent_pid\":");
-      text_u(out, p->parent_pid);
-    }
-    K(",\"trace_id\":");
-    json_hex(out, p->trace_id, sizeof p->trace_id);
-    put_text(out, "path", p->path);
-    put_text(out, "executable", p->executable);
-    put_text(out, "program", p->program);
-    put_text(out, "recorder", p->recorder);
-    put_text(out, "capture", p->capture);
-    put_text(out, "machine", p->machine);
-    K(",\"word_bits\":");
-    text_u(out, p->word_bits);
-    put_reading(out, ",\"first_monotonic\":", p->first.monotonic);
-    put_reading(out, ",\"first_realtime\":", p->first.realtime);
-    K("}\n");
-  }
+  json_t *o = typed("trace");
+  json_put(o, "version", json_integer(1));
+  json_put(o, "processes", json_integer((json_int_t)d->processes));
+  json_line(&d->out, o);
+  for (size_t i = 0; i < d->processes; i++) put_process(d, d->process[i]);
 }
 
-static void put_args(struct text *out, const struct call *call)
+static json_t *args(const struct call *call)
 {
-  K(",\"args\":[");
+  json_t *list = json_array();
   for (unsigned i = 0; i < call->info->arity; i++) {
     const struct p11_param *param = &call->info->param[i];
     const struct argument *arg = &call->arg[i];
-    text_s(out, i > 0 ? ",{\"name\":" : "{\"name\":");
-    text_json(out, param->name, strlen(param->name));
-    K(",\"kind\":");
-    text_u(out, param->kind);
-    struct meaning meaning = meaning_of_param(param);
-    if (arg->in.what != VALUE_NONE) {
-      K(",\"in\":");
-      json_value(out, &arg->in, meaning);
-    }
-    if (arg->out.what != VALUE_NONE) {
-      K(",\"out\":");
-      json_after(out, &arg->out, meaning);
-    }
-    text_c(out, '}');
+    const struct meaning meaning = meaning_of_param(param);
+    json_t *o = json_object();
+    json_text(o, "name", param->name);
+    json_put(o, "kind", json_integer(param->kind));
+    if (arg->in.what != VALUE_NONE) json_put(o, "in", json_value(&arg->in, meaning));
+    if (arg->out.what != VALUE_NONE) json_put(o, "out", json_after(&arg->out, meaning));
+    json_add(list, o);
   }
-  text_c(out, ']');
+  return list;
 }
 
-static void put_flags(struct text *out, unsigned flags)
+static void put_flags(json_t *o, unsigned flags)
 {
   static const struct {
     unsigned flag;
     const char *name;
   } names[] = {
-      {P11T_PROBE,    "\"probe\""   },
-      {P11T_SNAPSHOT, "\"snapshot\""},
-      {P11T_CUT,      "\"cut\""     },
-      {P11T_ALTERED,  "\"altered\"" },
-      {P11T_LATE,     "\"late\""    }
+      {P11T_PROBE,    "probe"   },
+      {P11T_SNAPSHOT, "snapshot"},
+      {P11T_CUT,      "cut"     },
+      {P11T_ALTERED,  "altered" },
+      {P11T_LATE,     "late"    }
   };
-  bool any = false;
+  json_t *list = json_array();
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    if (!(flags & names[i].flag)) continue;
-    text_s(out, any ? "," : ",\"flags\":[");
-    text_s(out, names[i].name);
-    any = true;
+    if (flags & names[i].flag) json_add(list, json_string(names[i].name));
   }
-  if (any) text_c(out, ']');
+  if (json_array_size(list) > 0) {
+    json_put(o, "flags", list);
+  } else {
+    json_decref(list);
+  }
 }
 
-static void put_stack(struct text *out, const struct call *call)
+static void put_stack(json_t *o, const struct call *call)
 {
-  if (call->caller != 0) {
-    K(",\"caller\":");
-    json_address(out, call->caller);
-  }
+  if (call->caller != 0) json_put(o, "caller", json_address(call->caller));
   if (call->depth == 0) return;
-  K(",\"stack\":[");
-  for (unsigned i = 0; i < call->depth; i++) {
-    if (i > 0) text_c(out, ',');
-    json_address(out, call->stack[i]);
-  }
-  text_c(out, ']');
-}
-
-static void put_times(struct dump *d, const struct call *call)
-{
-  struct text *out = &d->out;
-  const bool begun = call->state != CALL_HEADLESS, over = call->state == CALL_DONE || call->state == CALL_HEADLESS;
-  if (begun) {
-    K(",\"start\":");
-    json_time(out, call->start - d->origin);
-  }
-  if (over) {
-    K(",\"end_time\":");
-    json_time(out, call->end - d->origin);
-  }
-  if (begun && over) {
-    K(",\"duration\":");
-    json_time(out, call->end - call->start);
-  }
+  json_t *stack = json_array();
+  for (unsigned i = 0; i < call->depth; i++) json_add(stack, json_address(call->stack[i]));
+  json_put(o, "stack", stack);
 }
 
 void json_call(struct dump *d, const struct event *event)
 {
   static const char *const state[] = {
       [CALL_DONE] = "done", [CALL_OPEN] = "open", [CALL_ABANDONED] = "unwound", [CALL_HEADLESS] = "headless"};
-  struct text *out = &d->out;
   const struct call *call = event->call;
-  K("{\"type\":\"call\"");
-  if (call->state != CALL_HEADLESS) {
-    K(",\"call\":");
-    json_number(out, call->number);
-  }
-  if (call->end_number != 0) {
-    K(",\"end\":");
-    json_number(out, call->end_number);
-  }
-  K(",\"process\":");
-  text_u(out, event->process->index);
-  K(",\"pid\":");
-  text_u(out, event->process->pid);
-  K(",\"tid\":");
-  text_u(out, call->tid);
-  put_text(out, "thread", call->thread);
-  K(",\"module\":");
-  text_u(out, call->module);
-  put_text(out, "fn", call->info->name);
-  K(",\"function\":");
-  text_u(out, call->function);
-  put_times(d, call);
-  K(",\"state\":\"");
-  text_s(out, state[call->state]);
-  text_c(out, '"');
-  if (call->state == CALL_DONE || call->state == CALL_HEADLESS) {
-    K(",\"rv\":\"");
+  const bool begun = call->state != CALL_HEADLESS, over = call->state == CALL_DONE || call->state == CALL_HEADLESS;
+  json_t *o = typed("call");
+  if (begun) json_put(o, "call", json_number(call->number));
+  if (call->end_number != 0) json_put(o, "end", json_number(call->end_number));
+  json_put(o, "process", json_integer(event->process->index));
+  json_put(o, "pid", json_integer(event->process->pid));
+  json_put(o, "tid", json_integer(call->tid));
+  put_known(o, "thread", call->thread);
+  json_put(o, "module", json_integer(call->module));
+  put_known(o, "fn", call->info->name);
+  json_put(o, "function", json_integer(call->function));
+  if (begun) json_put(o, "start", difference(call->start, d->origin));
+  if (over) json_put(o, "end_time", difference(call->end, d->origin));
+  if (begun && over) json_put(o, "duration", difference(call->end, call->start));
+  json_put(o, "state", json_string(state[call->state]));
+  if (over) {
     const char *name = p11_constant_name(P11_DOM_CKR, call->rv);
-    if (name != NULL) {
-      text_s(out, name);
-    } else {
-      text_x(out, call->rv);
-    }
-    K("\",\"rv_value\":");
-    json_number(out, call->rv);
+    json_put(o, "rv", name != NULL ? json_string(name) : json_address(call->rv));
+    json_put(o, "rv_value", json_number(call->rv));
   }
-  put_flags(out, call->flags);
-  put_stack(out, call);
-  put_args(out, call);
-  K("}\n");
+  put_flags(o, call->flags);
+  put_stack(o, call);
+  json_put(o, "args", args(call));
+  json_line(&d->out, o);
 }
 
-static void put_module(struct text *out, const struct module *m)
+static void put_module(json_t *o, const struct module *m)
 {
   static const char *const how[] = {"unknown", "chained", "preloaded", "audited"};
-  K(",\"module\":");
-  text_u(out, m->id);
-  put_text(out, "path", m->path);
-  put_text(out, "build_id", m->build_id);
-  K(",\"base\":");
-  json_address(out, m->base);
-  K(",\"how\":\"");
-  text_s(out, how[m->how < 4 ? m->how : 0]);
-  text_c(out, '"');
-  put_text(out, "stub", m->stub);
+  json_put(o, "module", json_integer(m->id));
+  put_known(o, "path", m->path);
+  put_known(o, "build_id", m->build_id);
+  json_put(o, "base", json_address(m->base));
+  json_put(o, "how", json_string(how[m->how < 4 ? m->how : 0]));
+  put_known(o, "stub", m->stub);
 }
 
-static void put_list(struct text *out, const struct event *event)
+static void put_list(json_t *o, const struct event *event)
 {
-  if (event->module != NULL) {
-    K(",\"module\":");
-    text_u(out, event->module->id);
-  }
-  const char *name = event->list.name != NULL ? event->list.name : "";
-  json_outside(out, "name", name, strlen(name));
-  K(",\"version\":\"");
-  show_version(out, event->list.version);
-  K("\",\"flags\":");
-  json_number(out, event->list.flags);
-  K(",\"functions\":");
-  text_u(out, event->list.count);
-  K(",\"null\":[");
-  bool any = false;
+  if (event->module != NULL) json_put(o, "module", json_integer(event->module->id));
+  json_text(o, "name", event->list.name != NULL ? event->list.name : "");
+  json_put(o, "version", json_version(event->list.version));
+  json_put(o, "flags", json_number(event->list.flags));
+  json_put(o, "functions", json_integer(event->list.count));
+  json_t *nulls = json_array();
   for (unsigned i = 0; i < event->list.count && i / 8 < event->list.null_bytes; i++) {
-    if (!(event->list.nulls[i / 8] >> (i % 8) & 1)) continue;
-    if (any) text_c(out, ',');
-    text_u(out, i);
-    any = true;
+    if (event->list.nulls[i / 8] >> (i % 8) & 1) json_add(nulls, json_integer(i));
   }
-  text_c(out, ']');
+  json_put(o, "null", nulls);
 }
 
-static void put_end(struct text *out, const struct process *p)
+static void put_end(json_t *o, const struct process *p)
 {
   static const char *const verdict[] = {[VERDICT_RECORDING] = "recording",
                                         [VERDICT_COMPLETE] = "complete",
                                         [VERDICT_ENDED] = "ended",
                                         [VERDICT_DIED] = "died",
                                         [VERDICT_UNKNOWN] = "unknown"};
-  K(",\"verdict\":\"");
-  text_s(out, verdict[p->verdict]);
-  text_c(out, '"');
-  put_text(out, "inside", p->ended_inside);
-  K(",\"records\":");
-  json_number(out, p->records);
-  K(",\"calls\":");
-  json_number(out, p->calls);
-  K(",\"dropped\":");
-  json_number(out, p->dropped);
-  K(",\"cut\":");
-  json_number(out, p->cut);
-  K(",\"passed\":");
-  json_number(out, p->passed);
-  K(",\"damaged_bytes\":");
-  json_number(out, p->damaged_bytes);
-  put_text(out, "damage", p->damage);
+  json_put(o, "verdict", json_string(verdict[p->verdict]));
+  put_known(o, "inside", p->ended_inside);
+  json_put(o, "records", json_number(p->records));
+  json_put(o, "calls", json_number(p->calls));
+  json_put(o, "dropped", json_number(p->dropped));
+  json_put(o, "cut", json_number(p->cut));
+  json_put(o, "passed", json_number(p->passed));
+  json_put(o, "damaged_bytes", json_number(p->damaged_bytes));
+  put_known(o, "damage", p->damage);
 }
 
 void json_other(struct dump *d, const struct event *event)
@@ -250,31 +182,21 @@ void json_other(struct dump *d, const struct event *event)
                                      [EVENT_LIST] = "list",
                                      [EVENT_MARKER] = "marker",
                                      [EVENT_END] = "end"};
-  struct text *out = &d->out;
-  K("{\"type\":\"");
-  text_s(out, type[event->type]);
-  K("\",\"process\":");
-  text_u(out, event->process->index);
+  json_t *o = typed(type[event->type]);
+  json_put(o, "process", json_integer(event->process->index));
   if (event->type != EVENT_END) {
-    K(",\"number\":");
-    json_number(out, event->number);
-    K(",\"time\":");
-    json_time(out, event->time - d->origin);
+    json_put(o, "number", json_number(event->number));
+    json_put(o, "time", difference(event->time, d->origin));
   }
   switch (event->type) {
-    case EVENT_MODULE: put_module(out, event->module); break;
-    case EVENT_UNLOAD:
-      K(",\"module\":");
-      text_u(out, event->module != NULL ? event->module->id : 0);
-      break;
-    case EVENT_LIST: put_list(out, event); break;
-    case EVENT_END: put_end(out, event->process); break;
+    case EVENT_MODULE: put_module(o, event->module); break;
+    case EVENT_UNLOAD: json_put(o, "module", json_integer(event->module != NULL ? event->module->id : 0)); break;
+    case EVENT_LIST: put_list(o, event); break;
+    case EVENT_END: put_end(o, event->process); break;
     default:
-      K(",\"kind\":");
-      text_u(out, event->marker.kind);
-      K(",\"body\":");
-      json_hex(out, event->marker.body, event->marker.length);
+      json_put(o, "kind", json_integer(event->marker.kind));
+      json_put(o, "body", json_hex(event->marker.body, event->marker.length));
       break;
   }
-  K("}\n");
+  json_line(&d->out, o);
 }

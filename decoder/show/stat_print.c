@@ -1,8 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "decoder/show/json.h"
 #include "decoder/show/stat.h"
+#include "decoder/show/value.h"
 
 #define S(literal) text_raw(out, literal, sizeof(literal) - 1)
 
@@ -229,74 +229,4 @@ void stat_print_text(struct stats *s, struct text *out)
   }
   if (s->errors_full) S("(too many different errors: some are not listed)\n");
   text_close(&cell);
-}
-
-/* --- JSON ------------------------------------------------------------------------------------------------------------ */
-
-static void json_key(struct text *out, const char *key, uint64_t value)
-{
-  text_s(out, ",\"");
-  text_s(out, key);
-  text_s(out, "\":");
-  json_number(out, value);
-}
-
-static void json_row(const struct stats *s, struct text *out, const struct stat_row *row)
-{
-  const unsigned by = s->options->by;
-  S("{\"calls\":");
-  json_number(out, row->calls);
-  json_key(out, "errors", row->errors);
-  json_key(out, "open", row->open);
-  json_key(out, "unwound", row->unwound);
-  json_key(out, "concurrency", row->concurrency);
-  json_key(out, "total", row->time.total);
-  if (row->time.count > 0) {
-    json_key(out, "min", row->time.least);
-    json_key(out, "p50", hist_percentile(&row->time, 50));
-    json_key(out, "p95", hist_percentile(&row->time, 95));
-    json_key(out, "p99", hist_percentile(&row->time, 99));
-    json_key(out, "max", row->time.most);
-  }
-  if (row->key.function != NULL) json_outside(out, "fn", row->key.function, strlen(row->key.function));
-  if (row->key.mechanism != STAT_NONE) {
-    json_key(out, "mechanism", row->key.mechanism);
-    const char *name = p11_constant_name(P11_DOM_CKM, row->key.mechanism);
-    if (name != NULL) json_outside(out, "mechanism_name", name, strlen(name));
-  }
-  if (row->key.slot != STAT_NONE) json_key(out, "slot", row->key.slot);
-  if (row->key.module != NULL) json_outside(out, "module", row->key.module, strlen(row->key.module));
-  if (by & (BY_PROCESS | BY_THREAD) && row->key.pid != 0) json_key(out, "pid", row->key.pid);
-  if (by & BY_THREAD && row->key.tid != 0) json_key(out, "tid", row->key.tid);
-  if (row->thread != NULL) json_outside(out, "thread", row->thread, strlen(row->thread));
-  text_c(out, '}');
-}
-
-void stat_print_json(struct stats *s, struct text *out)
-{
-  S("{\"type\":\"stat\",\"version\":1,\"calls\":");
-  json_number(out, s->calls);
-  json_key(out, "errors", s->failed);
-  json_key(out, "open", s->open);
-  json_key(out, "unwound", s->unwound);
-  json_key(out, "total", s->total);
-  json_key(out, "elapsed", s->last - s->first);
-  json_key(out, "concurrency", s->concurrency);
-  S(",\"rows\":[");
-  for (size_t i = 0; i < s->rows && s->row[i]->calls > 0; i++) {
-    if (i > 0) text_c(out, ',');
-    json_row(s, out, s->row[i]);
-  }
-  S("],\"errors_by_code\":[");
-  for (size_t i = 0; i < s->errors; i++) {
-    const struct stat_error *e = s->error[i];
-    const char *name = p11_constant_name(P11_DOM_CKR, e->rv);
-    text_s(out, i > 0 ? ",{\"count\":" : "{\"count\":");
-    json_number(out, e->count);
-    json_outside(out, "fn", e->function, strlen(e->function));
-    json_key(out, "rv_value", e->rv);
-    if (name != NULL) json_outside(out, "rv", name, strlen(name));
-    text_c(out, '}');
-  }
-  S("]}\n");
 }

@@ -71,7 +71,4 @@ void text_escaped(struct text *text, const void *bytes, size_t size, const char 
 /* The same in double quotes. */
 void text_quoted(struct text *text, const void *bytes, size_t size);
 
-/* A JSON string: always valid UTF-8, what is not becomes U+FFFD. Returns false when something did. */
-bool text_json(struct text *text, const void *bytes, size_t size);
-
 #endif

@@ -90,31 +90,3 @@ void text_quoted(struct text *text, const void *bytes, size_t size)
   text_escaped(text, bytes, size, "\"");
   text_c(text, '"');
 }
-
-bool text_json(struct text *text, const void *bytes, size_t size)
-{
-  static const char digit[] = "0123456789abcdef";
-  const uint8_t *p = bytes, *end = p + size;
-  bool whole = true;
-  text_c(text, '"');
-  while (p < end) {
-    uint32_t c;
-    size_t n = text_character(p, (size_t)(end - p), &c);
-    if (n == 0) {
-      text_s(text, "\xef\xbf\xbd");
-      whole = false;
-      n = 1;
-    } else if (c == '"' || c == '\\') {
-      text_c(text, '\\');
-      text_c(text, (char)c);
-    } else if (is_harmful(c) && c < 0x10000) {
-      text_s(text, "\\u");
-      for (int shift = 12; shift >= 0; shift -= 4) text_c(text, digit[(c >> shift) & 15]);
-    } else {
-      text_raw(text, (const char *)p, n);
-    }
-    p += n;
-  }
-  text_c(text, '"');
-  return whole;
-}
