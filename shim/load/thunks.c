@@ -112,29 +112,20 @@ static CK_RV initialize(unsigned number, CK_VOID_PTR pInitArgs)
   return ((CK_C_Initialize)set->real[P11_F_C_Initialize])(pInitArgs);
 }
 
-#define THUNKS(n)                                                                                     \
-  static CK_RV initialize_##n(CK_VOID_PTR a)                                                          \
-  {                                                                                                   \
-    return initialize(n, a);                                                                          \
-  }                                                                                                   \
-  static CK_RV function_list_##n(CK_FUNCTION_LIST_PTR_PTR a)                                          \
-  {                                                                                                   \
-    return get_function_list(n, a);                                                                   \
-  }                                                                                                   \
-  static CK_RV interface_list_##n(CK_INTERFACE_PTR a, CK_ULONG_PTR b)                                 \
-  {                                                                                                   \
-    return get_interface_list(n, a, b);                                                               \
-  }                                                                                                   \
-  static CK_RV interface_##n(CK_UTF8CHAR_PTR a, CK_VERSION_PTR b, CK_INTERFACE_PTR_PTR c, CK_FLAGS d) \
-  {                                                                                                   \
-    return get_interface(n, a, b, c, d);                                                              \
+/* clang-format off */
+#define THUNKS(n)                                                                                                     \
+  static CK_RV initialize_##n(CK_VOID_PTR a) { return initialize(n, a); }                                             \
+  static CK_RV function_list_##n(CK_FUNCTION_LIST_PTR_PTR a) { return get_function_list(n, a); }                      \
+  static CK_RV interface_list_##n(CK_INTERFACE_PTR a, CK_ULONG_PTR b) { return get_interface_list(n, a, b); }         \
+  static CK_RV interface_##n(CK_UTF8CHAR_PTR a, CK_VERSION_PTR b, CK_INTERFACE_PTR_PTR c, CK_FLAGS d)                 \
+  {                                                                                                                   \
+    return get_interface(n, a, b, c, d);                                                                              \
   }
-#define ROW(n)                                                                                                     \
-  {(p11t_any_function)initialize_##n, (p11t_any_function)function_list_##n, (p11t_any_function)interface_list_##n, \
+#define ROW(n)                                                                                                        \
+  {(p11t_any_function)initialize_##n, (p11t_any_function)function_list_##n, (p11t_any_function)interface_list_##n,    \
    (p11t_any_function)interface_##n},
-#define ALL(X)                                                                                                         \
-  X(0)                                                                                                                 \
-  X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) \
-      X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
+#define ALL(X)                                                                                                        \
+  X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19)       \
+  X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
 ALL(THUNKS)
 const p11t_any_function p11t_thunks[P11T_SETS][4] = {ALL(ROW)};

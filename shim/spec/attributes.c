@@ -1,5 +1,6 @@
 /* attributes.def as a table, and the lookup by type. */
-/* clang-format off: tables and the macros around them are laid out by hand */
+/* Tables and the macros around them are laid out by hand. */
+/* clang-format off */
 #include "spec.h"
 
 #define A_NUMBER       P11_A_NUMBER, P11_DOM_NONE

@@ -1,5 +1,6 @@
 /* Names of constants, both ways. Only the decoder and tests link this: the shim records numbers. */
-/* clang-format off: tables and the macros around them are laid out by hand */
+/* Tables and the macros around them are laid out by hand. */
+/* clang-format off */
 #include <string.h>
 
 #include "spec.h"

@@ -1,5 +1,6 @@
 /* functions.def as a table. */
-/* clang-format off: tables and the macros around them are laid out by hand */
+/* Tables and the macros around them are laid out by hand. */
+/* clang-format off */
 #include <string.h>
 
 #include "spec.h"

@@ -1,5 +1,6 @@
 /* mechanisms.def as two switches: async-signal-safe, no memory but the parameter's own. */
-/* clang-format off: tables and the macros around them are laid out by hand */
+/* Tables and the macros around them are laid out by hand. */
+/* clang-format off */
 #include <string.h>
 
 #include "spec.h"

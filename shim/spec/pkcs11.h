@@ -4,7 +4,8 @@
  * structures.def, functions and lists from functions.def, the values from constants.def. tests/test_spec.py compares
  * names, values, sizes and offsets with the standard's and with the headers of NSS and p11-kit. Stands alone (also in
  * C++); not to be mixed with another PKCS #11 header. Layouts are those of Unix: natural alignment, LP64. */
-/* clang-format off: tables and the macros around them are laid out by hand */
+/* Tables and the macros around them are laid out by hand. */
+/* clang-format off */
 #ifndef P11_PKCS11_H
 #define P11_PKCS11_H
 

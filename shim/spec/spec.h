@@ -1,7 +1,8 @@
 /* What PKCS #11 is, as data: the descriptions that wrapper, recorder, schema, printer, filter and replay read.
  * Numbers of kinds, forms and structures are written into traces: they are appended to, never changed
  * (shim/trace/FORMAT.md lists them). */
-/* clang-format off: tables and the macros around them are laid out by hand */
+/* Tables and the macros around them are laid out by hand. */
+/* clang-format off */
 #ifndef P11_SPEC_H
 #define P11_SPEC_H
 

@@ -1,5 +1,6 @@
 /* structures.def as tables: one array of members per structure. */
-/* clang-format off: tables and the macros around them are laid out by hand */
+/* Tables and the macros around them are laid out by hand. */
+/* clang-format off */
 #include "spec.h"
 
 /* The kinds as structures.def writes them: kind, secrecy, direction, volatile, then the member with the length (OF) or

@@ -1,7 +1,6 @@
 /* The trace format, version 1. Shared by the writer (shim/) and the reader (decoder/): the one header both may include.
  * The text is in FORMAT.md beside this file; where a number stands here it stands there. All integers on disk are
  * little-endian. Names: U, N, Z, P, V are the encodings that FORMAT.md defines. */
-/* clang-format off: tables and the macros around them are laid out by hand */
 #ifndef P11T_FORMAT_H
 #define P11T_FORMAT_H
 

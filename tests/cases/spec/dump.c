@@ -1,5 +1,6 @@
 /* Prints the tables of shim/spec, one fact a line, tab-separated, for tests/test_spec*.py to compare. */
-/* clang-format off: tables and the macros around them are laid out by hand */
+/* Tables and the macros around them are laid out by hand. */
+/* clang-format off */
 #include <stdio.h>
 
 #include "spec.h"
