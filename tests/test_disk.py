@@ -1,6 +1,7 @@
 """What can be wrong with the place of a trace, the module or the recorder.  The program that is traced does not notice: same
 output, same exit status.  The user does: one line on stderr, and `p11trace doctor` names the cause."""
 import contextlib
+import json
 import os
 import re
 import resource
@@ -288,3 +289,15 @@ def test_doctor_finds_nothing(lab):
     lab.client("lifecycle", "sign", traced)
     status, text = doctor(lab, traced)
     assert status == 0, text
+
+
+@pytest.mark.nosan
+def test_live_file_that_cannot_grow(lab):
+    """Four slots fit under the limit, eight threads want one: the others' calls pass through unrecorded, counted and quick."""
+    limit = 8192 + 4 * 65536
+    p_limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))}
+    lab.client("threads", "order", lab.wrap("mock32"), 8, 4000, lab.tmp / "noted", status=None, **p_limit)
+    (path,) = lab.files()
+    info = json.loads(lab.p11trace("info", "--json", path).stdout)
+    (process,) = info["processes"] if "processes" in info else [info]
+    assert process["passed"] > 100 and process["calls"] > 100

@@ -1,5 +1,6 @@
 /* What stands between wrapper and module: the functions that hand out lists, and C_Initialize, whose parameters may hold
  * ours. The same four for every set, bound to it by macro. */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,17 +60,22 @@ static CK_RV get_interface_list(unsigned number, CK_INTERFACE_PTR pInterfacesLis
 /* Copies of the module's interfaces with our lists in them; the module's own are not written to. One for each. */
 static CK_INTERFACE *interface_copy(const CK_INTERFACE *real, void *list)
 {
+  static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   static CK_INTERFACE copies[128];
-  static _Atomic unsigned used;
-  for (unsigned i = 0; i < used && i < 128; i++) {
-    if (copies[i].pFunctionList == list && copies[i].pInterfaceName == real->pInterfaceName &&
-        copies[i].flags == real->flags)
-      return &copies[i];
+  static unsigned used;
+  CK_INTERFACE *copy = NULL;
+  pthread_mutex_lock(&mutex);
+  for (unsigned i = 0; i < used && copy == NULL; i++) {
+    const CK_INTERFACE *c = &copies[i];
+    if (c->pFunctionList == list && c->pInterfaceName == real->pInterfaceName && c->flags == real->flags)
+      copy = &copies[i];
   }
-  unsigned place = used++;
-  if (place >= 128) place = 127, used = 128;
-  copies[place] = (CK_INTERFACE){real->pInterfaceName, list, real->flags};
-  return &copies[place];
+  if (copy == NULL) {
+    copy = &copies[used < 127 ? used++ : 127];
+    *copy = (CK_INTERFACE){real->pInterfaceName, list, real->flags};
+  }
+  pthread_mutex_unlock(&mutex);
+  return copy;
 }
 
 static CK_RV get_interface(unsigned number, CK_UTF8CHAR_PTR pInterfaceName, CK_VERSION_PTR pVersion,

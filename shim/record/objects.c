@@ -69,8 +69,11 @@ static int add(struct dl_phdr_info *info, size_t size, void *changed)
 
 void p11t_objects_refresh(void)
 {
+  static atomic_flag busy = ATOMIC_FLAG_INIT;
   bool changed = false;
+  if (atomic_flag_test_and_set(&busy)) return; /* another thread is at it: waiting could meet the loader's lock */
   dl_iterate_phdr(add, &changed);
+  atomic_flag_clear(&busy);
 }
 
 void p11t_object_of(struct p11t_thread *t, uint64_t address)

@@ -47,17 +47,22 @@ static bool thread_is_gone(uint32_t tid)
   return gone;
 }
 
-/* A free slot, a new one, or that of a thread that is gone; NULL when all 1,024 are in use. Under the lock. */
+/* A free slot, a new one, or that of a thread that is gone; NULL when all 1,024 are in use or the live file cannot grow. The
+ * expensive half is tried once a second, or each call of a thread without a slot would pay for it. Under the lock. */
 static struct p11t_thread *claim_slot(void)
 {
+  static uint64_t retry_at;
   struct p11t_process *p = &p11t_process;
   for (uint32_t i = 0; i < p->slots; i++) {
     if (!p->thread[i].owned) return &p->thread[i];
   }
+  uint64_t now = p11t_monotonic();
+  if (now < retry_at) return NULL;
   if (p11t_slot_grow()) return &p->thread[p->slots - 1];
   for (uint32_t i = 0; i < p->slots; i++) {
     if (thread_is_gone(p->thread[i].tid)) return &p->thread[i];
   }
+  retry_at = now + 1000000000u;
   return NULL;
 }
 
