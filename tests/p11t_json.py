@@ -102,7 +102,7 @@ class Json:
         inside = v.get("value")
         if v["pointer"] in (0, 2) or k == 19:
             return pointed(None, v["pointer"])
-        if k in (10, 11, 20):
+        if k in (10, 11, 20, 22):
             r = self.value(inside)
         elif k == 12:
             r = {"type": "version", "version": version(inside)}

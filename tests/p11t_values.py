@@ -63,7 +63,7 @@ class Cursor:
 FIELD_KINDS = {"NUMBER": 1, "NUMBER_VOLATILE": 1, "ENUM": 2, "FLAGS": 3, "BOOL": 4, "HANDLE": 5, "CHARS": 6,
                "CHARS_VOLATILE": 6, "ARRAY": 7, "VERSION": 8, "STRUCT": 9, "BYTES": 10, "BITS": 11, "PVERSION": 12,
                "PSTRUCT": 13, "STRUCTS": 14, "TEMPLATE": 15, "MECHANISM": 16, "PNUMBER": 17, "PHANDLE": 18, "POINTER": 19,
-               "BYTES_AT": 20, "SLOT": 21}
+               "BYTES_AT": 20, "SLOT": 21, "BYTES_OF": 22}
 DIRECTIONS = {"IN": 1, "OUT": 2, "INOUT": 3}
 
 
@@ -220,7 +220,7 @@ class Decoder:
         pointer = c.u8()
         if k == 19 or pointer in (0, 2):
             return dict(pointer=pointer)
-        if k in (10, 11, 20):
+        if k in (10, 11, 20, 22):
             inside = self.value(c)
         elif k == 12:
             inside = (c.u8(), c.u8())

@@ -108,6 +108,7 @@ static void member(struct decode *d, const struct p11_field *f, struct value *v,
   switch (f->kind) {
     case P11_FK_BYTES:
     case P11_FK_BITS:
+    case P11_FK_BYTES_OF:
     case P11_FK_BYTES_AT: decode_v(d, v); break;
     case P11_FK_PVERSION:
       v->what = VALUE_VERSION;

@@ -28,9 +28,10 @@ static void version(struct p11t_writer *w, const CK_VERSION *v)
   p11t_u8(w, v->minor);
 }
 
-/* Length in bytes of what a BYTES, BITS or BYTES_AT member points to. */
+/* Length in bytes of what a BYTES, BITS, BYTES_OF or BYTES_AT member points to. */
 static uint64_t linked_length(const struct p11_field *f, const char *at)
 {
+  if (f->kind == P11_FK_BYTES_OF) return f->ref;
   uint64_t n = load(at + f->link, sizeof(CK_ULONG));
   if (f->kind == P11_FK_BYTES) return n;
   if (f->kind == P11_FK_BITS) return n / 8 + (n % 8 != 0);
@@ -52,6 +53,7 @@ static void pointed(struct p11t_writer *w, const struct p11_field *f, const char
   switch (f->kind) {
     case P11_FK_BYTES:
     case P11_FK_BITS:
+    case P11_FK_BYTES_OF:
     case P11_FK_BYTES_AT: {
       uint64_t n = linked_length(f, at);
       if (n > P11T_EARLY * 16)

@@ -188,7 +188,8 @@ enum p11_field_kind {
   P11_FK_PHANDLE = 18, /* CK_OBJECT_HANDLE * */
   P11_FK_POINTER = 19, /* only NULL or not */
   P11_FK_BYTES_AT = 20, /* pointer: link = offset of a CK_ULONG * to the length */
-  P11_FK_SLOT = 21     /* CK_SLOT_ID */
+  P11_FK_SLOT = 21,    /* CK_SLOT_ID */
+  P11_FK_BYTES_OF = 22 /* pointer to a fixed number of bytes: ref */
 };
 enum p11_direction { P11_IN = 1, P11_OUT = 2, P11_INOUT = 3 };
 

@@ -20,6 +20,7 @@
 #define FK_BYTES(length, secrecy, dir)    BYTES, secrecy, dir, 0, OF, length, 0
 #define FK_BITS(length, secrecy, dir)     BITS, secrecy, dir, 0, OF, length, 0
 #define FK_BYTES_AT(length, secrecy, dir) BYTES_AT, secrecy, dir, 0, OF, length, 0
+#define FK_BYTES_OF(size, secrecy, dir)    BYTES_OF, secrecy, dir, 0, NO, 0, size
 #define FK_PVERSION(dir)                  PVERSION, PUBLIC, dir, 0, NO, 0, 0
 #define FK_PSTRUCT(ref, dir)              PSTRUCT, PUBLIC, dir, 0, NO, 0, P11_S_##ref
 #define FK_STRUCTS(ref, count, dir)       STRUCTS, PUBLIC, dir, 0, OF, count, P11_S_##ref

@@ -56,6 +56,7 @@ static void *behind(const struct p11_field *f, enum how how, int depth)
   switch (f->kind) {
     case P11_FK_BYTES:
     case P11_FK_BITS:
+    case P11_FK_BYTES_OF:
     case P11_FK_BYTES_AT:
     case P11_FK_POINTER: return words(f->secrecy);
     case P11_FK_PVERSION: return memset(place(sizeof(CK_VERSION)), 3, sizeof(CK_VERSION));
