@@ -79,3 +79,20 @@ def test_a_forks_parent_is_found_in_the_set(run, build, tmp_path):
     save(tmp_path / "a.p11t", parent)
     save(tmp_path / "b.p11t", child)
     assert f"parent    pid 4711, traced in {tmp_path}/a.p11t\n" in tool(run, build, "info", tmp_path).stdout
+
+
+def test_info_of_many_is_short(run, build, tmp_path):
+    """Of a folder of traces each process has its line; in full stand those with which something is the matter."""
+    for i in range(5):
+        t = Trace(pid=4711 + i, trace_id=bytes([i] * 16))
+        t.module(1)
+        session_call(t, 2, time=10_000)
+        t.frame()
+        if i < 4:
+            t.end()
+        save(tmp_path / f"{i}.p11t", t)
+    short = tool(run, build, "info", tmp_path, status=2).stdout
+    assert short.count("client[") == 5 and short.count("  verdict ") == 1 and "  verdict   cut" in short
+    assert "4 processes (p11trace info -v shows all)" in short
+    full = tool(run, build, "info", "-v", tmp_path, status=2).stdout
+    assert full.count("  verdict ") == 5 and "not shown" not in full

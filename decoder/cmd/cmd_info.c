@@ -7,7 +7,7 @@
 #include "decoder/show/info.h"
 
 struct arguments {
-  bool json;
+  bool json, verbose;
   const char **path;
   size_t paths;
 };
@@ -17,6 +17,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   struct arguments *a = state->input;
   switch (key) {
     case 'j': a->json = true; return 0;
+    case 'v': a->verbose = true; return 0;
     case ARGP_KEY_ARG: a->path[a->paths++] = arg; return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "no TRACE given: name a file NAME.p11t, a folder of them, or -"); return 0;
     default: return ARGP_ERR_UNKNOWN;
@@ -26,8 +27,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 int cmd_info(int argc, char **argv)
 {
   static const struct argp_option options[] = {
-      {"json", 'j', NULL, 0, "One JSON object instead of text", 0},
-      {0 }
+      {"json",                             'j', NULL, 0, "One JSON object instead of text", 0},
+      {"verbose",                              'v', NULL, 0, "Each process in full, however many there are", 0},
+      {0}
   };
   static const struct argp argp = {
       options,
@@ -46,7 +48,7 @@ int cmd_info(int argc, char **argv)
     return EXIT_COULD_NOT;
   }
   struct trace_set *set = trace_open(a.path, a.paths);
-  int status = set == NULL ? EXIT_COULD_NOT : info_set(set, a.json, STDOUT_FILENO);
+  int status = set == NULL ? EXIT_COULD_NOT : info_set(set, a.json, a.verbose, STDOUT_FILENO);
   if (set != NULL) trace_close(set);
   free(a.path);
   return status;

@@ -423,7 +423,14 @@ static void summary(struct info *info, const struct process *p)
   text_c(out, '\n');
 }
 
-int info_set(struct trace_set *set, bool json, int fd)
+/* Of many processes only those are shown in full with which something is the matter. */
+static bool is_worth_a_page(const struct info *info, const struct process *p)
+{
+  return info->processes <= 3 || strcmp(info_verdict(p, &info->tally[p->index]), "complete") != 0 ||
+         (p->compat & P11T_COMPAT_CLEAR) != 0;
+}
+
+int info_set(struct trace_set *set, bool json, bool verbose, int fd)
 {
   struct info info = {.set = set};
   info.processes = trace_processes(set, &info.process);
@@ -435,9 +442,19 @@ int info_set(struct trace_set *set, bool json, int fd)
     info_json(&info);
   } else {
     for (size_t i = 0; i < info.processes && info.processes > 1; i++) summary(&info, info.process[i]);
+    size_t left_out = 0;
     for (size_t i = 0; i < info.processes; i++) {
+      if (!verbose && !is_worth_a_page(&info, info.process[i])) {
+        left_out++;
+        continue;
+      }
       if (info.processes > 1) text_c(&info.out, '\n');
       page(&info, info.process[i]);
+    }
+    if (left_out > 0) {
+      text_s(&info.out, "\ncomplete and not shown in full: ");
+      counted(&info.out, left_out, "process", "processes");
+      text_s(&info.out, " (p11trace info -v shows all)\n");
     }
   }
   int error = text_flush(&info.out);

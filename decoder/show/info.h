@@ -5,9 +5,10 @@
 #include "decoder/read/trace.h"
 #include "decoder/show/text.h"
 
-/* Reads the whole set and prints it to `fd`, as text or as one JSON object. Returns an exit status of cmd.h: 2 when bytes of
+/* Reads the whole set and prints it to `fd`, as text (of more than three processes only those in full with which something is
+ * the matter, unless `verbose`) or as one JSON object. Returns an exit status of cmd.h: 2 when bytes of
  * the trace are lost or the output cannot be written, else 0. */
-int info_set(struct trace_set *set, bool json, int fd);
+int info_set(struct trace_set *set, bool json, bool verbose, int fd);
 
 /* --- inside the room ----------------------------------------------------------------------------------------------- */
 
