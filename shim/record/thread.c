@@ -77,7 +77,6 @@ void p11t_thread_time(struct p11t_thread *t)
   p11t_commit(&w);
   t->pair_ticks = now.ticks;
   atomic_store_explicit(&p11t_process.pair_ticks, now.ticks, memory_order_relaxed);
-  p11t_process.head->last = now;
 }
 
 static void write_thread(struct p11t_thread *t)
