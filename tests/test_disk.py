@@ -57,7 +57,7 @@ def fill(directory, leave):
 
 
 def one_line(stderr):
-    """The one line that the recorder may say of what is wrong.  That it is over may be said too."""
+    """The one line that the recorder may say of what is wrong."""
     lines = stderr.splitlines()
     assert len(lines) == 1, stderr
     assert lines[0].startswith("p11trace: ")
