@@ -295,7 +295,7 @@ def test_live_file_that_cannot_grow(lab):
     """Four slots fit under the limit, eight threads want one: the others' calls pass through unrecorded, counted and quick."""
     limit = 8192 + 4 * 65536
     p_limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))}
-    lab.client("threads", "order", lab.wrap("mock32"), 8, 4000, lab.tmp / "noted", status=None, **p_limit)
+    lab.client("threads", "order", lab.wrap("mock32"), 8, 4000, lab.tmp / "noted", **p_limit)
     (path,) = lab.files()
     info = json.loads(lab.p11trace("info", "--json", path).stdout)
     (process,) = info["processes"] if "processes" in info else [info]
