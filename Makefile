@@ -34,6 +34,7 @@ WARN     := -Wall -Wextra -Wshadow
 CWARN    := $(WARN) -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
 # Our own flags come first, so that CFLAGS from the command line can override them.
 BASE     := -std=c11 -D_GNU_SOURCE $(CWARN) -MMD -MP -I. -Ishim/spec
+MODINC   := -Imodule
 SHARED   := -fPIC -fvisibility=hidden -fasynchronous-unwind-tables -fexceptions
 SAN      := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 HARDEN   := -Wl,-z,now,-z,relro $(if $(SANITIZE),,-Wl,-z,defs)
@@ -51,6 +52,11 @@ DEC_SRC  := $(wildcard decoder/*/*.c)
 DEC_ASM  := $(wildcard decoder/*/*.S)
 DEC_SHIM := $(wildcard shim/spec/*.c shim/trace/*.c shim/load/conf.c)
 
+# The token: the module and the tool are made of the same files; the tool has its own besides.
+MOD_SRC  := $(filter-out module/tool/%,$(wildcard module/*.c module/*/*.c))
+MOD_SHIM := shim/spec/functions.c shim/spec/structures.c shim/spec/mechanisms.c shim/spec/attributes.c shim/spec/constants.c
+TOOL_SRC := $(wildcard module/tool/*.c)
+
 CLIENTS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/clients/*.c)) \
             $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/clients/*.cc))
 MOCKS    := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/mocks/*.c))
@@ -59,15 +65,18 @@ BENCH    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 RECORDER := $(if $(filter shim/load/%,$(SHIM_SRC)),$(BUILD)/libp11trace.so)
 STUB     := $(if $(strip $(STUB_SRC)),$(BUILD)/p11stub.so)
 DECODER  := $(if $(wildcard decoder/cmd/main.c),$(BUILD)/p11trace)
+TOKEN    := $(BUILD)/libp11token.so $(if $(TOOL_SRC),$(BUILD)/p11token)
 
 obj       = $(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(filter %.c,$(2))) \
             $(patsubst %.S,$(BUILD)/obj/$(1)/%.o,$(filter %.S,$(2)))
 SHIM_OBJ := $(call obj,shim,$(SHIM_SRC))
 STUB_OBJ := $(call obj,stub,$(STUB_SRC))
 DEC_OBJ  := $(call obj,decoder,$(DEC_SRC) $(DEC_ASM) $(DEC_SHIM))
+MOD_OBJ  := $(call obj,module,$(MOD_SRC) $(MOD_SHIM))
+TOOL_OBJ := $(call obj,module,$(TOOL_SRC))
 
 .PHONY: all help deps demo check check-long check-asan check-tsan bench lint install clean
-all: $(RECORDER) $(STUB) $(DECODER) $(CLIENTS) $(MOCKS) $(BENCH)
+all: $(RECORDER) $(STUB) $(DECODER) $(TOKEN) $(CLIENTS) $(MOCKS) $(BENCH)
 
 help:
 	@echo 'make [all]       build the shim, the decoder, the test clients and mocks under $(BUILD)/'
@@ -105,6 +114,22 @@ $(BUILD)/obj/decoder/decoder/cmd/stub_blob.o: $(STUB)
 $(DEC_OBJ): FLAGS := -fPIE -DSTUB_PATH='"$(BUILD)/p11stub.so"'
 $(SHIM_OBJ) $(STUB_OBJ): FLAGS := $(SHARED)
 
+# --- the token: SQLite inside and hidden, so that a host with another copy is not disturbed; libcrypto from the system ---
+
+# While parts are missing: MODULE_PARTIAL=1 links what is there.
+MODLINK   = $(if $(MODULE_PARTIAL),,$(HARDEN)) -l:libsqlite3.a -lcrypto -lm -lpthread -ldl
+$(MOD_OBJ): FLAGS := $(SHARED) $(MODINC)
+$(TOOL_OBJ): FLAGS := -fPIE $(MODINC)
+
+$(BUILD)/libp11token.so: $(MOD_OBJ) module/exports.map
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(SAN) $(LDFLAGS) -Wl,--exclude-libs,ALL -Wl,-soname,libp11token.so -Wl,--version-script=module/exports.map \
+	  -o $@ $(MOD_OBJ) $(MODLINK)
+
+$(BUILD)/p11token: $(MOD_OBJ) $(TOOL_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(SAN) $(LDFLAGS) -pie -o $@ $(MOD_OBJ) $(TOOL_OBJ) $(filter-out -Wl$(comma)-z$(comma)defs,$(MODLINK))
+
 compile = $(Q)mkdir -p $(@D) && $(CC) $(BASE) $(FLAGS) $(CPPFLAGS) $(CFLAGS) $(SAN) -c -o $@ $<
 
 $(BUILD)/obj/shim/%.o: %.c | $(BUILD)/.tools
@@ -114,6 +139,9 @@ $(BUILD)/obj/stub/%.o: %.c | $(BUILD)/.tools
 	$(call say,CC,$<)
 	$(compile)
 $(BUILD)/obj/decoder/%.o: %.c | $(BUILD)/.tools
+	$(call say,CC,$<)
+	$(compile)
+$(BUILD)/obj/module/%.o: %.c | $(BUILD)/.tools
 	$(call say,CC,$<)
 	$(compile)
 $(BUILD)/obj/decoder/%.o: %.S | $(BUILD)/.tools
@@ -138,13 +166,13 @@ $(BUILD)/tests/mocks/%.so: tests/mocks/%.c | $(BUILD)/.tools
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) -MF $@.d -fPIC -fexceptions $(TESTINC) $(CPPFLAGS) $(CFLAGS) $(SAN) $(LDFLAGS) \
 	  -shared -o $@ $< $(TESTLIBS)
 
--include $(SHIM_OBJ:.o=.d) $(STUB_OBJ:.o=.d) $(DEC_OBJ:.o=.d) $(CLIENTS:=.d) $(MOCKS:=.d) $(BENCH:=.d)
+-include $(SHIM_OBJ:.o=.d) $(STUB_OBJ:.o=.d) $(DEC_OBJ:.o=.d) $(MOD_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(CLIENTS:=.d) $(MOCKS:=.d) $(BENCH:=.d)
 
 # A clear word instead of forty compiler errors when a package is missing; looked at once per build folder.
 $(BUILD)/.tools: Makefile
 	@mkdir -p $(@D)
 	@command -v $(firstword $(CC)) >/dev/null || { echo "no compiler ($(CC)): run 'make deps', or see README.md" >&2; exit 2; }
-	@for h in zstd.h sodium.h xxhash.h jansson.h openssl/x509.h; do \
+	@for h in zstd.h sodium.h xxhash.h jansson.h openssl/x509.h sqlite3.h; do \
 	  printf '#include <stddef.h>\n#include <stdio.h>\n#include <%s>\n' $$h | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 || \
 	    { echo "header <$$h> is missing: run 'make deps', or see README.md" >&2; exit 2; }; done
 	@touch $@
@@ -192,8 +220,8 @@ lint:
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
-	install -m 755 $(BUILD)/p11trace $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(BUILD)/libp11trace.so $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(BUILD)/p11trace $(BUILD)/p11token $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(BUILD)/libp11trace.so $(BUILD)/libp11token.so $(DESTDIR)$(PREFIX)/lib/
 
 clean:
 	rm -rf $(BUILD)

@@ -1,0 +1,82 @@
+/* An operation that is active in a session: what C_EncryptInit ... C_VerifyFinal share.
+ *
+ * The chapters (encrypt.c, digest.c, sign.c, verify.c) know the standard's rules of calling; a mechanism's family
+ * (crypto/) only computes. Between them is this table of functions. */
+#ifndef TOK_OP_H
+#define TOK_OP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/sessions.h"
+#include "pkcs11.h"
+
+struct tok_mech;
+struct tok_object;
+struct tok_op;
+
+/* Asked for the room that the next step needs. */
+enum tok_step { TOK_STEP_SINGLE, TOK_STEP_UPDATE, TOK_STEP_FINAL };
+
+struct tok_op_type {
+  /* Bytes that a step on `in` bytes of input can write: an upper bound; `*exact` tells that it will be just that many. A
+   * length that the mechanism can never take may be refused here already (CKR_DATA_LEN_RANGE and the like). */
+  CK_RV (*room)(struct tok_op *op, enum tok_step step, CK_ULONG in, CK_ULONG *out, bool *exact);
+  /* The next part. `out` has the room that was asked for, or is NULL for digests and signatures. NULL function: the
+   * mechanism works in one part only (CKR_FUNCTION_NOT_SUPPORTED... the chapter says which code). */
+  CK_RV (*update)(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len);
+  /* The end of a multi-part operation: the last block, the digest, the signature. */
+  CK_RV (*final)(struct tok_op *op, CK_BYTE *out, CK_ULONG *out_len);
+  /* All in one; NULL: update, then final. in and out may be the same memory (PKCS #11 3.2, 5.1.1... in place). */
+  CK_RV (*single)(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len);
+  /* Verification instead of final and single: CKR_OK, CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE. verify_single NULL:
+   * update, then verify. */
+  CK_RV (*verify)(struct tok_op *op, const CK_BYTE *signature, CK_ULONG len);
+  CK_RV (*verify_single)(struct tok_op *op, const CK_BYTE *data, CK_ULONG data_len, const CK_BYTE *signature,
+                         CK_ULONG len);
+  /* Frees and wipes op->state. */
+  void (*free)(struct tok_op *op);
+};
+
+struct tok_op {
+  const struct tok_mech *mech;
+  enum tok_op_kind kind;
+  const struct tok_op_type *type; /* set by the family's start function */
+  struct tok_object *key;         /* a reference; NULL for digests */
+  bool updating;                  /* a part has been given: no single-part call any more */
+  bool must_authenticate;         /* CKA_ALWAYS_AUTHENTICATE: waits for C_Login(CKU_CONTEXT_SPECIFIC) */
+  bool private;                   /* the key is private: the operation dies with the login */
+  uint64_t generation;            /* tok_auth_generation at the Init */
+  void *state;                    /* the family's */
+  /* Output that was computed but did not fit into the caller's buffer; handed out by the repeated call. */
+  CK_BYTE *held;
+  CK_ULONG held_len;
+  bool held_last; /* it is the end of the operation */
+  /* C_VerifySignature: the signature given at the Init. */
+  CK_BYTE *signature;
+  CK_ULONG signature_len;
+};
+
+/* --- for the chapters (crypto/op.c) ------------------------------------------------------------------------- */
+
+/* The Init of an operation: pMechanism NULL cancels the active one (PKCS #11 3.0 and later); CKR_OPERATION_ACTIVE;
+ * CKR_MECHANISM_INVALID if the mechanism is not there or not for this (`flag`, CKF_SIGN ...); the key as tok_key_get has
+ * it for `usage` (0: no key); the family's start function. */
+CK_RV tok_op_init(struct tok_session *session, enum tok_op_kind kind, CK_MECHANISM_PTR mechanism, CK_FLAGS flag,
+                  CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE usage);
+/* The active operation: CKR_OPERATION_NOT_INITIALIZED; CKR_OPERATION_ACTIVE if `single` and parts were given already;
+ * CKR_USER_NOT_LOGGED_IN if the login it was begun under is over or C_Login(CKU_CONTEXT_SPECIFIC) is missing. */
+CK_RV tok_op_active(struct tok_session *session, enum tok_op_kind kind, bool single, struct tok_op **op);
+/* One step with the standard's convention for output (5.2): out NULL asks for the size, too small a buffer is
+ * CKR_BUFFER_TOO_SMALL with the size, and neither loses anything. Ends the operation after the last step. */
+CK_RV tok_op_step(struct tok_session *session, struct tok_op *op, enum tok_step step, const CK_BYTE *in, CK_ULONG len,
+                  CK_BYTE *out, CK_ULONG *out_len);
+/* Frees an operation, its key reference and its state; NULL is allowed. */
+void tok_op_free(struct tok_op *op);
+
+/* A whole operation outside any session, for wrapping, derivation, import: starts `mech` with `key` (a reference is taken)
+ * and runs it over `in`. *out is the caller's (tok_wipe_free). */
+CK_RV tok_op_run(const struct tok_mech *mech, enum tok_op_kind kind, CK_MECHANISM_PTR mechanism, struct tok_object *key,
+                 const CK_BYTE *in, CK_ULONG len, CK_BYTE **out, CK_ULONG *out_len);
+
+#endif
