@@ -20,7 +20,7 @@
 /* clang-format off */
 #define TOK_PARAMETER(ctx, ctype, pname, kind) ctype pname
 #define F(name, since, group, class, ...) \
-  CK_RV tok_##name(struct tok_session *session, P11_LIST(TOK_PARAMETER, 0, __VA_ARGS__)) __attribute__((weak));
+  CK_RV tok_##name(struct tok_session *session, P11_LIST(TOK_PARAMETER, 0, __VA_ARGS__)) __attribute__((weak, visibility("hidden")));
 #include "functions.def"
 #undef TOK_PARAMETER
 /* clang-format on */

@@ -18,7 +18,13 @@ struct tok_found;
 
 /* What can be active in a session, one of each. */
 enum tok_op_kind {
-  TOK_ENCRYPT, TOK_DECRYPT, TOK_DIGEST, TOK_SIGN, TOK_VERIFY, TOK_SIGN_RECOVER, TOK_VERIFY_RECOVER,
+  TOK_ENCRYPT,
+  TOK_DECRYPT,
+  TOK_DIGEST,
+  TOK_SIGN,
+  TOK_VERIFY,
+  TOK_SIGN_RECOVER,
+  TOK_VERIFY_RECOVER,
   TOK_VERIFY_SIGNATURE, /* C_VerifySignatureInit and its family */
   TOK_OPS
 };
@@ -27,9 +33,9 @@ struct tok_session {
   pthread_mutex_t lock;
   CK_SESSION_HANDLE handle; /* 0: closed */
   struct tok_slot *slot;
-  CK_FLAGS flags;                /* CKF_SERIAL_SESSION, CKF_RW_SESSION */
-  struct tok_op *op[TOK_OPS];    /* crypto/op.h; NULL: not active */
-  struct tok_found *found;       /* object/objects.h; an active search, or NULL */
+  CK_FLAGS flags;             /* CKF_SERIAL_SESSION, CKF_RW_SESSION */
+  struct tok_op *op[TOK_OPS]; /* crypto/op.h; NULL: not active */
+  struct tok_found *found;    /* object/objects.h; an active search, or NULL */
 };
 
 static inline bool tok_session_rw(const struct tok_session *s)
@@ -49,5 +55,9 @@ void tok_session_end(struct tok_session *session, enum tok_op_kind kind);
 CK_RV tok_session_open(struct tok_slot *slot, CK_FLAGS flags, CK_SESSION_HANDLE *handle);
 CK_RV tok_session_close(CK_SESSION_HANDLE handle);
 void tok_session_close_all(struct tok_slot *slot);
+
+/* Frees the memory of all sessions, which are closed; or forgets it, in a forked child or when libcrypto is gone. */
+void tok_sessions_free(void);
+void tok_sessions_abandon(void);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "pkcs11.h"
 
+struct tok_module;
 struct tok_store;
 struct tok_auth;
 struct tok_objects;

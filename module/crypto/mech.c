@@ -8,7 +8,7 @@
 
 /* clang-format off */
 #define M(mechanism, key, min, max, flags, family, ...) \
-  extern const struct tok_family tok_family_##family __attribute__((weak));
+  extern const struct tok_family tok_family_##family __attribute__((weak, visibility("hidden")));
 #include "crypto/mechanisms.def"
 
 #define ANY CK_UNAVAILABLE_INFORMATION
@@ -52,10 +52,10 @@ size_t tok_mech_list(CK_MECHANISM_TYPE *list)
 
 /* Key types whose mechanisms also take another type: {mechanism's, key's}. */
 static const CK_KEY_TYPE also[][2] = {
-    {CKK_DES3, CKK_DES2},
-    {CKK_EC, CKK_EC_MONTGOMERY},     /* CKM_ECDH1_DERIVE only; see below */
-    {CKK_CHACHA20, CKK_NSS_CHACHA20},
-    {CKK_NSS_CHACHA20, CKK_CHACHA20},
+    {CKK_DES3,         CKK_DES2         },
+    {CKK_EC,           CKK_EC_MONTGOMERY}, /* CKM_ECDH1_DERIVE only; see below */
+    {CKK_CHACHA20,     CKK_NSS_CHACHA20 },
+    {CKK_NSS_CHACHA20, CKK_CHACHA20     },
 };
 
 /* CKK_MD5_HMAC ... CKK_SHA512_T_HMAC, of PKCS #11 2.20 and 3.0: keys for HMACs only. */

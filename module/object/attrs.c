@@ -13,8 +13,10 @@ static size_t place(const struct tok_attrs *attrs, CK_ATTRIBUTE_TYPE type)
   size_t low = 0, high = attrs->count;
   while (low < high) {
     size_t middle = low + (high - low) / 2;
-    if (attrs->list[middle].type < type) low = middle + 1;
-    else high = middle;
+    if (attrs->list[middle].type < type)
+      low = middle + 1;
+    else
+      high = middle;
   }
   return low;
 }

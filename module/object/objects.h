@@ -21,6 +21,7 @@ struct tok_session;
 struct tok_slot;
 struct tok_mech;
 struct tok_objects;
+struct tok_found;
 
 struct tok_object {
   atomic_uint refs;
@@ -92,7 +93,7 @@ void tok_objects_session_closed(struct tok_slot *slot, CK_SESSION_HANDLE session
 void tok_objects_logged_out(struct tok_slot *slot);
 /* Forgets every cached object, after C_InitToken. */
 void tok_objects_forget(struct tok_slot *slot);
-/* Ends an active search. */
+/* Frees an active search; NULL is allowed. */
 void tok_found_free(struct tok_found *found);
 
 #endif
