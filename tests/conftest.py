@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import cryptoki
+import tokens
 from softhsm import make_token
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -14,10 +16,15 @@ LONG = os.environ.get("P11TRACE_LONG", "0") not in ("", "0")
 SANITIZE = os.environ.get("P11TRACE_SANITIZE", "")
 
 # What would change the behaviour of a traced program without the test having asked for it.
-FOREIGN = ("P11TRACE_", "PKCS11SPY", "P11_KIT_", "NSS_", "NSPR_", "SOFTHSM2_", "LD_", "XDG_", "MALLOC_")
+FOREIGN = ("P11TRACE_", "P11TOKEN_", "PKCS11SPY", "P11_KIT_", "NSS_", "NSPR_", "SOFTHSM2_", "LD_", "XDG_", "MALLOC_")
 
 
 def pytest_collection_modifyitems(items):
+    for item in items:
+        # These load the module into pytest itself: in a sanitized build pytest needs the runtime preloaded.
+        if "token" in item.fixturenames or any(v is cryptoki or getattr(v, "__module__", None) == "cryptoki"
+                                               for v in vars(item.module).values()):
+            item.add_marker(pytest.mark.inprocess)
     if os.geteuid() == 0:
         return
     for item in items:
@@ -100,3 +107,14 @@ def run(tmp_path, clean_env, build):
 def softhsm(tmp_path):
     """A fresh SoftHSM token: .module .label .pin .so_pin .env .tool(...)"""
     return make_token(tmp_path / "softhsm")
+
+
+@pytest.fixture
+def token(tmp_path, build, monkeypatch):
+    """A fresh token of libp11token.so: .module .directory .parameters .env .label .pin .so_pin .load() .session()"""
+    for name in os.environ:
+        if name.startswith("P11TOKEN_"):
+            monkeypatch.delenv(name)
+    fresh = tokens.make_token(tmp_path / "tokens", build / "libp11token.so", monkeypatch.setenv)
+    yield fresh
+    fresh.finalize()
