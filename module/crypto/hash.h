@@ -6,8 +6,7 @@
 
 #include "pkcs11.h"
 
-/*        id        OpenSSL's name  bytes  digest            HMAC                   MGF                    KDF (X9.63, CKD_)
- *        PRF of PBKDF2 */
+/* id, OpenSSL's name, bytes, digest mechanism, HMAC mechanism */
 #define TOK_HASHES(X) \
   X(MD5, "MD5", 16, CKM_MD5, CKM_MD5_HMAC) \
   X(SHA1, "SHA1", 20, CKM_SHA_1, CKM_SHA_1_HMAC) \
@@ -43,6 +42,11 @@ CK_ULONG tok_hash_size(enum tok_hash hash);    /* bytes */
 enum tok_hash tok_hash_by_mechanism(CK_MECHANISM_TYPE mechanism);
 enum tok_hash tok_hash_by_mgf(CK_RSA_PKCS_MGF_TYPE mgf);
 enum tok_hash tok_hash_by_kdf(CK_EC_KDF_TYPE kdf);
+
+/* OpenSSL's HMAC, fetched with the hashes, and a context of it made ready: a key of `len` bytes, 0 allowed. The host's
+ * error queue may get entries if it fails (CKR_FUNCTION_FAILED). */
+EVP_MAC *tok_hmac(void);
+CK_RV tok_hmac_init(EVP_MAC_CTX *context, enum tok_hash hash, const void *key, size_t len);
 
 CK_RV tok_hashes_load(OSSL_LIB_CTX *context); /* CKR_GENERAL_ERROR if one is missing */
 void tok_hashes_unload(void);

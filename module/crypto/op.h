@@ -19,8 +19,9 @@ struct tok_op;
 enum tok_step { TOK_STEP_SINGLE, TOK_STEP_UPDATE, TOK_STEP_FINAL };
 
 struct tok_op_type {
-  /* Bytes that a step on `in` bytes of input can write: an upper bound; `*exact` tells that it will be just that many. A
-   * length that the mechanism can never take may be refused here already (CKR_DATA_LEN_RANGE and the like). */
+  /* Bytes that a step on `in` bytes of input can write: an upper bound; `*exact` (true before the call) tells that it will
+   * be just that many. A length that the mechanism can never take may be refused here already (CKR_DATA_LEN_RANGE and the
+   * like). */
   CK_RV (*room)(struct tok_op *op, enum tok_step step, CK_ULONG in, CK_ULONG *out, bool *exact);
   /* The next part. `out` has the room that was asked for, or is NULL for digests and signatures. NULL function: the
    * mechanism works in one part only (CKR_FUNCTION_NOT_SUPPORTED... the chapter says which code). */
@@ -34,7 +35,7 @@ struct tok_op_type {
   CK_RV (*verify)(struct tok_op *op, const CK_BYTE *signature, CK_ULONG len);
   CK_RV (*verify_single)(struct tok_op *op, const CK_BYTE *data, CK_ULONG data_len, const CK_BYTE *signature,
                          CK_ULONG len);
-  /* Frees and wipes op->state. */
+  /* Frees and wipes op->state; called after a start that failed too, if it had set op->type. */
   void (*free)(struct tok_op *op);
 };
 
@@ -50,8 +51,8 @@ struct tok_op {
   void *state;                    /* the family's */
   /* Output that was computed but did not fit into the caller's buffer; handed out by the repeated call. */
   CK_BYTE *held;
-  CK_ULONG held_len;
-  bool held_last; /* it is the end of the operation */
+  CK_ULONG held_len, held_room; /* bytes of output, bytes allocated */
+  enum tok_step held_step;      /* TOK_STEP_SINGLE or TOK_STEP_FINAL: the step that is to be repeated */
   /* C_VerifySignature: the signature given at the Init. */
   CK_BYTE *signature;
   CK_ULONG signature_len;
@@ -68,7 +69,8 @@ CK_RV tok_op_init(struct tok_session *session, enum tok_op_kind kind, CK_MECHANI
  * CKR_USER_NOT_LOGGED_IN if the login it was begun under is over or C_Login(CKU_CONTEXT_SPECIFIC) is missing. */
 CK_RV tok_op_active(struct tok_session *session, enum tok_op_kind kind, bool single, struct tok_op **op);
 /* One step with the standard's convention for output (5.2): out NULL asks for the size, too small a buffer is
- * CKR_BUFFER_TOO_SMALL with the size, and neither loses anything. Ends the operation after the last step. */
+ * CKR_BUFFER_TOO_SMALL with the size, and neither loses anything. Ends the operation after the last step. out_len NULL: an
+ * update that has no output (digests, signatures). After an error the caller's entry ends the operation. */
 CK_RV tok_op_step(struct tok_session *session, struct tok_op *op, enum tok_step step, const CK_BYTE *in, CK_ULONG len,
                   CK_BYTE *out, CK_ULONG *out_len);
 /* Frees an operation, its key reference and its state; NULL is allowed. */

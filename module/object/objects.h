@@ -36,6 +36,7 @@ struct tok_object {
   bool sealed;            /* a token object that is not private, whose secret part waits for a login */
   struct tok_attrs attrs; /* all of them, defaults included */
   _Atomic(EVP_PKEY *) pkey; /* made by tok_object_pkey when first needed; freed with the object */
+  _Atomic(struct tok_parked *) parked; /* crypto/park.h: an OpenSSL context with the key in it, or NULL */
 };
 
 /* --- from handle to object ---------------------------------------------------------------------------------- */
