@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from conftest import ROOT
-from nss import environment, run_demo, softhsm
+from nss import environment, run_demo
 
 pytestmark = pytest.mark.nss
 
@@ -50,8 +50,9 @@ def test_stops_when_a_step_fails(build, tmp_path):
     """A module that cannot be added: status 1 and the failing command last, not a demo that goes on regardless."""
     fake = tmp_path / "build"
     fake.mkdir()
-    (fake / "p11trace").write_text("#!/bin/sh\necho no >&2\nexit 2\n")
-    (fake / "p11trace").chmod(0o755)
+    for name, script in {"p11trace": "echo no >&2\nexit 2\n", "p11token": "exit 0\n"}.items():
+        (fake / name).write_text("#!/bin/sh\n" + script)
+        (fake / name).chmod(0o755)
     p = subprocess.run(["sh", ROOT / "examples/modutil-chain/demo.sh"], stdin=subprocess.DEVNULL, text=True,
                        env=environment(tmp_path, BUILD=fake, DEMO_DIR=tmp_path / "demo"), capture_output=True)
     assert p.returncode == 1
@@ -69,10 +70,11 @@ def test_folders_of_others_are_not_removed(build, tmp_path):
 @pytest.mark.parametrize("options, in_place", [((), False), (("--generate",), False), ((), True)])
 def test_module_of_your_own(demo, build, tmp_path, options, in_place):
     """run.sh on the demo's token, as it would be on a vendor's; in_place: the reader's database knows the module."""
-    env = environment(tmp_path, BUILD=build, SOFTHSM2_CONF=demo.folder / "softhsm2.conf")
-    argv = ["sh", ROOT / "examples/modutil-chain/run.sh", softhsm(), "--pin-file", demo.folder / "newpin.txt", "--dir",
+    module = build / "libp11token.so"
+    env = environment(tmp_path, BUILD=build, P11TOKEN_DIR=demo.folder / "tokens")
+    argv = ["sh", ROOT / "examples/modutil-chain/run.sh", module, "--pin-file", demo.folder / "newpin.txt", "--dir",
             tmp_path / "run", *options]
-    objects = ["pkcs11-tool", "--module", softhsm(), "--token-label", "Demo", "--login", "--pin",
+    objects = ["pkcs11-tool", "--module", module, "--token-label", "Demo", "--login", "--pin",
                (demo.folder / "newpin.txt").read_text().strip(), "--list-objects"]
 
     def listing():
@@ -81,7 +83,7 @@ def test_module_of_your_own(demo, build, tmp_path, options, in_place):
     if in_place:
         (tmp_path / "nssdb").mkdir()
         for command in (["certutil", "-N", "-d", "sql:nssdb", "--empty-password"],
-                        ["modutil", "-force", "-dbdir", "sql:nssdb", "-add", "My card", "-libfile", softhsm()]):
+                        ["modutil", "-force", "-dbdir", "sql:nssdb", "-add", "My card", "-libfile", module]):
             subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
         database = {p.name: p.read_bytes() for p in (tmp_path / "nssdb").iterdir()}
         argv += ["--nssdb", f"sql:{tmp_path}/nssdb"]

@@ -133,7 +133,7 @@ def demo(build, tmp_path_factory):
     """The demo, and after it one more command that plants a label which is no secret."""
     d = run_demo(tmp_path_factory.getbasetemp(), build)
     assert d.status == 0, d.output
-    env = environment(d.folder, SOFTHSM2_CONF=d.folder / "softhsm2.conf")
+    env = environment(d.folder, P11TOKEN_DIR=d.folder / "tokens")
     p = subprocess.run(["certutil", "-A", "-d", "sql:nssdb", "-h", "Demo", "-f", "newpin.txt", "-n", LABEL, "-t", ",,",
                         "-i", "server.crt"], cwd=d.folder, env=env, stdin=subprocess.DEVNULL, capture_output=True)
     assert p.returncode == 0, p.stderr.decode()

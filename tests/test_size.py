@@ -10,7 +10,7 @@ import pytest
 import p11t_reader
 from conftest import ROOT
 from lab import lab  # noqa: F401
-from nss import environment, softhsm, spy
+from nss import environment, spy
 
 FIXED = 2560
 SHARE = 15
@@ -41,8 +41,8 @@ def test_poll_is_small(lab):  # noqa: F811
 @pytest.mark.nosan
 def test_share_of_the_spys_text(build, tmp_path):
     log = tmp_path / "spy.log"
-    env = environment(tmp_path, DEMO_DIR=tmp_path / "demo", DEMO_MODULE=spy(), BUILD=build.resolve(), PKCS11SPY=softhsm(),
-                      PKCS11SPY_OUTPUT=log)
+    env = environment(tmp_path, DEMO_DIR=tmp_path / "demo", DEMO_MODULE=spy(), BUILD=build.resolve(),
+                      PKCS11SPY=build / "libp11token.so", PKCS11SPY_OUTPUT=log)
     p = subprocess.run(["sh", ROOT / "examples/modutil-chain/demo.sh"], env=env, text=True, capture_output=True)
     assert p.returncode == 0, p.stdout + p.stderr
     files = list((tmp_path / "demo" / "traces").glob("*.p11t"))

@@ -43,21 +43,11 @@ step() {
   return "$status"
 }
 
-# Where an installed library lies: as its package says, or in the places that Debian and others use.
-find_softhsm() {
-  { dpkg -L libsofthsm2 softhsm2 2>/dev/null | grep '/libsofthsm2\.so$'
-    ls /usr/lib/*/softhsm/libsofthsm2.so /usr/lib/softhsm/libsofthsm2.so /usr/lib64/softhsm/libsofthsm2.so \
-       /usr/lib64/pkcs11/libsofthsm2.so /usr/local/lib/softhsm/libsofthsm2.so 2>/dev/null
-  } | while read -r library; do
-    if [ -r "$library" ]; then echo "$library"; break; fi
-  done
-}
-
 need() {
   for tool; do
     command -v "$tool" >/dev/null 2>&1 && continue
     [ "$tool" != p11trace ] || die 'p11trace is missing; run make first'
-    die "$tool is missing; on Debian: apt-get install softhsm2 libnss3-tools openssl"
+    die "$tool is missing; on Debian: apt-get install libnss3-tools openssl"
   done
 }
 

@@ -4,7 +4,8 @@
 #
 #   examples/modutil-chain/demo.sh          (or: make demo)
 #
-# Everything is made under build/demo (DEMO_DIR names another folder, DEMO_MODULE another way to SoftHSM); the traces stay in build/demo/traces.
+# Everything is made under build/demo (DEMO_DIR names another folder, DEMO_MODULE a module in front of the token's, such as
+# a spy); the traces stay in build/demo/traces.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/common.sh"
@@ -15,20 +16,21 @@ case ${BUILD:-build} in
   *) build=$root/${BUILD:-build} ;;
 esac
 folder=${DEMO_DIR:-$build/demo}
-[ -x "$build/p11trace" ] || die "$build/p11trace is missing; run make first"
-need softhsm2-util certutil modutil pk12util cmsutil tstclnt openssl
-softhsm=${DEMO_MODULE:-$(find_softhsm)}
-[ -n "$softhsm" ] || die "libsofthsm2.so is not to be found; on Debian: apt-get install softhsm2"
+for product in p11trace p11token; do
+  [ -x "$build/$product" ] || die "$build/$product is missing; run make first"
+done
+need certutil modutil pk12util cmsutil tstclnt openssl
+module=${DEMO_MODULE:-$build/libp11token.so}
 
 # Nothing of the caller's settings: the demo is the same everywhere.
-for name in $(env | sed -n 's/^\(P11TRACE_[A-Z_]*\|NSS_[A-Z_0-9]*\|SOFTHSM2_[A-Z]*\)=.*/\1/p'); do unset "$name"; done
+for name in $(env | sed -n 's/^\(P11TRACE_[A-Z_]*\|NSS_[A-Z_0-9]*\|P11TOKEN_[A-Z]*\)=.*/\1/p'); do unset "$name"; done
 export LC_ALL=C
 umask 077
 
 fresh_folder "$folder"
 cd "$folder" || exit 2
 work=$PWD/work
-mkdir "$work" tokens nssdb
+mkdir "$work" nssdb
 PATH=$build:$PATH
 
 # A failing step ends the demo: what follows would only be noise.
@@ -46,19 +48,14 @@ printf '%s\n' "$newpin" >newpin.txt
 # The tools differ in what they want to read: a PIN, or TOKEN:PIN.
 printf 'Demo:%s\n' "$pin" >pins.txt
 head -c 64 /dev/urandom >noise
-cat >softhsm2.conf <<CONF
-directories.tokendir = $PWD/tokens
-objectstore.backend = file
-log.level = ERROR
-CONF
-export SOFTHSM2_CONF="$PWD/softhsm2.conf"
+export P11TOKEN_DIR="$PWD/tokens"
 
 title 'A token, and an NSS database'
-must 3 softhsm2-util --init-token --free --label Demo --so-pin "$sopin" --pin "$pin"
+must 3 p11token init --label Demo --so-pin "$sopin" --pin "$pin"
 must 3 certutil -N -d sql:nssdb --empty-password
 
 title 'A traced copy of the module, added to the database in place of the module'
-must 4 p11trace wrap "$softhsm" -o traced.so --out traces
+must 4 p11trace wrap "$module" -o traced.so --out traces
 must 3 modutil -force -dbdir sql:nssdb -add 'Demo (traced)' -libfile "$PWD/traced.so"
 must 8 modutil -dbdir sql:nssdb -list 'Demo (traced)'
 
