@@ -26,23 +26,23 @@ struct tok_store;
 /* One user's PIN. */
 struct tok_pin_record {
   bool set;
-  bool usable_master;            /* `wrapped` holds the master key; else only the check of the PIN */
+  bool usable_master; /* `wrapped` holds the master key; else only the check of the PIN */
   uint8_t salt[TOK_SALT];
-  uint8_t cost;                  /* scrypt: N = 2^cost, r = 8, p = 1 */
+  uint8_t cost; /* scrypt: N = 2^cost, r = 8, p = 1 */
   uint8_t wrapped[TOK_WRAPPED];
-  uint32_t failed;               /* wrong PINs since the last right one */
+  uint32_t failed; /* wrong PINs since the last right one */
 };
 
 /* The token itself: one row. */
 struct tok_token_record {
-  char label[32];      /* UTF-8, blank padded */
-  char serial[16];     /* hexadecimal digits, fixed for the life of the file */
-  uint64_t slot;       /* the number of its slot, chosen when the token was made */
-  uint64_t epoch;      /* goes up with every C_InitToken: keys and handles of an older epoch are void */
+  char label[32];                   /* UTF-8, blank padded */
+  char serial[16];                  /* hexadecimal digits, fixed for the life of the file */
+  uint64_t slot;                    /* the number of its slot, chosen when the token was made */
+  uint64_t epoch;                   /* goes up with every C_InitToken: keys and handles of an older epoch are void */
   uint32_t pin_limit, so_pin_limit; /* wrong PINs before a lock-out; 0: never */
   uint32_t min_pin, max_pin;        /* bytes */
   struct tok_pin_record user, so;
-  char profile[32];    /* name of a profile of the configuration, NUL terminated; "" for none */
+  char profile[32]; /* name of a profile of the configuration, NUL terminated; "" for none */
 };
 
 /* A search key of a row: `kind` says of what (object/), `tag` is a hash of it. */
@@ -53,17 +53,17 @@ struct tok_tag {
 #define TOK_MAX_TAGS 16
 
 struct tok_row {
-  int64_t id;          /* never used again for another object; set by insert */
-  uint64_t version;    /* goes up with every change of this row; set by insert and update */
-  uint8_t uuid[16];    /* random; bound into what is sealed */
+  int64_t id;       /* never used again for another object; set by insert */
+  uint64_t version; /* goes up with every change of this row; set by insert and update */
+  uint8_t uuid[16]; /* random; bound into what is sealed */
   CK_OBJECT_CLASS class;
   bool private;
-  uint8_t *open;       /* what is kept in the clear, or NULL; malloc'd */
+  uint8_t *open; /* what is kept in the clear, or NULL; malloc'd */
   size_t open_len;
-  uint8_t *sealed;     /* what is encrypted, or NULL; malloc'd */
+  uint8_t *sealed; /* what is encrypted, or NULL; malloc'd */
   size_t sealed_len;
   struct tok_tag tags[TOK_MAX_TAGS];
-  size_t tag_count;    /* not filled in by read */
+  size_t tag_count; /* not filled in by read */
 };
 
 /* Makes a new token file, complete and durable, or nothing at all (a temporary name and a link or rename; an existing file
@@ -79,7 +79,8 @@ CK_RV tok_store_token(struct tok_store *store, struct tok_token_record *token);
 /* Changes it: reads, calls `change` (which may refuse with its own code, or ask for a fresh token by setting *erase: then
  * every object goes too), writes, all in one write transaction; durable on return. */
 CK_RV tok_store_change_token(struct tok_store *store,
-                             CK_RV (*change)(struct tok_token_record *token, bool *erase, void *context), void *context);
+                             CK_RV (*change)(struct tok_token_record *token, bool *erase, void *context),
+                             void *context);
 
 /* Rows. `epoch` is the one that the caller logged in with or read last; another one on disk is CKR_DEVICE_REMOVED (the
  * token was initialised anew by someone else). insert stores all rows or none. update replaces the contents and tags of

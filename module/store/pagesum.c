@@ -1,0 +1,128 @@
+/* Every page of a token file carries a checksum in its last 8 bytes, so that a damaged page of an index is noticed and not
+ * merely a search that finds less.
+ *
+ * SQLite leaves the bytes alone (the database was made with 8 reserved bytes per page). They are filled in when a page is
+ * written to the main file and looked at when it is read from there; to SQLite they are zero, and so they are in the
+ * write-ahead log, whose frames have checksums of their own. A page with zero there was written back by another program's
+ * SQLite and is accepted unseen. */
+#include <pthread.h>
+#include <string.h>
+
+#include "database.h"
+
+#define SUM_SIZE 8
+#define SUM_FACTOR 0x9e3779b97f4a7c15u /* 2^64 divided by the golden ratio: odd, so multiplying loses nothing */
+
+static sqlite3_vfs *unix_vfs;
+static sqlite3_vfs ours[2]; /* [1]: for fixed files */
+static sqlite3_io_methods methods[2];
+static const sqlite3_io_methods *unix_methods;
+static pthread_mutex_t methods_lock = PTHREAD_MUTEX_INITIALIZER;
+
+uint64_t tok_sum(uint64_t sum, const void *data, size_t size)
+{
+  const uint8_t *p = data;
+  uint64_t word;
+  size_t left = size;
+  sum ^= size * SUM_FACTOR;
+  for (; left >= 8; left -= 8, p += 8) {
+    memcpy(&word, p, 8);
+    sum = (sum ^ word) * SUM_FACTOR;
+    sum ^= sum >> 32;
+  }
+  word = 0;
+  if (left > 0) memcpy(&word, p, left);
+  sum = (sum ^ word) * SUM_FACTOR;
+  return sum ^ sum >> 29;
+}
+
+static uint64_t page_sum(const uint8_t *page)
+{
+  uint64_t sum = tok_sum(0, page, TOK_PAGE - SUM_SIZE);
+  return sum != 0 ? sum : 1;
+}
+
+void tok_page_seal(uint8_t page[TOK_PAGE])
+{
+  uint64_t sum = page_sum(page);
+  memcpy(page + TOK_PAGE - SUM_SIZE, &sum, SUM_SIZE);
+}
+
+static bool whole_page(int size, sqlite3_int64 offset)
+{
+  return size == TOK_PAGE && offset % TOK_PAGE == 0;
+}
+
+static int read_page(sqlite3_file *file, void *buffer, int size, sqlite3_int64 offset)
+{
+  int rc = unix_methods->xRead(file, buffer, size, offset);
+  uint8_t *tail = (uint8_t *)buffer + TOK_PAGE - SUM_SIZE;
+  uint64_t sum;
+  if (rc != SQLITE_OK || !whole_page(size, offset)) return rc;
+  memcpy(&sum, tail, SUM_SIZE);
+  if (sum != 0 && sum != page_sum(buffer)) return SQLITE_IOERR_DATA;
+  memset(tail, 0, SUM_SIZE);
+  return SQLITE_OK;
+}
+
+static int write_page(sqlite3_file *file, const void *buffer, int size, sqlite3_int64 offset)
+{
+  uint8_t page[TOK_PAGE];
+  if (!whole_page(size, offset)) return unix_methods->xWrite(file, buffer, size, offset);
+  memcpy(page, buffer, TOK_PAGE);
+  tok_page_seal(page);
+  return unix_methods->xWrite(file, page, TOK_PAGE, offset);
+}
+
+/* SQLite then takes no locks and looks for no log. */
+static int fixed_characteristics(sqlite3_file *file)
+{
+  return unix_methods->xDeviceCharacteristics(file) | SQLITE_IOCAP_IMMUTABLE;
+}
+
+/* The file that SQLite's own layer opened stays what it is; only its table of functions is exchanged, and only that of the
+ * main file: log and journals need nothing. */
+static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out_flags)
+{
+  int rc = unix_vfs->xOpen(unix_vfs, name, file, flags, out_flags);
+  if (rc != SQLITE_OK || (flags & SQLITE_OPEN_MAIN_DB) == 0) return rc;
+  pthread_mutex_lock(&methods_lock);
+  if (unix_methods == NULL) {
+    unix_methods = file->pMethods;
+    methods[0] = *unix_methods;
+    methods[0].xRead = read_page;
+    methods[0].xWrite = write_page;
+    methods[1] = methods[0];
+    methods[1].xDeviceCharacteristics = fixed_characteristics;
+  }
+  pthread_mutex_unlock(&methods_lock);
+  file->pMethods = &methods[vfs == &ours[1]];
+  return SQLITE_OK;
+}
+
+int tok_pagesum_register(void)
+{
+  static const char *const names[2] = {TOK_VFS, TOK_VFS_FIXED};
+  int rc = SQLITE_OK;
+  unix_vfs = sqlite3_vfs_find("unix");
+  if (unix_vfs == NULL) return SQLITE_ERROR;
+  for (int i = 0; i < 2 && rc == SQLITE_OK; i++) {
+    ours[i] = *unix_vfs;
+    ours[i].pNext = NULL;
+    ours[i].zName = names[i];
+    ours[i].xOpen = open_file;
+    rc = sqlite3_vfs_register(&ours[i], 0);
+  }
+  return rc;
+}
+
+size_t tok_raw_read(sqlite3 *db, void *to, size_t size, int64_t offset)
+{
+  sqlite3_file *file = NULL;
+  sqlite3_int64 end = 0;
+  if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file->pMethods == NULL)
+    return 0;
+  if (file->pMethods->xFileSize(file, &end) != SQLITE_OK || offset >= end) return 0;
+  if (size > (size_t)(end - offset)) size = (size_t)(end - offset);
+  return unix_methods->xRead(file, to, (int)size, offset) == SQLITE_OK ? size : 0;
+}
