@@ -11,6 +11,9 @@
  * Public and private RSA, DSA, DH, EC, Edwards and Montgomery keys. CKR_KEY_TYPE_INCONSISTENT for other objects,
  * CKR_KEY_HANDLE_INVALID if the material is not sound. Thread-safe. */
 CK_RV tok_object_pkey(struct tok_object *object, EVP_PKEY **pkey);
+/* The same of a set of attributes (CKA_CLASS, CKA_KEY_TYPE and components); the caller's, EVP_PKEY_free. Also
+ * CKR_TEMPLATE_INCOMPLETE and CKR_ATTRIBUTE_VALUE_INVALID. */
+CK_RV tok_attrs_to_pkey(const struct tok_attrs *attrs, EVP_PKEY **pkey);
 
 /* Checks the key material of a new key and completes it: CKA_MODULUS_BITS, CKA_VALUE_LEN, CKA_PUBLIC_KEY_INFO,
  * CKA_PUBLIC_EXPONENT of a private key, CKA_EC_POINT as a DER OCTET STRING, CKA_CHECK_VALUE of a secret key, parity of DES
@@ -19,7 +22,7 @@ CK_RV tok_object_pkey(struct tok_object *object, EVP_PKEY **pkey);
 CK_RV tok_material_complete(struct tok_attrs *attrs);
 
 /* The other direction: sets the components of a generated or unwrapped key (all of a private key, or those of a public
- * key). Does not touch other attributes. */
+ * key). Does not touch other attributes; CKA_EC_PARAMS that name the same curve in another form stay. */
 CK_RV tok_attrs_from_pkey(struct tok_attrs *attrs, const EVP_PKEY *pkey, bool private);
 /* Key type (CKK_) of an EVP_PKEY, or CK_UNAVAILABLE_INFORMATION. */
 CK_KEY_TYPE tok_pkey_type(const EVP_PKEY *pkey);
