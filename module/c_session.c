@@ -37,7 +37,8 @@ CK_RV tok_C_GetSessionInfo(struct tok_session *session, CK_SESSION_HANDLE hSessi
   static const CK_STATE states[][2] = {
       [TOK_NOBODY] = {CKS_RO_PUBLIC_SESSION, CKS_RW_PUBLIC_SESSION},
       [TOK_USER] = {CKS_RO_USER_FUNCTIONS, CKS_RW_USER_FUNCTIONS},
-      [TOK_SO] = {CKS_RW_SO_FUNCTIONS,   CKS_RW_SO_FUNCTIONS  },
+      /* A R/O session beside the SO's is there only while NSS sets a first PIN (auth/login.c); it is no one's. */
+      [TOK_SO] = {CKS_RO_PUBLIC_SESSION, CKS_RW_SO_FUNCTIONS  },
   };
   session = tok_session_lock(hSession);
   if (session == NULL) return CKR_SESSION_HANDLE_INVALID; /* closed by another thread just now */

@@ -211,8 +211,7 @@ static CK_RV make_new(struct tok_slot *slot, const CK_BYTE *so_pin, CK_ULONG len
   char *path = tok_alloc(size);
   if (path == NULL) return CKR_HOST_MEMORY;
   snprintf(path, size, "%s/%s.p11token", config->directory, serial);
-  rv = tok_store_create(path, &token);
-  if (rv == CKR_OK) rv = tok_slot_adopt(slot, path);
+  rv = tok_slot_make(slot, path, &token);
   free(path);
   return rv;
 }

@@ -56,9 +56,10 @@ static void open_store(struct tok_slot *slot, struct tok_token_record *token)
 {
   char why[1024] = "";
   struct tok_store *store = NULL;
-  slot->broken = tok_store_open(slot->path, &store, why, sizeof why);
-  if (slot->broken == CKR_OK) slot->broken = tok_store_token(store, token);
-  if (slot->broken == CKR_OK) {
+  CK_RV rv = tok_store_open(slot->path, &store, why, sizeof why);
+  if (rv == CKR_OK) rv = tok_store_token(store, token);
+  slot->broken = rv;
+  if (rv == CKR_OK) {
     atomic_store(&slot->store, store);
     return;
   }
@@ -168,14 +169,21 @@ size_t tok_slots_list(bool fresh, struct tok_slot ***slots)
   return list->count;
 }
 
-CK_RV tok_slot_adopt(struct tok_slot *slot, const char *path)
+CK_RV tok_slot_make(struct tok_slot *slot, const char *path, const struct tok_token_record *token)
 {
-  struct tok_token_record token;
+  struct tok_token_record again;
+  char *copy = tok_dup(path, strlen(path) + 1);
+  if (copy == NULL) return CKR_HOST_MEMORY;
   /* Under the lock of the look-out, which would take the new file for another slot's. */
   pthread_mutex_lock(&tok_module->slots->lock);
-  slot->path = tok_dup(path, strlen(path) + 1);
-  if (slot->path != NULL) open_store(slot, &token);
-  CK_RV rv = slot->path != NULL ? slot->broken : CKR_HOST_MEMORY;
+  CK_RV rv = tok_store_create(path, token);
+  if (rv == CKR_OK) {
+    slot->path = copy;
+    open_store(slot, &again);
+    rv = slot->broken;
+  } else {
+    free(copy);
+  }
   pthread_mutex_unlock(&tok_module->slots->lock);
   return rv;
 }

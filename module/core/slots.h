@@ -16,6 +16,7 @@ struct tok_module;
 struct tok_store;
 struct tok_auth;
 struct tok_objects;
+struct tok_token_record;
 
 struct tok_slot {
   CK_SLOT_ID id;
@@ -24,7 +25,7 @@ struct tok_slot {
   pthread_mutex_t lock;
   char *path;                        /* the token file; NULL: blank token, not yet made by C_InitToken */
   _Atomic(struct tok_store *) store; /* store/store.h; NULL: blank, or the file is damaged (then `broken` says how) */
-  CK_RV broken;                      /* CKR_OK, or what opening the store said: the slot is there, the token unusable */
+  _Atomic(CK_RV) broken;             /* CKR_OK, or what opening the store said: the slot is there, the token unusable */
   struct tok_auth *auth;             /* auth/auth.h: login state and keys */
   struct tok_objects *objects;       /* object/objects.h: session objects, cache of token objects */
   unsigned sessions, rw_sessions;    /* open ones */
@@ -35,8 +36,8 @@ struct tok_slot {
 size_t tok_slots_list(bool fresh, struct tok_slot ***slots);
 /* The slot of that id, or NULL. */
 struct tok_slot *tok_slot_by_id(CK_SLOT_ID id);
-/* Called by C_InitToken on a blank slot when its file is there: opens it. */
-CK_RV tok_slot_adopt(struct tok_slot *slot, const char *path);
+/* Called by C_InitToken on a blank slot: makes the token file and opens it. Nobody looks for new files meanwhile. */
+CK_RV tok_slot_make(struct tok_slot *slot, const char *path, const struct tok_token_record *token);
 
 CK_RV tok_slots_new(struct tok_module *module);
 void tok_slots_free(struct tok_module *module);
