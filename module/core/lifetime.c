@@ -17,6 +17,7 @@
 #include "core/module.h"
 #include "core/sessions.h"
 #include "core/slots.h"
+#include "crypto/ciphers.h"
 #include "crypto/hash.h"
 #include "store/store.h"
 
@@ -85,6 +86,7 @@ static CK_RV watch_forks(void)
 static void teardown(struct tok_module *module)
 {
   tok_slots_free(module);
+  tok_ciphers_unload();
   tok_hashes_unload();
   OSSL_LIB_CTX_free(module->crypto); /* and the providers in it */
   tok_config_free(module->config);

@@ -103,9 +103,23 @@ static CK_RV run_single(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_B
   return rv;
 }
 
+/* Input and output in the same place is allowed (PKCS #11 3.2, C_Encrypt) and left to the family. Memory that overlaps in
+ * another way is nowhere promised to work; where the output would be written over input not yet read, it does all the same. */
+static bool collide(const CK_BYTE *in, CK_ULONG len, const CK_BYTE *out, CK_ULONG room)
+{
+  uintptr_t a = (uintptr_t)in, b = (uintptr_t)out;
+  return out != NULL && in != out && len > 0 && a < b + room && b < a + len;
+}
+
+/* A step, for which `out` has room. */
 static CK_RV run(struct tok_op *op, enum tok_step step, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out,
                  CK_ULONG *out_len)
 {
+  CK_BYTE *copy = NULL;
+  if (out_len != NULL && collide(in, len, out, *out_len)) {
+    in = copy = tok_dup(in, len);
+    if (copy == NULL) return CKR_HOST_MEMORY;
+  }
   ERR_set_mark();
   CK_RV rv = CKR_FUNCTION_FAILED;
   switch (step) {
@@ -114,6 +128,7 @@ static CK_RV run(struct tok_op *op, enum tok_step step, const CK_BYTE *in, CK_UL
     case TOK_STEP_FINAL: rv = op->type->final(op, out, out_len); break;
   }
   ERR_pop_to_mark();
+  tok_wipe_free(copy, len);
   return rv;
 }
 
@@ -164,7 +179,12 @@ CK_RV tok_op_step(struct tok_session *session, struct tok_op *op, enum tok_step 
       *out_len = bound;
       return out == NULL ? CKR_OK : CKR_BUFFER_TOO_SMALL;
     }
-    rv = room < bound ? run_aside(op, step, in, len, bound, out, out_len) : run(op, step, in, len, out, out_len);
+    if (room < bound) {
+      rv = run_aside(op, step, in, len, bound, out, out_len);
+    } else {
+      *out_len = bound;
+      rv = run(op, step, in, len, out, out_len);
+    }
   }
   if (rv != CKR_OK) return rv;
   if (step == TOK_STEP_UPDATE)
