@@ -151,7 +151,8 @@ $(BUILD)/obj/decoder/%.o: %.S | $(BUILD)/.tools
 # --- test programs: one source, one program or module; nss_*.c are built against NSS -----------
 
 TESTINC   = -Itests/clients $(if $(filter nss_%,$(notdir $@)),$(call pkg,cflags,nss))
-TESTLIBS  = $(if $(filter nss_%,$(notdir $@)),$(call pkg,libs,nss)) -ldl -lpthread
+TESTLIBS  = $(if $(filter nss_%,$(notdir $@)),$(call pkg,libs,nss)) $(if $(filter token_load,$(notdir $@)),-lcrypto) \
+            -ldl -lpthread
 
 $(BUILD)/tests/clients/% $(BUILD)/tests/bench/%: FLAGS := -fexceptions
 $(BUILD)/tests/%: tests/%.c | $(BUILD)/.tools
@@ -213,6 +214,7 @@ bench:
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tests/bench/bench.py --build $(BUILD)
 	@$(PYTHON) tests/bench/decode.py --build $(BUILD)
+	@$(PYTHON) tests/bench/compare_tokens.py --build $(BUILD)
 
 lint:
 	@tests/deps.sh build lint
