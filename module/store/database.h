@@ -35,12 +35,12 @@
   X(ERASE_TAGS,   "DELETE FROM tag") \
   X(ERASE,        "DELETE FROM object") \
   X(LAST_ID,      "SELECT seq FROM sqlite_sequence WHERE name = 'object'") \
-  X(READ,         "SELECT version, uuid, class, private, tags, checksum, open, sealed FROM object WHERE id = ?1") \
+  X(READ,         "SELECT version, uuid, class, private, tags, open, sealed, checksum FROM object WHERE id = ?1") \
   X(VERSION,      "SELECT version FROM object WHERE id = ?1") \
-  X(INSERT,       "INSERT INTO object (version, uuid, class, private, tags, checksum, open, sealed, id) " \
+  X(INSERT,       "INSERT INTO object (version, uuid, class, private, tags, open, sealed, checksum, id) " \
                   "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)") \
-  X(UPDATE,       "UPDATE object SET version = ?1, uuid = ?2, class = ?3, private = ?4, tags = ?5, checksum = ?6, " \
-                  "open = ?7, sealed = ?8 WHERE id = ?9") \
+  X(UPDATE,       "UPDATE object SET version = ?1, uuid = ?2, class = ?3, private = ?4, tags = ?5, open = ?6, sealed = ?7, " \
+                  "checksum = ?8 WHERE id = ?9") \
   X(DELETE,       "DELETE FROM object WHERE id = ?1") \
   X(ADD_TAG,      "INSERT OR IGNORE INTO tag (kind, tag, class, id, private) VALUES (?1, ?2, ?3, ?4, ?5)") \
   X(DROP_TAG,     "DELETE FROM tag WHERE kind = ?1 AND tag = ?2 AND class = ?3 AND id = ?4") \
@@ -115,8 +115,8 @@ void tok_write_back(struct tok_store *store);
 /* A checksum: `sum` is that of what came before, or a start value of the caller's. A change within 8 bytes never goes
  * unnoticed, any other with probability 2^-64. The length is part of it. */
 uint64_t tok_sum(uint64_t sum, const void *data, size_t size);
-/* Writes the checksum of a page number into its last 8 bytes. */
-void tok_page_seal(uint8_t page[TOK_PAGE]);
+/* Writes the checksum of the page at `offset` of the file into its last 8 bytes. */
+void tok_page_seal(uint8_t page[TOK_PAGE], int64_t offset);
 /* Registers both; SQLITE_OK or an error of SQLite. */
 int tok_pagesum_register(void);
 /* Reads from the main file behind SQLite's back, without looking at page checksums. Returns the number of bytes. */

@@ -13,19 +13,19 @@
 
 #include "database.h"
 
-/* The token's row lies in two tables, so on two pages: one may be damaged. `tags` of an object repeats what `tag` says of
+/* The token's row lies in two tables, so on two pages that are not neighbours: one may be damaged. `tags` of an object repeats what `tag` says of
  * it, to find it when `tag` is damaged and to know what to delete there. Kind 0 with an empty tag stands for "every
  * object"; the other kinds are one more than the caller's. */
 static const char schema[] =
     "CREATE TABLE token (id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, record BLOB NOT NULL, checksum INTEGER NOT "
     "NULL);"
-    "CREATE TABLE token_spare (id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, record BLOB NOT NULL,"
-    " checksum INTEGER NOT NULL);"
     "CREATE TABLE object (id INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER NOT NULL, uuid BLOB NOT NULL,"
-    " class INTEGER NOT NULL, private INTEGER NOT NULL, tags BLOB NOT NULL, checksum INTEGER NOT NULL, open BLOB, "
-    "sealed BLOB);"
+    " class INTEGER NOT NULL, private INTEGER NOT NULL, tags BLOB NOT NULL, open BLOB, sealed BLOB,"
+    " checksum INTEGER NOT NULL);"
     "CREATE TABLE tag (kind INTEGER NOT NULL, tag BLOB NOT NULL, class INTEGER NOT NULL, id INTEGER NOT NULL,"
-    " private INTEGER NOT NULL, PRIMARY KEY (kind, tag, class, id)) WITHOUT ROWID;";
+    " private INTEGER NOT NULL, PRIMARY KEY (kind, tag, class, id)) WITHOUT ROWID;"
+    "CREATE TABLE token_spare (id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, record BLOB NOT NULL,"
+    " checksum INTEGER NOT NULL);";
 
 struct image {
   uint8_t *bytes; /* sqlite3_free */
@@ -107,7 +107,7 @@ static CK_RV make_image(void *context)
   image->bytes[18] = image->bytes[19] = 2; /* write-ahead log, from the beginning */
   for (sqlite3_int64 i = 0; i < image->size; i += TOK_PAGE) {
     memset(image->bytes + i + TOK_PAGE - 8, 0, 8);
-    tok_page_seal(image->bytes + i);
+    tok_page_seal(image->bytes + i, i);
   }
 
 out:

@@ -54,19 +54,19 @@ static bool columns(sqlite3_stmt *s, int64_t id, struct tok_raw_row *raw)
                               .version = (uint64_t)sqlite3_column_int64(s, 0),
                               .class = (CK_OBJECT_CLASS)sqlite3_column_int64(s, 2),
                               .private = sqlite3_column_int64(s, 3) != 0,
-                              .checksum = (uint64_t)sqlite3_column_int64(s, 5)};
+                              .checksum = (uint64_t)sqlite3_column_int64(s, 7)};
   raw->uuid = sqlite3_column_blob(s, 1);
   raw->tags = sqlite3_column_blob(s, 4);
   raw->tags_len = (size_t)sqlite3_column_bytes(s, 4);
   /* An empty blob reads as NULL: its type tells. */
-  if (sqlite3_column_type(s, 6) != SQLITE_NULL) {
-    raw->open = sqlite3_column_blob(s, 6);
-    raw->open_len = (size_t)sqlite3_column_bytes(s, 6);
+  if (sqlite3_column_type(s, 5) != SQLITE_NULL) {
+    raw->open = sqlite3_column_blob(s, 5);
+    raw->open_len = (size_t)sqlite3_column_bytes(s, 5);
     if (raw->open == NULL) raw->open = (const uint8_t *)"";
   }
-  if (sqlite3_column_type(s, 7) != SQLITE_NULL) {
-    raw->sealed = sqlite3_column_blob(s, 7);
-    raw->sealed_len = (size_t)sqlite3_column_bytes(s, 7);
+  if (sqlite3_column_type(s, 6) != SQLITE_NULL) {
+    raw->sealed = sqlite3_column_blob(s, 6);
+    raw->sealed_len = (size_t)sqlite3_column_bytes(s, 6);
     if (raw->sealed == NULL) raw->sealed = (const uint8_t *)"";
   }
   return raw->uuid != NULL && sqlite3_column_bytes(s, 1) == 16 && raw->tags_len % TOK_TAG_BYTES == 0 &&
@@ -187,9 +187,9 @@ static CK_RV write_row(struct tok_connection *c, enum tok_statement which, const
   sqlite3_bind_int64(s, 3, (sqlite3_int64)raw->class);
   sqlite3_bind_int(s, 4, raw->private);
   bind_blob(s, 5, raw->tags, raw->tags_len);
-  sqlite3_bind_int64(s, 6, (sqlite3_int64)tok_row_sum(raw));
-  bind_blob(s, 7, raw->open, raw->open_len);
-  bind_blob(s, 8, raw->sealed, raw->sealed_len);
+  bind_blob(s, 6, raw->open, raw->open_len);
+  bind_blob(s, 7, raw->sealed, raw->sealed_len);
+  sqlite3_bind_int64(s, 8, (sqlite3_int64)tok_row_sum(raw));
   sqlite3_bind_int64(s, 9, raw->id);
   rv = tok_run(c, s);
   sqlite3_clear_bindings(s);

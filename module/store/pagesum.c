@@ -4,7 +4,8 @@
  * SQLite leaves the bytes alone (the database was made with 8 reserved bytes per page). They are filled in when a page is
  * written to the main file and looked at when it is read from there; to SQLite they are zero, and so they are in the
  * write-ahead log, whose frames have checksums of their own. A page with zero there was written back by another program's
- * SQLite and is accepted unseen. */
+ * SQLite (the sqlite3 command, on a token whose application was killed) and is accepted, unless it looks as if zeros had
+ * been written over its end. */
 #include <pthread.h>
 #include <string.h>
 
@@ -36,21 +37,31 @@ uint64_t tok_sum(uint64_t sum, const void *data, size_t size)
   return sum ^ sum >> 29;
 }
 
-static uint64_t page_sum(const uint8_t *page)
+/* The page's place is part of it: a page that was written to another one's place is damage too. */
+static uint64_t page_sum(const uint8_t *page, sqlite3_int64 offset)
 {
-  uint64_t sum = tok_sum(0, page, TOK_PAGE - SUM_SIZE);
+  uint64_t sum = tok_sum((uint64_t)offset, page, TOK_PAGE - SUM_SIZE);
   return sum != 0 ? sum : 1;
 }
 
-void tok_page_seal(uint8_t page[TOK_PAGE])
+void tok_page_seal(uint8_t page[TOK_PAGE], int64_t offset)
 {
-  uint64_t sum = page_sum(page);
+  uint64_t sum = page_sum(page, offset);
   memcpy(page + TOK_PAGE - SUM_SIZE, &sum, SUM_SIZE);
 }
 
 static bool whole_page(int size, sqlite3_int64 offset)
 {
   return size == TOK_PAGE && offset % TOK_PAGE == 0;
+}
+
+/* Is this what another SQLite writes? Pages of tables and indexes are filled from their end, and the last thing there is the
+ * end of a record, which is a checksum or a number; other pages (first byte 0) hold parts of long values, and those have
+ * a checksum in their row. */
+static bool foreign(const uint8_t *page)
+{
+  static const uint8_t zeros[8];
+  return page[0] == 0 || memcmp(page + TOK_PAGE - SUM_SIZE - sizeof zeros, zeros, sizeof zeros) != 0;
 }
 
 static int read_page(sqlite3_file *file, void *buffer, int size, sqlite3_int64 offset)
@@ -60,7 +71,7 @@ static int read_page(sqlite3_file *file, void *buffer, int size, sqlite3_int64 o
   uint64_t sum;
   if (rc != SQLITE_OK || !whole_page(size, offset)) return rc;
   memcpy(&sum, tail, SUM_SIZE);
-  if (sum != 0 && sum != page_sum(buffer)) return SQLITE_IOERR_DATA;
+  if (sum == 0 ? !foreign(buffer) : sum != page_sum(buffer, offset)) return SQLITE_IOERR_DATA;
   memset(tail, 0, SUM_SIZE);
   return SQLITE_OK;
 }
@@ -70,7 +81,7 @@ static int write_page(sqlite3_file *file, const void *buffer, int size, sqlite3_
   uint8_t page[TOK_PAGE];
   if (!whole_page(size, offset)) return unix_methods->xWrite(file, buffer, size, offset);
   memcpy(page, buffer, TOK_PAGE);
-  tok_page_seal(page);
+  tok_page_seal(page, offset);
   return unix_methods->xWrite(file, page, TOK_PAGE, offset);
 }
 

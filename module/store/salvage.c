@@ -109,14 +109,14 @@ static bool optional_blob(const struct column *c)
   return c->type == NOTHING || c->type == BLOB;
 }
 
-/* Columns as in newfile.c: the id (kept outside of the record), version, uuid, class, private, tags, checksum, open,
- * sealed. */
+/* Columns as in newfile.c: the id (kept outside of the record), version, uuid, class, private, tags, open, sealed,
+ * checksum. */
 static void object_record(struct search *s, int64_t id, const struct column c[9])
 {
   struct tok_raw_row raw;
   if (s->row == NULL || c[1].type != INTEGER || c[2].type != BLOB || c[2].size != 16 || c[3].type != INTEGER ||
-      c[4].type != INTEGER || c[5].type != BLOB || c[5].size % TOK_TAG_BYTES != 0 || c[6].type != INTEGER ||
-      !optional_blob(&c[7]) || !optional_blob(&c[8]))
+      c[4].type != INTEGER || c[5].type != BLOB || c[5].size % TOK_TAG_BYTES != 0 || c[8].type != INTEGER ||
+      !optional_blob(&c[6]) || !optional_blob(&c[7]))
     return;
   raw = (struct tok_raw_row){.id = id,
                              .version = c[1].number,
@@ -125,11 +125,11 @@ static void object_record(struct search *s, int64_t id, const struct column c[9]
                              .private = c[4].number != 0,
                              .tags = c[5].bytes,
                              .tags_len = c[5].size,
-                             .checksum = c[6].number,
-                             .open = c[7].bytes,
-                             .open_len = c[7].size,
-                             .sealed = c[8].bytes,
-                             .sealed_len = c[8].size};
+                             .checksum = c[8].number,
+                             .open = c[6].bytes,
+                             .open_len = c[6].size,
+                             .sealed = c[7].bytes,
+                             .sealed_len = c[7].size};
   if (tok_row_sum(&raw) == raw.checksum && !s->row(&raw, s->context)) s->enough = true;
 }
 
