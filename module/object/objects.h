@@ -22,6 +22,7 @@ struct tok_slot;
 struct tok_mech;
 struct tok_objects;
 struct tok_found;
+struct tok_kind;
 
 struct tok_object {
   atomic_uint refs;
@@ -29,6 +30,7 @@ struct tok_object {
   CK_OBJECT_HANDLE handle;
   bool token, private; /* CKA_TOKEN, CKA_PRIVATE */
   CK_OBJECT_CLASS class;
+  const struct tok_kind *kind; /* object/kinds.h */
   CK_KEY_TYPE key_type;    /* CK_UNAVAILABLE_INFORMATION if it is no key */
   CK_SESSION_HANDLE owner; /* of a session object */
   int64_t row;             /* of a token object: store/store.h */

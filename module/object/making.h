@@ -1,0 +1,46 @@
+/* From a template to the attributes of an object: the parts of template.c and publish.c that they share. */
+#ifndef TOK_MAKING_H
+#define TOK_MAKING_H
+
+#include "kinds.h"
+#include "objects.h"
+
+/* A type that no caller can see, in a set that is not published yet: the types (array of CK_ATTRIBUTE_TYPE) that the
+ * caller's template had, so that tok_object_add can tell them from defaults. */
+#define TOK_TOLD ((CK_ATTRIBUTE_TYPE)-2)
+bool tok_told(const struct tok_attrs *attrs, CK_ATTRIBUTE_TYPE type);
+
+/* Gives every attribute of the kind that the set does not have its default. CKR_OK or CKR_HOST_MEMORY. */
+CK_RV tok_defaults_fill(struct tok_attrs *attrs, const struct tok_kind *kind, enum tok_origin origin);
+/* CKA_PRIVATE when nobody says it. */
+bool tok_private_by_default(CK_OBJECT_CLASS class, bool token);
+/* CKR_TEMPLATE_INCOMPLETE if an attribute with the footnote is missing. */
+CK_RV tok_footnote_present(const struct tok_attrs *attrs, const struct tok_kind *kind, uint32_t footnote);
+
+/* May the session make, change or destroy such an object? CKR_SESSION_READ_ONLY, CKR_USER_NOT_LOGGED_IN. */
+CK_RV tok_session_may_write(const struct tok_session *session, bool token, bool private);
+
+/* Rules between attributes: CKA_ALWAYS_AUTHENTICATE only on private objects, only the SO makes profiles.
+ * CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_VALUE_INVALID. */
+CK_RV tok_attrs_consistent(const struct tok_session *session, const struct tok_attrs *attrs);
+
+/* What a certificate's CKA_VALUE says, where the template does not: CKA_SUBJECT, CKA_ISSUER, CKA_SERIAL_NUMBER,
+ * CKA_CHECK_VALUE. CKR_TEMPLATE_INCOMPLETE without CKA_VALUE and CKA_URL, CKR_ATTRIBUTE_VALUE_INVALID for a CKA_CHECK_VALUE
+ * that is not the value's. Other classes are left alone. */
+CK_RV tok_certificate_complete(struct tok_attrs *attrs);
+
+/* CKA_UNWRAP_TEMPLATE or CKA_DERIVE_TEMPLATE of the base key: sets what the caller's template did not say and checks what
+ * it said, as if C_SetAttributeValue had been called with it on an object made from the base's (PKCS #11 3.2, "Template
+ * attributes"). CKR_TEMPLATE_INCONSISTENT. */
+CK_RV tok_template_impose(struct tok_attrs *attrs, enum tok_origin origin, const struct tok_object *base);
+
+/* May a later change of an attribute from `from` (NULL: not there) to `to` be made, as far as footnotes 11 and 12 go? */
+bool tok_change_allowed(const struct tok_rule *rule, const CK_BYTE *from, const CK_BYTE *to);
+
+/* The attributes of `object` with a template applied as C_SetAttributeValue (copying: false) or C_CopyObject does it, all or
+ * nothing: `attrs` was empty and is so after an error. CKR_ATTRIBUTE_READ_ONLY, CKR_ATTRIBUTE_TYPE_INVALID,
+ * CKR_ATTRIBUTE_VALUE_INVALID, CKR_TEMPLATE_INCONSISTENT. */
+CK_RV tok_template_apply(const struct tok_session *session, const struct tok_object *object, bool copying,
+                         const CK_ATTRIBUTE *templ, CK_ULONG count, struct tok_attrs *attrs);
+
+#endif
