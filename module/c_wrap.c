@@ -232,18 +232,6 @@ static CK_RV take_secret(struct tok_attrs *key, const struct form *form, CK_ULON
   return tok_secret_put(key, plain, want);
 }
 
-/* The same for a private key; zeros behind its DER are those that bytes_of puts there (PKCS #11 3.2, CKM_AES_KEY_WRAP: "and
- * ignores trailing zero bytes"). */
-static CK_RV take_private(struct tok_attrs *key, const struct form *form, const CK_BYTE *plain, CK_ULONG len)
-{
-  CK_RV rv = CKR_WRAPPED_KEY_INVALID;
-  for (CK_ULONG cut = 0; cut < form->block && cut < len && rv == CKR_WRAPPED_KEY_INVALID; cut++) {
-    if (cut != 0 && plain[len - cut] != 0) break;
-    rv = tok_pkcs8_read(plain, len - cut, key);
-  }
-  return rv;
-}
-
 /* What tok_object_add may still find wrong is the key material, for the template has been read. */
 static CK_RV material_in_words(CK_RV rv)
 {
@@ -295,7 +283,7 @@ CK_RV tok_C_UnwrapKey(struct tok_session *session, CK_SESSION_HANDLE hSession, C
     rv = tok_op_run(mech, TOK_DECRYPT, pMechanism, unwrapping_key, pWrappedKey, ulWrappedKeyLen, &plain, &plain_len);
   rv = in_words(rv, false);
   if (rv == CKR_OK)
-    rv = secret ? take_secret(&key, form, want, plain, plain_len) : take_private(&key, form, plain, plain_len);
+    rv = secret ? take_secret(&key, form, want, plain, plain_len) : tok_pkcs8_read(plain, plain_len, &key);
   if (rv == CKR_OK)
     rv =
         material_in_words(tok_object_add(session, TOK_UNWRAP, CK_UNAVAILABLE_INFORMATION, unwrapping_key, &key, phKey));

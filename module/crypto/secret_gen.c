@@ -4,61 +4,28 @@
 #include "core/module.h"
 #include "crypto/mech.h"
 #include "crypto/secret.h"
-
-/* Types of secret keys and their lengths in bytes. */
-static const struct size {
-  CK_KEY_TYPE type;
-  CK_ULONG min, max, step;
-} sizes[] = {
-    {CKK_GENERIC_SECRET,  1,  65536, 1},
-    {CKK_HKDF,            1,  65536, 1},
-    {CKK_AES,             16, 32,    8},
-    {CKK_DES,             8,  8,     1},
-    {CKK_DES2,            16, 16,    1},
-    {CKK_DES3,            24, 24,    1},
-    {CKK_CHACHA20,        32, 32,    1},
-    {CKK_NSS_CHACHA20,    32, 32,    1},
-    {CKK_RC2,             1,  128,   1},
-    {CKK_RC4,             1,  256,   1},
-    {CKK_MD5_HMAC,        1,  65536, 1},
-    {CKK_SHA_1_HMAC,      1,  65536, 1},
-    {CKK_SHA224_HMAC,     1,  65536, 1},
-    {CKK_SHA256_HMAC,     1,  65536, 1},
-    {CKK_SHA384_HMAC,     1,  65536, 1},
-    {CKK_SHA512_HMAC,     1,  65536, 1},
-    {CKK_SHA512_224_HMAC, 1,  65536, 1},
-    {CKK_SHA512_256_HMAC, 1,  65536, 1},
-    {CKK_SHA3_224_HMAC,   1,  65536, 1},
-    {CKK_SHA3_256_HMAC,   1,  65536, 1},
-    {CKK_SHA3_384_HMAC,   1,  65536, 1},
-    {CKK_SHA3_512_HMAC,   1,  65536, 1},
-};
-
-static const struct size *size_of(CK_KEY_TYPE type)
-{
-  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
-    if (sizes[i].type == type) return &sizes[i];
-  return NULL;
-}
+#include "crypto/secret_material.h"
 
 bool tok_secret_size_ok(CK_KEY_TYPE type, CK_ULONG len)
 {
-  const struct size *size = size_of(type);
-  return size != NULL && len >= size->min && len <= size->max && (len - size->min) % size->step == 0;
+  struct tok_secret_range range;
+  if (!tok_secret_range(type, &range)) return false;
+  return len >= range.min && len <= range.max && (len - range.min) % range.step == 0;
 }
 
 CK_ULONG tok_secret_fixed_size(CK_KEY_TYPE type)
 {
-  const struct size *size = size_of(type);
-  return size != NULL && size->min == size->max ? size->min : 0;
+  struct tok_secret_range range;
+  return tok_secret_range(type, &range) && range.min == range.max ? range.min : 0;
 }
 
 CK_RV tok_secret_length(const struct tok_attrs *key, CK_ULONG *len)
 {
   CK_KEY_TYPE type = tok_attrs_ulong(key, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
   if (type == CK_UNAVAILABLE_INFORMATION) return CKR_TEMPLATE_INCOMPLETE;
-  if (size_of(type) == NULL) return CKR_TEMPLATE_INCONSISTENT;
-  CK_ULONG fixed = tok_secret_fixed_size(type);
+  struct tok_secret_range range;
+  if (!tok_secret_range(type, &range)) return CKR_TEMPLATE_INCONSISTENT;
+  CK_ULONG fixed = range.min == range.max ? range.min : 0;
   if (!tok_attrs_has(key, CKA_VALUE_LEN)) {
     *len = fixed;
     return fixed != 0 ? CKR_OK : CKR_TEMPLATE_INCOMPLETE;

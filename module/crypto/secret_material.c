@@ -8,6 +8,7 @@
 
 #include "core/module.h"
 #include "crypto/hash.h"
+#include "object/kinds.h"
 
 /* clang-format off */
 static const struct secret_type {
@@ -34,6 +35,16 @@ static const struct secret_type *find(CK_KEY_TYPE type)
   for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++)
     if (secrets[i].type == type) return &secrets[i];
   return NULL;
+}
+
+/* Types that the table does not have are those for HMACs and HKDF: of any length, like generic secrets. */
+bool tok_secret_range(CK_KEY_TYPE type, struct tok_secret_range *range)
+{
+  if (type == CK_UNAVAILABLE_INFORMATION || tok_kind_find(CKO_SECRET_KEY, type) == NULL) return false;
+  const struct secret_type *secret = find(type);
+  *range = secret != NULL && secret->step != 0 ? (struct tok_secret_range){secret->min, secret->max, secret->step}
+                                               : (struct tok_secret_range){1, 65536, 1};
+  return true;
 }
 
 /* DES keys have odd parity in every byte (FIPS 46-3); NSS derives some that have not and expects the token to see to it. */
