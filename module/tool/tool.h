@@ -117,7 +117,8 @@ bool tok_pin_fits(const struct tok_place *place, const struct tok_secret *pin);
 bool tok_fetch(const struct tok_place *place, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, struct tok_attrs *into);
 CK_RV tok_create(const struct tok_place *place, const struct tok_attrs *attrs, CK_OBJECT_HANDLE *object);
 /* Handles of what matches (attrs may be NULL: all); *found is the caller's (free). */
-bool tok_search(const struct tok_place *place, const struct tok_attrs *attrs, CK_OBJECT_HANDLE **found, size_t *count);
+bool tok_find_all(const struct tok_place *place, const struct tok_attrs *attrs, CK_OBJECT_HANDLE **found,
+                  size_t *count);
 /* Hexadecimal digits, with or without colons between the bytes, as bytes; false if they are something else or too many. */
 bool tok_from_hex(const char *text, CK_BYTE *bytes, size_t room, size_t *len);
 /* A label in quotes; what would harm a terminal is written as hexadecimal digits. */

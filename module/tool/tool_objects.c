@@ -42,7 +42,7 @@ CK_RV tok_create(const struct tok_place *place, const struct tok_attrs *attrs, C
   return rv;
 }
 
-bool tok_search(const struct tok_place *place, const struct tok_attrs *attrs, CK_OBJECT_HANDLE **found, size_t *count)
+bool tok_find_all(const struct tok_place *place, const struct tok_attrs *attrs, CK_OBJECT_HANDLE **found, size_t *count)
 {
   enum { STEP = 256 };
   static const struct tok_attrs all = TOK_ATTRS_EMPTY;
@@ -140,7 +140,9 @@ static void print_key(const struct tok_place *place, CK_OBJECT_HANDLE object)
   tok_fetch(place, object, CKA_KEY_TYPE, &a);
   CK_KEY_TYPE type = tok_attrs_ulong(&a, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
   const char *name = p11_constant_name(P11_DOM_CKK, type);
-  printf(" %s", name != NULL ? name + strlen("CKK_") : "unknown");
+  /* The curves of these two say all. */
+  if (type != CKK_EC_EDWARDS && type != CKK_EC_MONTGOMERY)
+    printf(" %s", name != NULL ? name + strlen("CKK_") : "unknown");
   if (tok_fetch(place, object, CKA_MODULUS, &a) || tok_fetch(place, object, CKA_PRIME, &a)) {
     value = tok_attrs_get(&a, CKA_MODULUS, &len);
     if (value == NULL) value = tok_attrs_get(&a, CKA_PRIME, &len);

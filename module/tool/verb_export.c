@@ -85,7 +85,7 @@ static size_t find(const struct tok_place *place, const struct arguments *args, 
   CK_RV rv = tok_attrs_set_ulong(&query, CKA_CLASS, class);
   if (rv == CKR_OK && args->label != NULL) rv = tok_attrs_set(&query, CKA_LABEL, args->label, strlen(args->label));
   if (rv == CKR_OK && args->id_len > 0) rv = tok_attrs_set(&query, CKA_ID, args->id, args->id_len);
-  if (rv == CKR_OK && tok_search(place, &query, &found, &count) && count > 0) *object = found[0];
+  if (rv == CKR_OK && tok_find_all(place, &query, &found, &count) && count > 0) *object = found[0];
   free(found);
   tok_attrs_clear(&query);
   return count;
@@ -172,7 +172,7 @@ static X509 *find_cert(const struct tok_place *place, CK_ATTRIBUTE_TYPE type, co
   size_t count = 0;
   X509 *cert = NULL;
   if (len > 0 && tok_attrs_set_ulong(&attrs, CKA_CLASS, CKO_CERTIFICATE) == CKR_OK &&
-      tok_attrs_set(&attrs, type, value, len) == CKR_OK && tok_search(place, &attrs, &found, &count) && count > 0 &&
+      tok_attrs_set(&attrs, type, value, len) == CKR_OK && tok_find_all(place, &attrs, &found, &count) && count > 0 &&
       tok_fetch(place, found[0], CKA_VALUE, &attrs)) {
     const unsigned char *der = tok_attrs_get(&attrs, CKA_VALUE, &len);
     cert = X509_new_ex(tok_module->crypto, NULL);

@@ -170,7 +170,7 @@ static bool is_there(const struct tok_place *place, const struct tok_attrs *attr
   CK_ATTRIBUTE_TYPE type = class == CKO_CERTIFICATE || class == CKO_NSS_CRL ? CKA_VALUE : CKA_ID;
   const CK_BYTE *value = tok_attrs_get(attrs, type, &len);
   if (value != NULL && len > 0 && tok_attrs_set_ulong(&query, CKA_CLASS, class) == CKR_OK &&
-      tok_attrs_set(&query, type, value, len) == CKR_OK && tok_search(place, &query, &found, &count) && count > 0) {
+      tok_attrs_set(&query, type, value, len) == CKR_OK && tok_find_all(place, &query, &found, &count) && count > 0) {
     *object = found[0];
   }
   free(found);

@@ -50,7 +50,7 @@ static const struct argp_option options[] = {
     {"label",                                OPT_LABEL, "LABEL", 0, "Name of the token, at most 32 bytes", 1},
     TOK_OPTIONS_PIN,
     TOK_OPTIONS_SO_PIN,
-    {"kdf-cost",                               OPT_COST, "N", 0, "What it costs to try a PIN: scrypt with N = 2^N (default 15, about 0.1 s)", 2},
+    {"kdf-cost",                               OPT_COST, "N", 0, "What a try of a PIN costs: 2^N blocks of scrypt (default 15, about 0.1 s)", 2},
     {"profile", OPT_PROFILE, "NAME", 0, "The profile that the token follows", 2},
     {"force",                                      TOK_OPT_FORCE, NULL, 0, "Destroy the objects of the token that is chosen; allow a label twice", 2},
     TOK_OPTIONS_TOKEN,

@@ -77,7 +77,7 @@ static bool print_token(struct tok_place *place, bool logged_in)
   print_pin("security officer's PIN", &token.so, token.so_pin_limit);
   if (token.profile[0] != '\0') printf("  profile: %s\n", token.profile);
   printf("  file: %s\n", slot->path);
-  if (!tok_search(place, NULL, &found, &count)) return false;
+  if (!tok_find_all(place, NULL, &found, &count)) return false;
   printf("  objects: %zu%s\n", count, logged_in ? "" : ", not counting private ones");
   free(found);
   return true;
@@ -113,7 +113,7 @@ static bool list_objects(struct arguments *args)
   size_t count;
   if (!tok_choose(&args->common, &place) || !tok_open(&place, false)) return false;
   if (args->login && !tok_log_in(&place, CKU_USER, &args->common.pin)) return false;
-  if (!print_token(&place, args->login) || !tok_search(&place, NULL, &found, &count)) return false;
+  if (!print_token(&place, args->login) || !tok_find_all(&place, NULL, &found, &count)) return false;
   for (size_t i = 0; i < count; i++) {
     printf("    ");
     tok_describe(&place, found[i]);
