@@ -64,12 +64,20 @@ static bool foreign(const uint8_t *page)
   return page[0] == 0 || memcmp(page + TOK_PAGE - SUM_SIZE - sizeof zeros, zeros, sizeof zeros) != 0;
 }
 
+static bool all_zero(const uint8_t *page)
+{
+  return page[0] == 0 && memcmp(page, page + 1, TOK_PAGE - 1) == 0;
+}
+
 static int read_page(sqlite3_file *file, void *buffer, int size, sqlite3_int64 offset)
 {
   int rc = unix_methods->xRead(file, buffer, size, offset);
   uint8_t *tail = (uint8_t *)buffer + TOK_PAGE - SUM_SIZE;
   uint64_t sum;
-  if (rc != SQLITE_OK || !whole_page(size, offset)) return rc;
+  if (!whole_page(size, offset)) return rc;
+  /* The rest is zero then, and SQLite would take the page for whole. */
+  if (rc == SQLITE_IOERR_SHORT_READ && !all_zero(buffer)) return SQLITE_IOERR_DATA;
+  if (rc != SQLITE_OK) return rc;
   memcpy(&sum, tail, SUM_SIZE);
   if (sum == 0 ? !foreign(buffer) : sum != page_sum(buffer, offset)) return SQLITE_IOERR_DATA;
   memset(tail, 0, SUM_SIZE);
