@@ -92,16 +92,19 @@ static CK_RV derive(const char *kdf_name, const OSSL_PARAM *params, uint8_t key[
   return good ? CKR_OK : room ? CKR_FUNCTION_FAILED : CKR_HOST_MEMORY;
 }
 
-CK_RV tok_key_from_pin(const uint8_t *pin, size_t pin_len, const uint8_t *salt, size_t salt_len, unsigned cost,
+CK_RV tok_key_from_pin(const uint8_t *pin, size_t pin_len, const uint8_t salt[TOK_PIN_SALT], unsigned cost,
                        uint8_t key[TOK_KEY])
 {
-  if (cost < 1 || cost > TOK_MAX_COST) return CKR_DEVICE_ERROR;
+  if (cost < 1 || cost > TOK_MAX_COST || pin_len > UINT8_MAX) return CKR_DEVICE_ERROR;
+  uint8_t salted[TOK_PIN_SALT + 1];
+  memcpy(salted, salt, TOK_PIN_SALT);
+  salted[TOK_PIN_SALT] = (uint8_t)pin_len;
   uint8_t nothing = 0; /* OpenSSL takes a password of length 0, but not at NULL */
   uint64_t n = UINT64_C(1) << cost, most = 1024 * (n + 64);
   uint32_t r = 8, p = 1;
   OSSL_PARAM params[] = {
       OSSL_PARAM_octet_string(OSSL_KDF_PARAM_PASSWORD, pin_len > 0 ? (void *)(uintptr_t)pin : &nothing, pin_len),
-      OSSL_PARAM_octet_string(OSSL_KDF_PARAM_SALT, (void *)(uintptr_t)salt, salt_len),
+      OSSL_PARAM_octet_string(OSSL_KDF_PARAM_SALT, salted, sizeof salted),
       OSSL_PARAM_uint64(OSSL_KDF_PARAM_SCRYPT_N, &n),
       OSSL_PARAM_uint32(OSSL_KDF_PARAM_SCRYPT_R, &r),
       OSSL_PARAM_uint32(OSSL_KDF_PARAM_SCRYPT_P, &p),

@@ -21,8 +21,10 @@ CK_RV tok_box_seal(const uint8_t key[TOK_KEY], const void *bound, size_t bound_l
 CK_RV tok_box_open(const uint8_t key[TOK_KEY], const void *bound, size_t bound_len, const uint8_t *box, size_t len,
                    uint8_t *out);
 
-/* scrypt, N = 2^cost, r = 8, p = 1. CKR_HOST_MEMORY if there is no room for it: 2^cost KiB. */
-CK_RV tok_key_from_pin(const uint8_t *pin, size_t pin_len, const uint8_t *salt, size_t salt_len, unsigned cost,
+/* scrypt, N = 2^cost, r = 8, p = 1, with the PIN as password; its length (one byte) follows the salt, because scrypt alone
+ * takes "1234" and "1234" with a NUL after it for the same. CKR_HOST_MEMORY if there is no room for it: 2^cost KiB. */
+#define TOK_PIN_SALT 16
+CK_RV tok_key_from_pin(const uint8_t *pin, size_t pin_len, const uint8_t salt[TOK_PIN_SALT], unsigned cost,
                        uint8_t key[TOK_KEY]);
 /* HKDF-SHA-256 of a key, for a purpose. */
 CK_RV tok_key_from_key(const uint8_t from[TOK_KEY], const char *purpose, uint8_t key[TOK_KEY]);

@@ -4,6 +4,7 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
+_Static_assert(TOK_SALT == TOK_PIN_SALT && TOK_MAX_PIN <= UINT8_MAX, "what tok_key_from_pin takes");
 _Static_assert(TOK_WRAPPED == TOK_KEY + TOK_BOX_MORE, "a wrapped key is a box with a key in it");
 
 struct tok_pin_record *tok_pin_of(struct tok_token_record *token, enum tok_who who)
@@ -44,7 +45,7 @@ CK_RV tok_pin_make(struct tok_pin_record *record, enum tok_who who, const char s
   binding(who, serial, bound);
   memset(record, 0, sizeof *record);
   CK_RV rv = tok_key_random(record->salt, sizeof record->salt);
-  if (rv == CKR_OK) rv = tok_key_from_pin(pin, len, record->salt, sizeof record->salt, cost, kek);
+  if (rv == CKR_OK) rv = tok_key_from_pin(pin, len, record->salt, cost, kek);
   if (rv == CKR_OK) rv = tok_box_seal(kek, bound, sizeof bound, master, TOK_KEY, record->wrapped);
   OPENSSL_cleanse(kek, sizeof kek);
   record->set = rv == CKR_OK;
@@ -58,7 +59,7 @@ CK_RV tok_pin_open(const struct tok_pin_record *record, enum tok_who who, const 
 {
   uint8_t kek[TOK_KEY], bound[BINDING];
   binding(who, serial, bound);
-  CK_RV rv = tok_key_from_pin(pin, len, record->salt, sizeof record->salt, record->cost, kek);
+  CK_RV rv = tok_key_from_pin(pin, len, record->salt, record->cost, kek);
   if (rv == CKR_OK) rv = tok_box_open(kek, bound, sizeof bound, record->wrapped, sizeof record->wrapped, master);
   OPENSSL_cleanse(kek, sizeof kek);
   return rv;
