@@ -1,8 +1,9 @@
 """The token's own row read from a token file by other means than the module's: Python's SQLite, struct, hashlib."""
 import hashlib
-import sqlite3
+import json
 import struct
-from contextlib import closing
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 PIN = struct.Struct("<??16sB60sI")
 FIRST = struct.Struct("<32s16sQIIII")
+
+# In a process of its own: a second SQLite in this one, where the module has its own, would take its file locks away
+# (sqlite.org/howtocorrupt.html, 2.2).
+READ = """
+import json, sqlite3, sys
+epoch, record = sqlite3.connect(sys.argv[1], uri=True).execute("SELECT epoch, record FROM token").fetchone()
+print(json.dumps([epoch, record.hex()]))
+"""
 
 
 @dataclass
@@ -54,8 +63,10 @@ def token_file(directory) -> Path:
 
 def read_record(directory) -> Record:
     """The record of the one token of a directory."""
-    with closing(sqlite3.connect(f"file:{token_file(directory)}?mode=ro", uri=True)) as db:
-        epoch, record = db.execute("SELECT epoch, record FROM token").fetchone()
+    out = subprocess.run([sys.executable, "-c", READ, f"file:{token_file(directory)}?mode=ro"], check=True,
+                         stdout=subprocess.PIPE).stdout
+    epoch, record = json.loads(out)
+    record = bytes.fromhex(record)
     first = FIRST.unpack_from(record)
     user, so = (Pin(who, first[1], *PIN.unpack_from(record, FIRST.size + i * PIN.size))
                 for i, who in enumerate((b"user", b"SO")))
