@@ -231,8 +231,12 @@ static CK_RV make_context(struct tok_op *op, struct tok_cipher_state *state, con
   /* Lengths come before the key: ciphers whose keys may have any length have a length of their own otherwise. */
   if (arg == TOK_RC4 || bits != 0) parameters[n++] = OSSL_PARAM_construct_size_t(OSSL_CIPHER_PARAM_KEYLEN, &len);
   if (bits != 0) parameters[n++] = OSSL_PARAM_construct_size_t(OSSL_CIPHER_PARAM_RC2_KEYBITS, &bits);
-  if (n > 0 && EVP_CipherInit_ex2(state->context, cipher, NULL, NULL, state->encrypt, parameters) != 1) goto out;
-  if (EVP_CipherInit_ex2(state->context, cipher, key.bytes, p->iv, state->encrypt, NULL) != 1) goto out;
+  if (n > 0) {
+    if (EVP_CipherInit_ex2(state->context, cipher, NULL, NULL, state->encrypt, parameters) != 1) goto out;
+    cipher = NULL; /* given again it would begin from nothing */
+  }
+  /* Not with the cipher again: that would reset the context, lengths included. */
+  if (EVP_CipherInit_ex2(state->context, n > 0 ? NULL : cipher, key.bytes, p->iv, state->encrypt, NULL) != 1) goto out;
   if (state->block > 1 && EVP_CIPHER_CTX_set_padding(state->context, state->padded) != 1) goto out;
   rv = CKR_OK;
 out:
