@@ -119,6 +119,8 @@ static bool read_pbkdf2(CK_MECHANISM_PTR mechanism, struct input *in)
 static bool read_pkcs12(const CK_PBE_PARAMS *p, struct input *in)
 {
   if (p == NULL || p->ulIteration == 0 || p->ulIteration > MAX_ITERATIONS) return false;
+  /* Of nothing at all OpenSSL derives nothing. */
+  if (p->ulPasswordLen == 0 && p->ulSaltLen == 0) return false;
   in->iterations = p->ulIteration;
   return put(&in->password, &in->password_len, p->pPassword, p->ulPasswordLen) &&
          put(&in->salt, &in->salt_len, p->pSalt, p->ulSaltLen);
