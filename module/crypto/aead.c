@@ -194,8 +194,10 @@ static CK_RV make_context(struct tok_op *op, struct state *state, const struct t
   EVP_CIPHER *cipher = tok_cipher_fetch(op->mech->arg, key.len);
   state->context = EVP_CIPHER_CTX_new();
   if (cipher == NULL || state->context == NULL) goto out;
+  /* Lengths other than the usual come before key and nonce. */
   if (state->ccm || p->iv_len != (CK_ULONG)EVP_CIPHER_get_iv_length(cipher)) {
     if (EVP_CipherInit_ex2(state->context, cipher, NULL, NULL, state->encrypt, NULL) != 1) goto out;
+    cipher = NULL; /* given again it would begin from nothing */
     if (EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_SET_IVLEN, (int)p->iv_len, NULL) != 1) {
       rv = CKR_MECHANISM_PARAM_INVALID;
       goto out;
