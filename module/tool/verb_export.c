@@ -101,7 +101,7 @@ static bool find_one(const struct tok_place *place, const struct arguments *args
   if (count == 1) return true;
   if (count > 1)
     return tok_fail("more than one object", where, "choose with --id or --label; p11token list shows them");
-  return tok_fail("no such object", where, "p11token list --token %s --login shows what there is", place->label);
+  return tok_fail("no such object", where, "p11token list --token '%s' --login shows what there is", place->label);
 }
 
 /* An attribute of an object, in a set that is the caller's; NULL after an error message. */

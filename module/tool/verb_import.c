@@ -46,16 +46,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-    {"label",                                          OPT_LABEL, "LABEL", 0,
-     "Label of all that is imported (default: friendlyName of PKCS #12, else the common name "
-     "of the certificate, else the name of the file)", 1},
-    {"id",                                         OPT_ID, "HEX", 0, "Its id (default: as NSS makes it, the SHA-1 of the public key)", 1},
+    {"label",                                                                                        OPT_LABEL, "LABEL", 0,
+     "Label of all that is imported (default: friendlyName of PKCS #12, else the name of the file)", 1},
+    {"id",                                                                                       OPT_ID, "HEX", 0, "Its id (default: as NSS makes it, the SHA-1 of the public key)", 1},
     {"extractable", OPT_EXTRACTABLE, NULL, 0, "Private keys may leave the token again, encrypted", 1},
-    {"file-pin",                                                TOK_OPT_FILE_PIN, "PASS", 0, "Passphrase of the files; without it, asked for where one is needed", 2},
+    {"file-pin",                                                                                              TOK_OPT_FILE_PIN, "PASS", 0, "Passphrase of the files; without it, asked for where one is needed", 2},
     {"file-pin-file",  TOK_OPT_FILE_PIN_FILE, "FILE", 0, "The passphrase is the first line of FILE", 2},
     TOK_OPTIONS_PIN,
     TOK_OPTIONS_TOKEN,
-    {0                                              },
+    {0                                                                                            },
 };
 
 /* --- what an object is called ------------------------------------------------------------------------------------ */
@@ -122,10 +121,25 @@ static CK_RV set_name(struct tok_attrs *attrs, const X509_NAME *name)
   return set_der(attrs, CKA_SUBJECT, der, len);
 }
 
+/* Label and subject of the certificate on the token that belongs to this id; false if there is none. */
+static bool set_from_token(const struct tok_place *place, struct tok_attrs *attrs, const CK_BYTE *id, size_t id_len)
+{
+  struct tok_attrs query = TOK_ATTRS_EMPTY;
+  CK_OBJECT_HANDLE *found = NULL;
+  size_t count = 0;
+  bool good = id_len > 0 && tok_attrs_set_ulong(&query, CKA_CLASS, CKO_CERTIFICATE) == CKR_OK &&
+              tok_attrs_set(&query, CKA_ID, id, id_len) == CKR_OK && tok_find_all(place, &query, &found, &count) &&
+              count > 0 && tok_fetch(place, found[0], CKA_SUBJECT, attrs) &&
+              tok_fetch(place, found[0], CKA_LABEL, attrs);
+  free(found);
+  tok_attrs_clear(&query);
+  return good;
+}
+
 /* The template of an object of `class`. Issuer and serial number of a certificate, and what a key may be used for, are left to
  * the token, which takes them from the certificate and gives a key all that its type can do. */
-static CK_RV make_template(struct tok_attrs *attrs, CK_OBJECT_CLASS class, const struct arguments *args,
-                           const struct tok_items *items, const struct tok_item *item)
+static CK_RV make_template(const struct tok_place *place, struct tok_attrs *attrs, CK_OBJECT_CLASS class,
+                           const struct arguments *args, const struct tok_items *items, const struct tok_item *item)
 {
   unsigned char *der = NULL;
   int len;
@@ -135,7 +149,8 @@ static CK_RV make_template(struct tok_attrs *attrs, CK_OBJECT_CLASS class, const
   CK_RV rv = tok_attrs_set_ulong(attrs, CKA_CLASS, class);
   if (rv == CKR_OK) rv = tok_attrs_set_bool(attrs, CKA_TOKEN, true);
   if (rv == CKR_OK) rv = tok_attrs_set_bool(attrs, CKA_PRIVATE, class == CKO_PRIVATE_KEY);
-  if (rv == CKR_OK) rv = set_label(attrs, args, item, cert);
+  bool named = item->key != NULL && cert == NULL && set_from_token(place, attrs, id, id_len);
+  if (rv == CKR_OK && (!named || args->label != NULL || item->label != NULL)) rv = set_label(attrs, args, item, cert);
   if (rv == CKR_OK && class != CKO_NSS_CRL) rv = tok_attrs_set(attrs, CKA_ID, id, id_len);
   if (rv == CKR_OK && cert != NULL) rv = set_name(attrs, X509_get_subject_name(cert->cert));
   if (rv != CKR_OK) return rv;
@@ -183,7 +198,7 @@ static bool put(const struct tok_place *place, CK_OBJECT_CLASS class, const stru
 {
   struct tok_attrs attrs = TOK_ATTRS_EMPTY;
   CK_OBJECT_HANDLE object = 0;
-  CK_RV rv = make_template(&attrs, class, args, items, item);
+  CK_RV rv = make_template(place, &attrs, class, args, items, item);
   bool there = rv == CKR_OK && is_there(place, &attrs, class, &object);
   if (rv == CKR_OK && !there) rv = tok_create(place, &attrs, &object);
   tok_attrs_clear(&attrs);

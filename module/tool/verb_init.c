@@ -30,10 +30,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
       return 0;
     case ARGP_KEY_ARG: tok_misuse(state, "not understood", arg, "the label is given with --label");
     case ARGP_KEY_END:
-      if (args->label == NULL) tok_misuse(state, "no label", "--label", "give the token a name");
-      if (args->label[0] == '\0' || strlen(args->label) > 32) {
-        tok_misuse(state, "not a good label", args->label, "give 1 to 32 bytes");
-      }
+      if (args->label == NULL || args->label[0] == '\0')
+        tok_misuse(state, "no label", "--label", "give the token a name");
+      if (strlen(args->label) > 32) tok_misuse(state, "label too long", args->label, "give at most 32 bytes");
       if (args->profile != NULL && strlen(args->profile) >= sizeof((struct tok_token_record *)0)->profile) {
         tok_misuse(state, "not a good name of a profile", args->profile, "give at most 31 bytes");
       }
