@@ -2,10 +2,11 @@
 #include "database.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define PATIENCE_MS 60000   /* for other processes that write: far more than any of them needs */
@@ -162,19 +163,31 @@ static bool quiet(const char *path, struct stat *st)
   return result;
 }
 
+/* A file that could be opened but not read: SQLite could not make the log or the index of it beside the file. After
+ * trying to create them it tries to open them, so the error of the system says that they are missing, not why. */
+static CK_RV no_log(struct tok_connection *c, int rc)
+{
+  char *folder = strdup(c->store->path);
+  CK_RV rv = tok_sql_error(c->db, rc);
+  bool writable = folder != NULL && access(c->store->path, W_OK) == 0 && access(dirname(folder), W_OK) == 0;
+  free(folder);
+  if (!writable) return CKR_TOKEN_WRITE_PROTECTED;
+  return (rc & 0xff) == SQLITE_CANTOPEN && sqlite3_system_errno(c->db) == ENOENT ? CKR_DEVICE_MEMORY : rv;
+}
+
 static CK_RV connect(struct tok_connection *c, char *why, size_t why_size)
 {
   const char *path = c->store->path;
   struct stat st;
   CK_RV rv = CKR_OK;
-  int rc;
+  int rc, system = 0;
   c->fixed = c->unreadable = false;
   c->frames = 0;
   c->patience_ms = PATIENCE_MS;
   /* A FIFO would block, a folder confuse. */
-  if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) {
-    snprintf(why, why_size, "%s: %s", path,
-             errno != 0 && !S_ISREG(st.st_mode) ? "this is no token file" : strerror(errno));
+  rc = stat(path, &st);
+  if (rc != 0 || !S_ISREG(st.st_mode)) {
+    snprintf(why, why_size, "%s: %s", path, rc != 0 ? strerror(errno) : "this is no token file");
     return CKR_DEVICE_ERROR;
   }
   rc = open_with(c, SQLITE_OPEN_READWRITE, TOK_VFS);
@@ -187,15 +200,19 @@ static CK_RV connect(struct tok_connection *c, char *why, size_t why_size)
     }
   }
   if (rc == SQLITE_OK) rc = set_up(c->db);
-  if (((rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_READONLY) && access(path, W_OK) != 0 &&
-      quiet(path, &c->seen)) {
-    /* Neither file nor folder may be written and there is no log: a medium that nobody writes, or a token that is public
-     * to read and at rest. */
-    sqlite3_close(c->db);
-    c->db = NULL;
-    c->fixed = true;
-    rc = open_with(c, SQLITE_OPEN_READONLY, TOK_VFS_FIXED);
-    if (rc == SQLITE_OK) rc = set_up(c->db);
+  if (rc != SQLITE_OK && c->db != NULL && !tok_sql_damage(rc)) {
+    rv = no_log(c, rc);
+    system = sqlite3_system_errno(c->db);
+    /* Nobody is writing it, so it can be read as it is. */
+    if (c == &c->store->reader && quiet(path, &c->seen)) {
+      int again;
+      sqlite3_close(c->db);
+      c->db = NULL;
+      again = open_with(c, SQLITE_OPEN_READONLY, TOK_VFS_FIXED);
+      if (again == SQLITE_OK) again = set_up(c->db);
+      c->fixed = again == SQLITE_OK;
+      if (c->fixed) return CKR_OK;
+    }
   }
   if (tok_sql_damage(rc)) {
     c->unreadable = true;
@@ -203,11 +220,11 @@ static CK_RV connect(struct tok_connection *c, char *why, size_t why_size)
              path);
     return CKR_OK;
   }
-  rv = tok_sql_error(c->db, rc);
-  if (rv == CKR_OK) return CKR_OK;
-  snprintf(
-      why, why_size, "%s: the token file cannot be read: %s", path,
-      c->db != NULL && sqlite3_system_errno(c->db) != 0 ? strerror(sqlite3_system_errno(c->db)) : sqlite3_errstr(rc));
+  if (rc == SQLITE_OK) return CKR_OK;
+  snprintf(why, why_size, "%s: the token file cannot be %s: %s", path, rv == CKR_DEVICE_MEMORY ? "used" : "read",
+           rv == CKR_DEVICE_MEMORY ? "the disk is full"
+           : system != 0           ? strerror(system)
+                                   : sqlite3_errstr(rc));
 
 out:
   sqlite3_close(c->db);
@@ -230,6 +247,7 @@ CK_RV tok_connection_lock(struct tok_connection *connection, char *why, size_t w
     rv = connect(connection, why, why_size);
     connection->store->data_version = connection == &connection->store->reader ? -1 : connection->store->data_version;
   }
+  if (rv == CKR_OK) rv = tok_shm_check(connection, connection == &connection->store->writer);
   if (rv != CKR_OK) pthread_mutex_unlock(&connection->lock);
   return rv;
 }
@@ -300,13 +318,22 @@ CK_RV tok_write_begin(struct tok_store *store, struct tok_token_record *token)
   return rv == CKR_OK ? CKR_OK : tok_write_end(store, rv);
 }
 
-static void checkpoint(struct tok_connection *c, int mode, int patience_ms)
+static bool checkpoint(struct tok_connection *c, int mode, int patience_ms)
 {
+  bool done;
   c->patience_ms = patience_ms;
   /* A disk that is full makes this fail and loses nothing: the log stays. */
-  if (sqlite3_wal_checkpoint_v2(c->db, "main", mode, NULL, NULL) == SQLITE_OK && mode == SQLITE_CHECKPOINT_TRUNCATE)
-    c->frames = 0;
+  done = sqlite3_wal_checkpoint_v2(c->db, "main", mode, NULL, NULL) == SQLITE_OK;
+  if (done && mode == SQLITE_CHECKPOINT_TRUNCATE) c->frames = 0;
   c->patience_ms = PATIENCE_MS;
+  return done;
+}
+
+/* True if the disk has less room than the log would need in the file: before the log takes that too. */
+static bool tight(const struct tok_connection *c)
+{
+  struct statvfs v;
+  return statvfs(c->store->path, &v) == 0 && v.f_bavail < (unsigned)c->frames * (uint64_t)TOK_PAGE / v.f_frsize + 1;
 }
 
 CK_RV tok_write_end(struct tok_store *store, CK_RV rv)
@@ -315,7 +342,7 @@ CK_RV tok_write_end(struct tok_store *store, CK_RV rv)
   if (rv == CKR_OK) rv = run_simple(c, TOK_SQL_COMMIT);
   /* After some errors SQLite has rolled back already. */
   if (rv != CKR_OK && !sqlite3_get_autocommit(c->db)) run_simple(c, TOK_SQL_ROLLBACK);
-  if (rv == CKR_OK && c->frames >= LOG_PAGES_MOST)
+  if (rv == CKR_OK && (c->frames >= LOG_PAGES_MOST || tight(c)))
     checkpoint(c, SQLITE_CHECKPOINT_TRUNCATE, WRITE_BACK_MS);
   else if (rv == CKR_OK && c->frames >= LOG_PAGES)
     checkpoint(c, SQLITE_CHECKPOINT_PASSIVE, 0);
@@ -323,10 +350,12 @@ CK_RV tok_write_end(struct tok_store *store, CK_RV rv)
   return rv;
 }
 
-void tok_write_back(struct tok_store *store)
+bool tok_write_back(struct tok_store *store)
 {
   struct tok_connection *c = &store->writer;
-  if (tok_connection_lock(c, NULL, 0) != CKR_OK) return;
-  if (!c->unreadable) checkpoint(c, SQLITE_CHECKPOINT_TRUNCATE, WRITE_BACK_MS);
+  bool done;
+  if (tok_connection_lock(c, NULL, 0) != CKR_OK) return false;
+  done = !c->unreadable && checkpoint(c, SQLITE_CHECKPOINT_TRUNCATE, WRITE_BACK_MS);
   tok_connection_unlock(c);
+  return done;
 }

@@ -61,7 +61,7 @@ struct tok_connection {
   struct tok_store *store;
   sqlite3 *db; /* NULL: not open (yet, or since a fork) */
   sqlite3_stmt *statements[TOK_SQL_COUNT];
-  bool fixed;       /* opened as a file that nobody changes, because its folder may not be written */
+  bool fixed;       /* opened as a file that nobody changes, because SQLite cannot make its log and index of it */
   struct stat seen; /* of a fixed file, when it was opened */
   bool unreadable;  /* page 1 is damaged: SQL does not work, only salvage does */
   int frames;       /* pages in the write-ahead log after the last commit of this connection */
@@ -105,8 +105,9 @@ bool tok_sql_damage(int rc);
  * commits if rv is CKR_OK, else rolls back, and returns the result of both. */
 CK_RV tok_write_begin(struct tok_store *store, struct tok_token_record *token);
 CK_RV tok_write_end(struct tok_store *store, CK_RV rv);
-/* Writes the log back into the file and empties it, as far as that is possible at once. For what should not lie about. */
-void tok_write_back(struct tok_store *store);
+/* Writes the log back into the file and empties it, which makes room on the disk and lets nothing old lie about; false if
+ * that is not possible at once. */
+bool tok_write_back(struct tok_store *store);
 
 /* --- pagesum.c --- */
 
@@ -121,6 +122,16 @@ void tok_page_seal(uint8_t page[TOK_PAGE], int64_t offset);
 int tok_pagesum_register(void);
 /* Reads from the main file behind SQLite's back, without looking at page checksums. Returns the number of bytes. */
 size_t tok_raw_read(sqlite3 *db, void *to, size_t size, int64_t offset);
+
+/* SQLite's own functions for files. */
+const sqlite3_io_methods *tok_unix_methods(void);
+
+/* --- sharedmap.c --- */
+
+/* xShmMap of our files. */
+int tok_shm_map(sqlite3_file *file, int region, int size, int extend, void volatile **memory);
+/* Before a transaction: can the index of the log be written to? CKR_DEVICE_MEMORY if the disk is full. */
+CK_RV tok_shm_check(struct tok_connection *connection, bool writing);
 
 /* --- newfile.c, tokenrow.c, objectrow.c --- */
 

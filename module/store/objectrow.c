@@ -257,7 +257,7 @@ static CK_RV begin_in_epoch(struct tok_store *store, uint64_t epoch)
   return rv;
 }
 
-CK_RV tok_store_insert(struct tok_store *store, uint64_t epoch, struct tok_row *const *rows, size_t count)
+static CK_RV insert_once(struct tok_store *store, uint64_t epoch, struct tok_row *const *rows, size_t count)
 {
   uint8_t tags[TOK_MAX_TAGS * TOK_TAG_BYTES];
   struct tok_connection *c = &store->writer;
@@ -302,7 +302,7 @@ static CK_RV unindex(struct tok_connection *c, int64_t id, bool force, uint64_t 
   return tok_run(c, s);
 }
 
-CK_RV tok_store_update(struct tok_store *store, uint64_t epoch, struct tok_row *row)
+static CK_RV update_once(struct tok_store *store, uint64_t epoch, struct tok_row *row)
 {
   uint8_t tags[TOK_MAX_TAGS * TOK_TAG_BYTES];
   struct tok_connection *c = &store->writer;
@@ -320,7 +320,7 @@ CK_RV tok_store_update(struct tok_store *store, uint64_t epoch, struct tok_row *
   return rv;
 }
 
-CK_RV tok_store_delete(struct tok_store *store, uint64_t epoch, int64_t id)
+static CK_RV delete_once(struct tok_store *store, uint64_t epoch, int64_t id)
 {
   struct tok_connection *c = &store->writer;
   sqlite3_stmt *s;
@@ -334,4 +334,24 @@ CK_RV tok_store_delete(struct tok_store *store, uint64_t epoch, int64_t id)
     rv = tok_run(c, s);
   }
   return tok_write_end(store, rv);
+}
+
+/* --- for callers: when the disk is full, the log may be what fills it --------------------------------------- */
+
+CK_RV tok_store_insert(struct tok_store *store, uint64_t epoch, struct tok_row *const *rows, size_t count)
+{
+  CK_RV rv = insert_once(store, epoch, rows, count);
+  return rv == CKR_DEVICE_MEMORY && tok_write_back(store) ? insert_once(store, epoch, rows, count) : rv;
+}
+
+CK_RV tok_store_update(struct tok_store *store, uint64_t epoch, struct tok_row *row)
+{
+  CK_RV rv = update_once(store, epoch, row);
+  return rv == CKR_DEVICE_MEMORY && tok_write_back(store) ? update_once(store, epoch, row) : rv;
+}
+
+CK_RV tok_store_delete(struct tok_store *store, uint64_t epoch, int64_t id)
+{
+  CK_RV rv = delete_once(store, epoch, id);
+  return rv == CKR_DEVICE_MEMORY && tok_write_back(store) ? delete_once(store, epoch, id) : rv;
 }

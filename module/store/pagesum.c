@@ -111,12 +111,18 @@ static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
     methods[0] = *unix_methods;
     methods[0].xRead = read_page;
     methods[0].xWrite = write_page;
+    methods[0].xShmMap = tok_shm_map;
     methods[1] = methods[0];
     methods[1].xDeviceCharacteristics = fixed_characteristics;
   }
   pthread_mutex_unlock(&methods_lock);
   file->pMethods = &methods[vfs == &ours[1]];
   return SQLITE_OK;
+}
+
+const sqlite3_io_methods *tok_unix_methods(void)
+{
+  return unix_methods;
 }
 
 int tok_pagesum_register(void)

@@ -165,18 +165,26 @@ static bool keys_changed(const struct tok_token_record *before, const struct tok
          memcmp(before->so.wrapped, after->so.wrapped, TOK_WRAPPED) != 0;
 }
 
+static CK_RV change_and_end(struct tok_store *store, const struct tok_token_record *token, bool erase, CK_RV rv)
+{
+  if (rv == CKR_OK && erase) rv = erase_objects(&store->writer);
+  if (rv == CKR_OK) rv = write_token(&store->writer, token);
+  return tok_write_end(store, rv);
+}
+
 CK_RV tok_store_change_token(struct tok_store *store,
                              CK_RV (*change)(struct tok_token_record *token, bool *erase, void *context), void *context)
 {
-  struct tok_token_record before, token;
+  struct tok_token_record before, now, token;
   bool erase = false;
   CK_RV rv = tok_write_begin(store, &before);
   if (rv != CKR_OK) return rv;
   token = before;
   rv = change(&token, &erase, context);
-  if (rv == CKR_OK && erase) rv = erase_objects(&store->writer);
-  if (rv == CKR_OK) rv = write_token(&store->writer, &token);
-  rv = tok_write_end(store, rv);
+  rv = change_and_end(store, &token, erase, rv);
+  /* When the disk is full, the log may be what fills it. `change` is called once. */
+  if (rv == CKR_DEVICE_MEMORY && tok_write_back(store) && tok_write_begin(store, &now) == CKR_OK)
+    rv = change_and_end(store, &token, erase, memcmp(&now, &before, sizeof now) == 0 ? CKR_OK : CKR_DEVICE_MEMORY);
   /* The log still has the old pages, with the master key under the old PIN. */
   if (rv == CKR_OK && (erase || keys_changed(&before, &token))) tok_write_back(store);
   return rv;
