@@ -309,6 +309,7 @@ def test_directory_that_cannot_be_made(settings, tmp_path):
 
 
 @pytest.mark.root
+@pytest.mark.nosan  # a set-id program gets no runtime preloaded, and its environment is the subject
 def test_set_id_program(settings, build, tmp_path):
     """A program with another user's rights takes nothing from the environment of whoever starts it."""
     client = build / "tests/clients/token_setid"

@@ -1,4 +1,6 @@
 """Tokens made and made again, the first PIN as NSS sets it, keys that ask for the PIN, and what a logout ends."""
+import threading
+
 import pytest
 
 from cryptoki import CKA, CKM, CKO, CKS, CKU, CkError  # noqa: F401
@@ -215,3 +217,39 @@ def test_logout_ends_private_operations(bench):
     assert code(s.output, "C_Sign", bytes(32), 32) == "CKR_OPERATION_NOT_INITIALIZED"
     assert code(s.sign, CKM.ECDSA, key, bytes(32)) == "CKR_KEY_HANDLE_INVALID"
     assert other.output("C_Digest", b"abc", 3).hex().startswith("ba7816bf8f01cfea")
+
+
+@pytest.mark.threads
+def test_logins_come_and_go(bench, count):
+    """While one thread logs in and out, others make, read, find and sign with private objects: each call works, or says
+    that nobody is logged in or that its object or operation went with the login; nothing is damaged."""
+    b = bench().make()
+    master = b.session()
+    master.login(PIN)
+    master.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: True, CKA.LABEL: "one", CKA.VALUE: b"here"})
+    stop, seen = threading.Event(), []
+
+    def work():
+        s = b.session()
+        while not stop.is_set():
+            for step in (lambda: s.get(s.find({CKA.LABEL: "one"})[0], CKA.VALUE),
+                         lambda: s.create({CKA.CLASS: CKO.DATA, CKA.PRIVATE: True, CKA.LABEL: "two", CKA.VALUE: b"short"}),
+                         lambda: s.destroy(s.find({CKA.LABEL: "two"})[0]), lambda: b.m.token_info(b.slot)):
+                try:
+                    step()
+                except IndexError:
+                    seen.append("nothing found")
+                except CkError as e:
+                    seen.append(e.name)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for t in threads:
+        t.start()
+    for _ in range(count(300)):
+        master.logout()
+        master.login(PIN)
+    stop.set()
+    for t in threads:
+        t.join()
+    assert set(seen) <= {"nothing found", "CKR_USER_NOT_LOGGED_IN", "CKR_OBJECT_HANDLE_INVALID"}
+    assert master.get(master.find_one({CKA.LABEL: "one"}), CKA.VALUE) == b"here"
