@@ -14,6 +14,7 @@ CK_RV tok_C_OpenSession(struct tok_session *session, CK_SLOT_ID slotID, CK_FLAGS
   if (slot == NULL) return CKR_SLOT_ID_INVALID;
   if ((flags & CKF_SERIAL_SESSION) == 0) return CKR_SESSION_PARALLEL_NOT_SUPPORTED;
   if (slot->broken != CKR_OK) return slot->broken;
+  if ((flags & CKF_RW_SESSION) != 0 && !tok_slot_writable(slot)) return CKR_TOKEN_WRITE_PROTECTED;
   return tok_session_open(slot, flags, phSession);
 }
 
@@ -37,7 +38,7 @@ CK_RV tok_C_GetSessionInfo(struct tok_session *session, CK_SESSION_HANDLE hSessi
   static const CK_STATE states[][2] = {
       [TOK_NOBODY] = {CKS_RO_PUBLIC_SESSION, CKS_RW_PUBLIC_SESSION},
       [TOK_USER] = {CKS_RO_USER_FUNCTIONS, CKS_RW_USER_FUNCTIONS},
-      /* A R/O session beside the SO's is there only while NSS sets a first PIN (auth/login.c); it is no one's. */
+ /* A R/O session beside the SO's is there only while NSS sets a first PIN (auth/login.c); it is no one's. */
       [TOK_SO] = {CKS_RO_PUBLIC_SESSION, CKS_RW_SO_FUNCTIONS  },
   };
   session = tok_session_lock(hSession);

@@ -44,6 +44,7 @@ CK_RV tok_C_GetTokenInfo(struct tok_session *session, CK_SLOT_ID slotID, CK_TOKE
   tok_pad(pInfo->model, sizeof pInfo->model, TOK_MODEL);
   memset(pInfo->utcTime, ' ', sizeof pInfo->utcTime); /* no clock: CKF_CLOCK_ON_TOKEN is not set */
   pInfo->flags = CKF_RNG | (blank ? CKF_LOGIN_REQUIRED : CKF_TOKEN_INITIALIZED | tok_auth_flags(&token));
+  if (!tok_slot_writable(slot)) pInfo->flags |= CKF_WRITE_PROTECTED;
   if (has_dual_functions()) pInfo->flags |= CKF_DUAL_CRYPTO_OPERATIONS;
   pInfo->ulMaxSessionCount = pInfo->ulMaxRwSessionCount = CK_EFFECTIVELY_INFINITE;
   pthread_mutex_lock(&slot->lock);

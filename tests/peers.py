@@ -50,11 +50,12 @@ for line in sys.stdin:
 
 
 class Peer:
-    """A process of its own; `pid` is its number. Calls may be split: `send`, then `answer`."""
+    """A process of its own; `pid` is its number. Calls may be split: `send`, then `answer`. `within` is a program with its
+    arguments that starts it, such as unshare."""
 
-    def __init__(self, module, parameters: str = "", env: dict = None):
+    def __init__(self, module, parameters: str = "", env: dict = None, within=()):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(module), parameters or ""],
+            [*within, sys.executable, "-c", CHILD, str(Path(__file__).parent), str(module), parameters or ""],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
         self.pid = self.process.pid
 

@@ -40,8 +40,8 @@ class Bench:
         flags = self.m.token_info(self.slot)["flags"]
         return {name for name, bit in PIN_FLAGS.items() if flags & bit}
 
-    def peer(self) -> Peer:
-        return Peer(self.library, self.parameters)
+    def peer(self, within=()) -> Peer:
+        return Peer(self.library, self.parameters, within=within)
 
 
 ALWAYS = {"LOGIN_REQUIRED", "USER_PIN_INITIALIZED", "TOKEN_INITIALIZED"}

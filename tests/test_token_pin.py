@@ -278,6 +278,30 @@ def test_sessions_close_while_logging_in(bench, count):
         b.m.close_all(b.slot)
 
 
+@pytest.mark.root
+def test_write_protected(bench):
+    """A token on a disk that may only be read says so, can be used for what changes nothing, and refuses the rest
+    (NSS-TOK-07)."""
+    b = bench("pin-retries=2").make()
+    s = b.session()
+    s.login(PIN)
+    s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: True, CKA.LABEL: "one", CKA.VALUE: b"here"})
+    b.m.finalize()
+    script = f"mount --bind {b.directory} {b.directory} && mount -o remount,ro,bind {b.directory} && exec \"$@\""
+    with b.peer(within=["unshare", "-m", "sh", "-ec", script, "sh"]) as peer:
+        assert peer(f"m.token_info({b.slot})['flags'] & CKF.WRITE_PROTECTED")
+        assert peer.code(f"m.open_session({b.slot})") == "CKR_TOKEN_WRITE_PROTECTED"
+        peer(f"s = m.open_session({b.slot}, False)")
+        for _ in range(3):  # there is nowhere to count
+            assert peer.code("s.login('wrong')") == "CKR_PIN_INCORRECT"
+        peer(f"s.login({PIN!r})")
+        assert peer("s.get(s.find_one({CKA.LABEL: 'one'}), CKA.VALUE)") == b"here"
+        peer("s.close()")
+        assert peer.code(f"m.init_token({b.slot}, {SO_PIN!r}, 'Again')") == "CKR_TOKEN_WRITE_PROTECTED"
+    b.m.initialize()
+    assert b.flags() == ALWAYS
+
+
 # --- changing PINs --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("state", ["public", "user", "so"])

@@ -2,9 +2,12 @@
 #include "core/slots.h"
 
 #include <dirent.h>
+#include <fcntl.h> /* AT_EACCESS */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "auth/auth.h"
 #include "config/config.h"
@@ -167,6 +170,15 @@ size_t tok_slots_list(bool fresh, struct tok_slot ***slots)
   struct list *list = now();
   *slots = list->slot;
   return list->count;
+}
+
+bool tok_slot_writable(struct tok_slot *slot)
+{
+  char folder[PATH_MAX];
+  if (atomic_load(&slot->store) == NULL) return true;
+  snprintf(folder, sizeof folder, "%s", slot->path);
+  *strrchr(folder, '/') = '\0';
+  return faccessat(AT_FDCWD, slot->path, W_OK, AT_EACCESS) == 0 && faccessat(AT_FDCWD, folder, W_OK, AT_EACCESS) == 0;
 }
 
 CK_RV tok_slot_make(struct tok_slot *slot, const char *path, const struct tok_token_record *token)

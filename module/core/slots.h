@@ -36,6 +36,9 @@ struct tok_slot {
 size_t tok_slots_list(bool fresh, struct tok_slot ***slots);
 /* The slot of that id, or NULL. */
 struct tok_slot *tok_slot_by_id(CK_SLOT_ID id);
+/* May the token be written, as the system has it at this moment? SQLite needs the file and its folder (for the log). A blank
+ * token may. */
+bool tok_slot_writable(struct tok_slot *slot);
 /* Called by C_InitToken on a blank slot: makes the token file and opens it. Nobody looks for new files meanwhile. */
 CK_RV tok_slot_make(struct tok_slot *slot, const char *path, const struct tok_token_record *token);
 
