@@ -11,8 +11,8 @@
 #include "crypto/pkey.h"
 #include "object/attrs.h"
 
-/* The public value that NSS makes CKA_ID of: the modulus, or the public value of the others (pk11_MakeIDFromPublicKey and
- * PK11_MakeIDFromPubKey, pk11cert.c and pk11akey.c). */
+/* The public value that NSS makes CKA_ID of: the modulus, or the public value of the others (pk11_MakeIDFromPublicKey
+ * and PK11_MakeIDFromPubKey, pk11cert.c and pk11akey.c). */
 static const CK_BYTE *public_value(const struct tok_attrs *attrs, CK_ULONG *len)
 {
   static const CK_ATTRIBUTE_TYPE types[] = {CKA_MODULUS, CKA_EC_POINT, CKA_VALUE};

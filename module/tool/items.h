@@ -26,8 +26,9 @@ struct tok_items {
   size_t count;
 };
 
-/* Reads a file: PEM with any number of objects, or DER: certificate, CRL, PKCS #12, private key (PKCS #8, also encrypted,
- * PKCS #1, SEC 1) or public key. Asks for the passphrase, which belongs to the file, if one is needed and not known. */
+/* Reads a file: PEM with any number of objects, or DER: certificate, CRL, PKCS #12, private key (PKCS #8, also
+ * encrypted, PKCS #1, SEC 1) or public key. Asks for the passphrase, which belongs to the file, if one is needed and
+ * not known. */
 bool tok_items_read(struct tok_items *items, const char *path, struct tok_secret *passphrase);
 /* The bags of a PKCS #12 file. `path` is for messages. */
 bool tok_items_read_p12(struct tok_items *items, PKCS12 *p12, const char *path, struct tok_secret *passphrase);

@@ -46,8 +46,8 @@ struct tok_secret {
 bool tok_secret_argument(struct tok_secret *secret, char *argument);
 /* The first line of a file; "-" is standard input. */
 bool tok_secret_file(struct tok_secret *secret, const char *path);
-/* If it is not known: asks on the terminal, without echo; `twice` for a new one. `option` names the option that would have
- * given it, for the message when there is no terminal. */
+/* If it is not known: asks on the terminal, without echo; `twice` for a new one. `option` names the option that would
+ * have given it, for the message when there is no terminal. */
 bool tok_secret_need(struct tok_secret *secret, const char *option, bool twice);
 void tok_secret_clear(struct tok_secret *secret);
 
@@ -119,7 +119,7 @@ CK_RV tok_create(const struct tok_place *place, const struct tok_attrs *attrs, C
 /* Handles of what matches (attrs may be NULL: all); *found is the caller's (free). */
 bool tok_find_all(const struct tok_place *place, const struct tok_attrs *attrs, CK_OBJECT_HANDLE **found,
                   size_t *count);
-/* Hexadecimal digits, with or without colons between the bytes, as bytes; false if they are something else or too many. */
+/* Hexadecimal digits, with or without colons between them, as bytes; false if they are something else or too many. */
 bool tok_from_hex(const char *text, CK_BYTE *bytes, size_t room, size_t *len);
 /* A label in quotes; what would harm a terminal is written as hexadecimal digits. */
 void tok_print_text(const CK_BYTE *text, size_t len);
@@ -128,11 +128,12 @@ void tok_describe(const struct tok_place *place, CK_OBJECT_HANDLE object);
 
 /* --- files (tool_files.c) -------------------------------------------------------------------------------------- */
 
-/* A whole file of at most 16 MiB with a NUL behind it, or NULL after an error message. To be freed with tok_wipe_free of
- * *size + 1 bytes: it may hold a key. "-": standard input. */
+/* A whole file of at most 16 MiB with a NUL behind it, or NULL after an error message. To be freed with tok_wipe_free
+ * of *size + 1 bytes: it may hold a key. "-": standard input. */
 void *tok_read_file(const char *path, size_t *size);
 
-/* Writes a whole file with that mode, or nothing; an existing one is replaced only with `force`. "-": standard output. */
+/* Writes a whole file with that mode, or nothing; an existing one is replaced only with `force`. "-": standard
+ * output. */
 bool tok_write_file(const char *path, const void *data, size_t size, unsigned mode, bool force);
 
 #endif

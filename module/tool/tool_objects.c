@@ -76,7 +76,7 @@ bool tok_from_hex(const char *text, CK_BYTE *bytes, size_t room, size_t *len)
   return *len > 0;
 }
 
-/* --- one line about an object -------------------------------------------------------------------------------------- */
+/* --- one line about an object ------------------------------------------------------------------------------------ */
 
 /* clang-format off */
 static const struct {
@@ -96,7 +96,8 @@ static const struct {
   const char *word;
 } words[] = {
   {CKA_ENCRYPT, true, "encrypt"}, {CKA_DECRYPT, true, "decrypt"},           {CKA_SIGN, true, "sign"},
-  {CKA_VERIFY, true, "verify"},   {CKA_SIGN_RECOVER, true, "sign recover"}, {CKA_VERIFY_RECOVER, true, "verify recover"},
+  {CKA_VERIFY, true, "verify"},   {CKA_SIGN_RECOVER, true, "sign recover"},
+  {CKA_VERIFY_RECOVER, true, "verify recover"},
   {CKA_WRAP, true, "wrap"},       {CKA_UNWRAP, true, "unwrap"},             {CKA_DERIVE, true, "derive"},
   {CKA_SENSITIVE, false, "not sensitive"},                                  {CKA_EXTRACTABLE, true, "extractable"},
   {CKA_ALWAYS_AUTHENTICATE, true, "PIN for each use"},                      {CKA_TRUSTED, true, "trusted"},

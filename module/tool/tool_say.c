@@ -26,7 +26,7 @@ static const struct {
   const char *todo;
 } advice[] = {
   {CKR_PIN_INCORRECT,          "the PIN is wrong; p11token list tells how many tries are left"},
-  {CKR_PIN_LOCKED,             "the PIN is locked after too many wrong ones; p11token pin --unlock sets a new user PIN"},
+  {CKR_PIN_LOCKED,             "it is locked after too many wrong PINs; p11token pin --unlock sets a new user PIN"},
   {CKR_PIN_LEN_RANGE,          "the PIN is too short or too long"},
   {CKR_PIN_INVALID,            "the PIN has bytes that the token does not take"},
   {CKR_PIN_EXPIRED,            "the PIN must be changed first: p11token pin"},

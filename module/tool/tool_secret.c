@@ -38,8 +38,8 @@ bool tok_secret_argument(struct tok_secret *secret, char *argument)
   return good;
 }
 
-/* Reads a line without its end into `line`, byte by byte so that no buffer keeps what follows or a copy. Returns its length;
- * -1 with errno after an error, ENODATA if there is not a single byte, EMSGSIZE if it is longer than `size`. */
+/* Reads a line without its end into `line`, byte by byte so that no buffer keeps what follows or a copy. Returns its
+ * length; -1 with errno after an error, ENODATA if there is not a single byte, EMSGSIZE if it is longer than `size`. */
 static ssize_t read_line(int fd, char *line, size_t size)
 {
   size_t len = 0;

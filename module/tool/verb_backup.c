@@ -29,11 +29,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   }
 }
 
+/* clang-format off */
 static const struct argp_option options[] = {
-    {"force", TOK_OPT_FORCE, NULL, 0, "Replace FILE if it exists", 1},
-    TOK_OPTIONS_TOKEN,
-    {0  },
+  {"force", TOK_OPT_FORCE, NULL, 0, "Replace FILE if it exists", 1},
+  TOK_OPTIONS_TOKEN,
+  {0},
 };
+/* clang-format on */
 
 /* The copy is made under another name first, so that an old one is there until the new one is whole. */
 static bool copy(const struct arguments *args)

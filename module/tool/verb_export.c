@@ -59,19 +59,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   }
 }
 
+/* clang-format off */
 static const struct argp_option options[] = {
-    {"label",                       OPT_LABEL, "LABEL", 0, "The object with this label", 1},
-    {"id",                      OPT_ID, "HEX", 0, "The object with this id", 1},
-    {"type", OPT_TYPE, "TYPE", 0,
-     "cert (default), public: PEM; private: encrypted PKCS #8 in PEM; p12: the private key, its "
-     "certificate and those of its issuers as PKCS #12", 1},
-    {"file-pin",                             TOK_OPT_FILE_PIN, "PASS", 0, "Passphrase for the private key in the file; without it, asked for", 2},
-    {"file-pin-file",  TOK_OPT_FILE_PIN_FILE, "FILE", 0, "The passphrase is the first line of FILE", 2},
-    {"force",                            TOK_OPT_FORCE, NULL, 0, "Replace FILE if it exists", 2},
-    TOK_OPTIONS_PIN,
-    TOK_OPTIONS_TOKEN,
-    {0                           },
+  {"label", OPT_LABEL, "LABEL", 0, "The object with this label", 1},
+  {"id", OPT_ID, "HEX", 0, "The object with this id", 1},
+  {"type", OPT_TYPE, "TYPE", 0, "cert (default), public: PEM; private: encrypted PKCS #8 in PEM; p12: the private key, "
+   "its certificate and those of its issuers as PKCS #12", 1},
+  {"file-pin", TOK_OPT_FILE_PIN, "PASS", 0, "Passphrase for the private key in the file; without it, asked for", 2},
+  {"file-pin-file", TOK_OPT_FILE_PIN_FILE, "FILE", 0, "The passphrase is the first line of FILE", 2},
+  {"force", TOK_OPT_FORCE, NULL, 0, "Replace FILE if it exists", 2},
+  TOK_OPTIONS_PIN,
+  TOK_OPTIONS_TOKEN,
+  {0},
 };
+/* clang-format on */
 
 /* --- finding ----------------------------------------------------------------------------------------------------- */
 

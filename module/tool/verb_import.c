@@ -45,17 +45,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   }
 }
 
+/* clang-format off */
 static const struct argp_option options[] = {
-    {"label",                                                                                        OPT_LABEL, "LABEL", 0,
-     "Label of all that is imported (default: friendlyName of PKCS #12, else the name of the file)", 1},
-    {"id",                                                                                       OPT_ID, "HEX", 0, "Its id (default: as NSS makes it, the SHA-1 of the public key)", 1},
-    {"extractable", OPT_EXTRACTABLE, NULL, 0, "Private keys may leave the token again, encrypted", 1},
-    {"file-pin",                                                                                              TOK_OPT_FILE_PIN, "PASS", 0, "Passphrase of the files; without it, asked for where one is needed", 2},
-    {"file-pin-file",  TOK_OPT_FILE_PIN_FILE, "FILE", 0, "The passphrase is the first line of FILE", 2},
-    TOK_OPTIONS_PIN,
-    TOK_OPTIONS_TOKEN,
-    {0                                                                                            },
+  {"label", OPT_LABEL, "LABEL", 0, "Label of all that is imported (default: friendlyName of PKCS #12, else the common "
+   "name of the certificate, else the name of the file)", 1},
+  {"id", OPT_ID, "HEX", 0, "Its id (default: as NSS makes it, the SHA-1 of the public key)", 1},
+  {"extractable", OPT_EXTRACTABLE, NULL, 0, "Private keys may leave the token again, encrypted", 1},
+  {"file-pin", TOK_OPT_FILE_PIN, "PASS", 0, "Passphrase of the files; without it, asked for where one is needed", 2},
+  {"file-pin-file", TOK_OPT_FILE_PIN_FILE, "FILE", 0, "The passphrase is the first line of FILE", 2},
+  TOK_OPTIONS_PIN,
+  TOK_OPTIONS_TOKEN,
+  {0},
 };
+/* clang-format on */
 
 /* --- what an object is called ------------------------------------------------------------------------------------ */
 
@@ -136,8 +138,8 @@ static bool set_from_token(const struct tok_place *place, struct tok_attrs *attr
   return good;
 }
 
-/* The template of an object of `class`. Issuer and serial number of a certificate, and what a key may be used for, are left to
- * the token, which takes them from the certificate and gives a key all that its type can do. */
+/* The template of an object of `class`. Issuer and serial number of a certificate, and what a key may be used for, are
+ * left to the token, which takes them from the certificate and gives a key all that its type can do. */
 static CK_RV make_template(const struct tok_place *place, struct tok_attrs *attrs, CK_OBJECT_CLASS class,
                            const struct arguments *args, const struct tok_items *items, const struct tok_item *item)
 {

@@ -45,16 +45,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   }
 }
 
+/* clang-format off */
 static const struct argp_option options[] = {
-    {"label",                                OPT_LABEL, "LABEL", 0, "Name of the token, at most 32 bytes", 1},
-    TOK_OPTIONS_PIN,
-    TOK_OPTIONS_SO_PIN,
-    {"kdf-cost",                               OPT_COST, "N", 0, "What a try of a PIN costs: 2^N blocks of scrypt (default 15, about 0.1 s)", 2},
-    {"profile", OPT_PROFILE, "NAME", 0, "The profile that the token follows", 2},
-    {"force",                                      TOK_OPT_FORCE, NULL, 0, "Destroy the objects of the token that is chosen; allow a label twice", 2},
-    TOK_OPTIONS_TOKEN,
-    {0},
+  {"label", OPT_LABEL, "LABEL", 0, "Name of the token, at most 32 bytes", 1},
+  TOK_OPTIONS_PIN,
+  TOK_OPTIONS_SO_PIN,
+  {"kdf-cost", OPT_COST, "N", 0, "What a try of a PIN costs: 2^N blocks of scrypt (default 15, about 0.1 s)", 2},
+  {"profile", OPT_PROFILE, "NAME", 0, "The profile that the token follows", 2},
+  {"force", TOK_OPT_FORCE, NULL, 0, "Destroy the objects of the token that is chosen; allow a label twice", 2},
+  TOK_OPTIONS_TOKEN,
+  {0},
 };
+/* clang-format on */
 
 /* The slot to initialise: the one that was chosen, or the blank one. */
 static bool find_place(const struct arguments *args, struct tok_place *place)
@@ -85,8 +87,8 @@ static bool find_place(const struct arguments *args, struct tok_place *place)
   return found || tok_fail("no slot for a new token", args->label, "look at the settings of the module");
 }
 
-/* Why it is right to leave the user's PIN unset: NSS sets a first PIN itself, by logging in as a security officer whose PIN is
- * empty (PK11_InitPin, pk11auth.c), which the token allows as long as there is no user PIN. */
+/* Why it is right to leave the user's PIN unset: NSS sets a first PIN itself, by logging in as a security officer whose
+ * PIN is empty (PK11_InitPin, pk11auth.c), which the token allows as long as there is no user PIN. */
 static bool for_nss(const struct tok_args *common)
 {
   return common->so_pin.len == 0;

@@ -35,12 +35,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   }
 }
 
+/* clang-format off */
 static const struct argp_option options[] = {
-    {"login", OPT_LOGIN, NULL, 0, "Log in, to see private objects; a PIN that is given does it as well", 1},
-    TOK_OPTIONS_PIN,
-    TOK_OPTIONS_TOKEN,
-    {0  },
+  {"login", OPT_LOGIN, NULL, 0, "Log in, to see private objects; a PIN that is given does it as well", 1},
+  TOK_OPTIONS_PIN,
+  TOK_OPTIONS_TOKEN,
+  {0},
 };
+/* clang-format on */
 
 /* A PIN's state in words. PKCS #11 tells it by flags only, and of an empty PIN nothing at all. */
 static void print_pin(const char *name, const struct tok_pin_record *pin, uint32_t limit)

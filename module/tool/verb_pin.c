@@ -31,16 +31,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   }
 }
 
+/* clang-format off */
 static const struct argp_option options[] = {
-    {"so",                                 OPT_SO, NULL, 0, "Change the security officer's PIN", 1},
-    {"unlock",                                OPT_UNLOCK, NULL, 0, "Set a new user PIN with the security officer's PIN", 1},
-    {"new-pin", TOK_OPT_NEW_PIN, "PIN", 0, "The new PIN; without it, asked for twice", 2},
-    {"new-pin-file",                                    TOK_OPT_NEW_PIN_FILE, "FILE", 0, "The new PIN is the first line of FILE (- is standard input)", 2},
-    TOK_OPTIONS_PIN,
-    TOK_OPTIONS_SO_PIN,
-    TOK_OPTIONS_TOKEN,
-    {0},
+  {"so", OPT_SO, NULL, 0, "Change the security officer's PIN", 1},
+  {"unlock", OPT_UNLOCK, NULL, 0, "Set a new user PIN with the security officer's PIN", 1},
+  {"new-pin", TOK_OPT_NEW_PIN, "PIN", 0, "The new PIN; without it, asked for twice", 2},
+  {"new-pin-file", TOK_OPT_NEW_PIN_FILE, "FILE", 0, "The new PIN is the first line of FILE (- is standard input)", 2},
+  TOK_OPTIONS_PIN,
+  TOK_OPTIONS_SO_PIN,
+  TOK_OPTIONS_TOKEN,
+  {0},
 };
+/* clang-format on */
 
 static bool change(struct arguments *args)
 {
