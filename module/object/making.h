@@ -24,18 +24,18 @@ CK_RV tok_session_may_write(const struct tok_session *session, bool token, bool 
  * CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_VALUE_INVALID. */
 CK_RV tok_attrs_consistent(const struct tok_session *session, const struct tok_attrs *attrs);
 
+/* CKA_PRIME_BITS and CKA_SUBPRIME_BITS of domain parameters from their numbers. Other classes are left alone. */
+CK_RV tok_domain_complete(struct tok_attrs *attrs);
+
 /* What a certificate's CKA_VALUE says, where the template does not: CKA_SUBJECT, CKA_ISSUER, CKA_SERIAL_NUMBER,
  * CKA_CHECK_VALUE. CKR_TEMPLATE_INCOMPLETE without CKA_VALUE and CKA_URL, CKR_ATTRIBUTE_VALUE_INVALID for a CKA_CHECK_VALUE
  * that is not the value's. Other classes are left alone. */
 CK_RV tok_certificate_complete(struct tok_attrs *attrs);
 
-/* CKA_UNWRAP_TEMPLATE or CKA_DERIVE_TEMPLATE of the base key: sets what the caller's template did not say and checks what
- * it said, as if C_SetAttributeValue had been called with it on an object made from the base's (PKCS #11 3.2, "Template
- * attributes"). CKR_TEMPLATE_INCONSISTENT. */
+/* CKA_UNWRAP_TEMPLATE or CKA_DERIVE_TEMPLATE of the base key: sets what the caller's template did not say; what it said
+ * otherwise is CKR_TEMPLATE_INCONSISTENT. The chapters do that before they make the key; this is for the keys that a
+ * derivation publishes besides. */
 CK_RV tok_template_impose(struct tok_attrs *attrs, enum tok_origin origin, const struct tok_object *base);
-
-/* May a later change of an attribute from `from` (NULL: not there) to `to` be made, as far as footnotes 11 and 12 go? */
-bool tok_change_allowed(const struct tok_rule *rule, const CK_BYTE *from, const CK_BYTE *to);
 
 /* The attributes of `object` with a template applied as C_SetAttributeValue (copying: false) or C_CopyObject does it, all or
  * nothing: `attrs` was empty and is so after an error. CKR_ATTRIBUTE_READ_ONLY, CKR_ATTRIBUTE_TYPE_INVALID,

@@ -8,7 +8,8 @@
 #include "object/attr_values.h"
 #include "object/making.h"
 
-bool tok_change_allowed(const struct tok_rule *rule, const CK_BYTE *from, const CK_BYTE *to)
+/* Footnotes 11 and 12; `from` is NULL if the attribute was not there. Only booleans have them. */
+static bool change_allowed(const struct tok_rule *rule, const CK_BYTE *from, const CK_BYTE *to)
 {
   if (from == NULL || to == NULL) return true;
   if ((rule->footnotes & F11) != 0 && from[0] != CK_FALSE && to[0] == CK_FALSE) return false;
@@ -34,7 +35,7 @@ static CK_RV apply(const struct tok_session *session, const struct tok_kind *kin
     rv = CKR_OK;
   else if ((rule->footnotes & (copying ? F8 | FC : F8)) == 0)
     goto out;
-  else if (!tok_change_allowed(rule, old, fresh))
+  else if (!change_allowed(rule, old, fresh))
     goto out;
   else if ((rule->footnotes & F10) != 0 && fresh[0] != CK_FALSE && tok_auth_who(session->slot) != TOK_SO)
     goto out;
@@ -67,29 +68,18 @@ CK_RV tok_template_impose(struct tok_attrs *attrs, enum tok_origin origin, const
   struct tok_attrs wanted = TOK_ATTRS_EMPTY;
   CK_ULONG len;
   const struct tok_kind *kind = tok_kind_of(attrs);
-  CK_ATTRIBUTE_TYPE which = origin == TOK_UNWRAP   ? CKA_UNWRAP_TEMPLATE
-                            : origin == TOK_DERIVE ? CKA_DERIVE_TEMPLATE
-                                                   : CKA_VENDOR_DEFINED;
+  CK_ATTRIBUTE_TYPE which = origin == TOK_UNWRAP ? CKA_UNWRAP_TEMPLATE : CKA_DERIVE_TEMPLATE;
   const CK_BYTE *stored = tok_attrs_get(&base->attrs, which, &len);
-  if (stored == NULL || which == CKA_VENDOR_DEFINED) return CKR_OK;
+  if (stored == NULL || (origin != TOK_UNWRAP && origin != TOK_DERIVE)) return CKR_OK;
   CK_RV rv = tok_attrs_read(&wanted, stored, len);
   for (size_t i = 0; i < wanted.count && rv == CKR_OK; i++) {
     const struct tok_attr *want = &wanted.list[i];
-    const struct tok_rule *rule = tok_rule_find(kind, want->type);
-    bool said = tok_told(attrs, want->type);
-    if (rule == NULL) {
+    if (tok_attrs_equal(attrs, want->type, want->value, want->len)) continue;
+    bool decided = tok_told(attrs, want->type) || want->type == CKA_CLASS || want->type == CKA_KEY_TYPE;
+    if (decided || tok_rule_find(kind, want->type) == NULL)
       rv = CKR_TEMPLATE_INCONSISTENT;
-    } else if (tok_attrs_equal(attrs, want->type, want->value, want->len)) {
-      continue;
-    } else if (want->type == CKA_CLASS || want->type == CKA_KEY_TYPE) {
-      rv = CKR_TEMPLATE_INCONSISTENT;
-    } else if (said) {
-      /* As C_SetAttributeValue would have it, on an object with the base's value. */
-      if ((rule->footnotes & F8) == 0 || !tok_change_allowed(rule, want->value, tok_attrs_get(attrs, want->type, NULL)))
-        rv = CKR_TEMPLATE_INCONSISTENT;
-    } else {
+    else
       rv = tok_attrs_set(attrs, want->type, want->value, want->len);
-    }
   }
   tok_attrs_clear(&wanted);
   return rv;

@@ -47,3 +47,21 @@ CK_RV tok_footnote_present(const struct tok_attrs *attrs, const struct tok_kind 
     if ((rules[i]->footnotes & footnote) != 0 && !tok_attrs_has(attrs, rules[i]->type)) return CKR_TEMPLATE_INCOMPLETE;
   return CKR_OK;
 }
+
+static CK_RV set_bits(struct tok_attrs *attrs, CK_ATTRIBUTE_TYPE number, CK_ATTRIBUTE_TYPE bits)
+{
+  CK_ULONG len;
+  const CK_BYTE *at = tok_attrs_get(attrs, number, &len);
+  for (; len > 0 && *at == 0; at++) len--;
+  if (len == 0) return CKR_OK;
+  CK_ULONG count = len * 8;
+  for (unsigned top = *at; (top & 0x80) == 0; top <<= 1) count--;
+  return tok_attrs_set_ulong(attrs, bits, count);
+}
+
+CK_RV tok_domain_complete(struct tok_attrs *attrs)
+{
+  if (tok_attrs_ulong(attrs, CKA_CLASS, 0) != CKO_DOMAIN_PARAMETERS) return CKR_OK;
+  CK_RV rv = set_bits(attrs, CKA_PRIME, CKA_PRIME_BITS);
+  return rv == CKR_OK ? set_bits(attrs, CKA_SUBPRIME, CKA_SUBPRIME_BITS) : rv;
+}

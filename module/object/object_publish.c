@@ -57,7 +57,8 @@ static CK_RV set_unique_id(struct tok_attrs *attrs, bool token, CK_OBJECT_HANDLE
   if (!token) {
     uint64_t number = atomic_load(&process);
     memcpy(uuid, &number, 8);
-    memcpy(uuid + 8, &handle, 8);
+    /* The end first: the bits that are overwritten below stay free. */
+    for (size_t i = 0; i < 8; i++) uuid[15 - i] = (uint8_t)(handle >> (8 * i));
   }
   uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x80); /* version 8: our own way (RFC 9562) */
   uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
@@ -76,6 +77,7 @@ static CK_RV complete(struct tok_session *session, enum tok_origin origin, CK_ME
   if (rv == CKR_OK) rv = tok_defaults_fill(attrs, kind, origin);
   if (rv == CKR_OK) rv = tok_attrs_consistent(session, attrs);
   if (rv == CKR_OK && origin != TOK_COPY) rv = tok_certificate_complete(attrs);
+  if (rv == CKR_OK && origin != TOK_COPY) rv = tok_domain_complete(attrs);
   if (rv == CKR_OK && origin != TOK_COPY && tok_kind_is_key(kind)) rv = tok_material_complete(attrs);
   if (rv == CKR_OK) rv = tok_footnote_present(attrs, kind, F1);
   tok_attrs_remove(attrs, TOK_TOLD);
