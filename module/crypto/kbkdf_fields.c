@@ -70,6 +70,18 @@ static bool is_field(const struct tok_kbkdf *k, const CK_PRF_DATA_PARAM *f, unsi
   }
 }
 
+/* The hash of one of the standard's PRFs: HMACs only, and none with MD5. */
+static enum tok_hash hash_of_hmac(CK_MECHANISM_TYPE mechanism)
+{
+  switch (mechanism) {
+#define X(id, name, size, digest, hmac) \
+  case hmac: return TOK_##id == TOK_MD5 ? TOK_HASH_NONE : TOK_##id;
+    TOK_HASHES(X)
+#undef X
+    default: return TOK_HASH_NONE;
+  }
+}
+
 static CK_RV find_prf(struct tok_kbkdf *k)
 {
   CK_KEY_TYPE type = k->base->key_type;
@@ -86,9 +98,10 @@ static CK_RV find_prf(struct tok_kbkdf *k)
       k->secret = (struct tok_span){k->des3, sizeof k->des3};
       return CKR_OK;
     default:
-      k->hash = tok_hash_by_mechanism(k->prf);
+      k->hash = hash_of_hmac(k->prf);
+      if (k->hash == TOK_HASH_NONE) return CKR_MECHANISM_PARAM_INVALID;
       k->block = tok_hash_size(k->hash);
-      return k->hash != TOK_HASH_NONE ? CKR_OK : CKR_MECHANISM_PARAM_INVALID;
+      return CKR_OK;
   }
 }
 
