@@ -151,7 +151,7 @@ def check_rsa(s, public: int, private: int, bits: int, exponent: int):
     (CKM.RSA_PKCS_KEY_PAIR_GEN, 2048, b"\0\0\x01\0\x01", 65537),
     (CKM.RSA_PKCS_KEY_PAIR_GEN, 1536, b"\x80\0\0\0\0\0\0\0\x17", (1 << 71) + 23),
     (CKM.RSA_X9_31_KEY_PAIR_GEN, 2048, b"\x01\0\x01", 65537),
-])
+], ids=str)
 def test_rsa_pairs(token, mech, bits, exponent, expected):
     s = token.session()
     asked = {CKA.MODULUS_BITS: bits} | ({CKA.PUBLIC_EXPONENT: exponent} if exponent else {})
