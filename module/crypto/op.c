@@ -171,7 +171,7 @@ CK_RV tok_op_step(struct tok_session *session, struct tok_op *op, enum tok_step 
     rv = run(op, step, in, len, NULL, NULL);
   } else {
     if (step != TOK_STEP_SINGLE && op->type->update == NULL) return CKR_FUNCTION_NOT_SUPPORTED;
-    CK_ULONG bound = 0, room = *out_len;
+    CK_ULONG room = *out_len, bound = out != NULL ? room : 0;
     bool exact = true;
     rv = op->type->room(op, step, len, &bound, &exact);
     if (rv != CKR_OK) return rv;

@@ -23,7 +23,10 @@ static CK_RV room(struct tok_op *op, enum tok_step step, CK_ULONG in, CK_ULONG *
 {
   const struct state *s = op->state;
   (void)in;
-  *out = step == TOK_STEP_UPDATE ? 0 : s->mac;
+  if (step == TOK_STEP_UPDATE)
+    *out = 0;
+  else if (s->mac > 0)
+    *out = s->mac;
   *exact = true;
   return CKR_OK;
 }
