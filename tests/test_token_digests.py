@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from cryptoki import CKA, CKF, CKK, CKM, CKO, CKR, CkError, Guarded, ULONG, mechanism
+from cryptoki import CKA, CKF, CKK, CKM, CKO, CKR, Guarded, ULONG
 from symmetric import code_of, key_of, split
 
 # FIPS 180-4 and FIPS 202 example "abc" (csrc.nist.gov, Cryptographic Standards and Guidelines, Example Values); RFC 1321, A.5.

@@ -167,10 +167,10 @@ CK_RV tok_op_step(struct tok_session *session, struct tok_op *op, enum tok_step 
     if (step != op->held_step) return CKR_OPERATION_ACTIVE;
     rv = hand_out(op, out, out_len);
   } else if (out_len == NULL) {
-    if (op->type->update == NULL) return CKR_FUNCTION_NOT_SUPPORTED;
+    if (op->type->update == NULL) return CKR_OPERATION_NOT_INITIALIZED;
     rv = run(op, step, in, len, NULL, NULL);
   } else {
-    if (step != TOK_STEP_SINGLE && op->type->update == NULL) return CKR_FUNCTION_NOT_SUPPORTED;
+    if (step != TOK_STEP_SINGLE && op->type->update == NULL) return CKR_OPERATION_NOT_INITIALIZED;
     CK_ULONG room = *out_len, bound = out != NULL ? room : 0;
     bool exact = true;
     rv = op->type->room(op, step, len, &bound, &exact);
