@@ -21,8 +21,7 @@ enum tok_step { TOK_STEP_SINGLE, TOK_STEP_UPDATE, TOK_STEP_FINAL };
 struct tok_op_type {
   /* Bytes that a step on `in` bytes of input can write: an upper bound; `*exact` (true before the call) tells that it will
    * be just that many. A length that the mechanism can never take may be refused here already (CKR_DATA_LEN_RANGE and the
-   * like). *out comes with the size of the caller's buffer,
-   * 0 for none: some mechanisms fill it. */
+   * like). *out comes with the size of the caller's buffer, 0 for none: some mechanisms fill it. */
   CK_RV (*room)(struct tok_op *op, enum tok_step step, CK_ULONG in, CK_ULONG *out, bool *exact);
   /* The next part. `out` has the room that was asked for, or is NULL for digests and signatures. NULL function: the
    * mechanism works in one part only, and the functions for several find no operation of theirs
@@ -35,8 +34,8 @@ struct tok_op_type {
   /* Verification instead of final and single: CKR_OK, CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE. verify_single NULL:
    * update, then verify. */
   CK_RV (*verify)(struct tok_op *op, const CK_BYTE *signature, CK_ULONG len);
-  CK_RV (*verify_single)
-  (struct tok_op *op, const CK_BYTE *data, CK_ULONG data_len, const CK_BYTE *signature, CK_ULONG len);
+  CK_RV (*verify_single)(struct tok_op *op, const CK_BYTE *data, CK_ULONG data_len, const CK_BYTE *signature,
+                         CK_ULONG len);
   /* Frees and wipes op->state; called after a start that failed too, if it had set op->type. */
   void (*free)(struct tok_op *op);
 };
