@@ -4,8 +4,8 @@
 #include "core/slots.h"
 #include "crypto/op.h"
 
-/* The operation of this session that waits for its own login (4.10, CKA_ALWAYS_AUTHENTICATE), or NULL. Two that wait are let
- * go on one login after the other. */
+/* The operation of this session that waits for its own login (4.10, CKA_ALWAYS_AUTHENTICATE), or NULL. Two that wait
+ * are let go on one login after the other. */
 static struct tok_op *waiting(struct tok_session *session)
 {
   for (int kind = 0; kind < TOK_OPS; kind++)

@@ -4,8 +4,8 @@
         peer("s = m.open_session(m.slots()[0])")
         peer("s.login('1234')")            # CkError here as there
 
-The source is run in the other process, where `m` is the module, initialised, and cryptoki's names are known; the value of
-an expression comes back (numbers, strings, lists, dicts; bytes as bytes)."""
+The source is run in the other process, where `m` is the module, initialised, and cryptoki's names are known; the value
+of an expression comes back (numbers, strings, lists, dicts; bytes as bytes)."""
 import json
 import os
 import subprocess
@@ -50,8 +50,8 @@ for line in sys.stdin:
 
 
 class Peer:
-    """A process of its own; `pid` is its number. Calls may be split: `send`, then `answer`. `within` is a program with its
-    arguments that starts it, such as unshare."""
+    """A process of its own; `pid` is its number. Calls may be split: `send`, then `answer`. `within` is a program with
+    its arguments that starts it, such as unshare."""
 
     def __init__(self, module, parameters: str = "", env: dict = None, within=()):
         self.process = subprocess.Popen(

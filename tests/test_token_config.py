@@ -149,7 +149,8 @@ def test_xdg_config_home(settings, tmp_path):
 
 
 @pytest.mark.parametrize("text", [
-    "min-pin=7 kdf-cost=4", " \tmin-pin=7\nkdf-cost=4 \r\n", "min-pin='7' kdf-cost=\"4\"", "min-pin=3 kdf-cost=4 min-pin=7"])
+    "min-pin=7 kdf-cost=4", " \tmin-pin=7\nkdf-cost=4 \r\n", "min-pin='7' kdf-cost=\"4\"",
+    "min-pin=3 kdf-cost=4 min-pin=7"])
 def test_parameters(settings, text):
     """A string of parameters: blanks of any kind between them, values quoted or not, the last of a name counts."""
     m = settings.start(text)
@@ -164,7 +165,8 @@ def test_what_each_setting_does(settings, tmp_path):
     settings.file("kdf-cost = 7\npin-retries = 1\nso-pin-retries = 2\nmin-pin = 6\n")
     m = settings.token_in(settings.home / ".local/share/p11token", pin="sixsix")
     record = read_record(settings.home / ".local/share/p11token")
-    assert (record.user.cost, record.pin_limit, record.so_pin_limit, record.min_pin, record.max_pin) == (7, 1, 2, 6, 255)
+    limits = (record.pin_limit, record.so_pin_limit, record.min_pin, record.max_pin)
+    assert (record.user.cost, *limits) == (7, 1, 2, 6, 255)
     s = m.open_session(m.slots()[0])
     with pytest.raises(CkError, match="CKR_PIN_LOCKED"):
         s.login("wrong1")
@@ -227,7 +229,7 @@ WRONG = [
 
 @pytest.mark.parametrize("line, said", WRONG, ids=[w[0][:30] for w in WRONG])
 def test_wrong_lines(settings, line, said):
-    """A wrong line of the file: CKR_GENERAL_ERROR, and one sentence with file, line and remedy; afterwards all is well."""
+    """A wrong line of the file: CKR_GENERAL_ERROR, one sentence with file, line and remedy; afterwards all is well."""
     path = settings.file(f"# a comment\nkdf-cost = 4\n{line}\ntls = neither\n")
     code, err = settings.refused()
     assert code == "CKR_GENERAL_ERROR"
@@ -265,7 +267,8 @@ def test_file_that_cannot_be_used(settings, tmp_path):
     cases = [
         (lambda: None, "cannot be read: No such file or directory"),
         (lambda: conf.mkdir(), "is not a regular file"),
-        (lambda: (conf.rmdir(), settings.file("tls=on\n", conf, 0o646)), "anyone may write it (mode 646), so it is not used"),
+        (lambda: (conf.rmdir(), settings.file("tls=on\n", conf, 0o646)),
+         "anyone may write it (mode 646), so it is not used"),
         (lambda: settings.file(b"tls=on\0\n", conf), "is not text"),
         (lambda: settings.file("#" * 70000, conf), "is longer than 65534 bytes"),
         (lambda: (conf.unlink(), os.mkfifo(conf)), "is not a regular file"),
@@ -282,8 +285,8 @@ def test_file_that_cannot_be_used(settings, tmp_path):
 def test_wrong_environment(settings):
     """P11TOKEN_DIR and P11TOKEN_CONF are named when they are wrong."""
     settings.env(P11TOKEN_DIR="$PATH")
-    assert settings.refused() == ("CKR_GENERAL_ERROR", "libp11token: P11TOKEN_DIR: directory: $PATH cannot be used: only "
-                                                       "$HOME and the $XDG_ variables can\n")
+    assert settings.refused() == ("CKR_GENERAL_ERROR", "libp11token: P11TOKEN_DIR: directory: $PATH cannot be used: "
+                                                       "only $HOME and the $XDG_ variables can\n")
     settings.env(P11TOKEN_DIR=None, P11TOKEN_CONF="$XDG_RUNTIME_DIR/x")
     code, err = settings.refused()
     assert code == "CKR_GENERAL_ERROR" and err.startswith("libp11token: P11TOKEN_CONF: $XDG_RUNTIME_DIR is not set")

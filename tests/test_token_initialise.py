@@ -73,8 +73,8 @@ def test_init_token_elsewhere_ends_a_login(bench):
 # --- the first PIN as NSS sets it -----------------------------------------------------------------------------------
 
 def test_first_pin_as_nss_sets_it(bench):
-    """pk11auth.c, PK11_InitPin: the default R/O session is open; SO login with an empty PIN in a R/W session, C_InitPIN,
-    C_Logout, login of the user in the R/O session."""
+    """pk11auth.c, PK11_InitPin: the default R/O session is open; SO login with an empty PIN in a R/W session,
+    C_InitPIN, C_Logout, login of the user in the R/O session."""
     b = bench().make(pin=None, so_pin="")
     assert b.flags() == {"LOGIN_REQUIRED", "TOKEN_INITIALIZED"}
     ro, rw = b.session(False), b.session(True)
@@ -197,7 +197,8 @@ def test_context_login_may_lock(asking):
     b, s, key = asking
     other = b.session()
     s.init("C_SignInit", CKM.ECDSA, key)
-    assert [code(s.login, "wrong", CKU.CONTEXT_SPECIFIC) for _ in range(3)] == ["CKR_PIN_INCORRECT"] * 2 + ["CKR_PIN_LOCKED"]
+    answers = [code(s.login, "wrong", CKU.CONTEXT_SPECIFIC) for _ in range(3)]
+    assert answers == ["CKR_PIN_INCORRECT"] * 2 + ["CKR_PIN_LOCKED"]
     assert other.info()["state"] == s.info()["state"] == CKS.RW_PUBLIC_SESSION
     assert code(s.output, "C_Sign", bytes(32), 32) == "CKR_OPERATION_NOT_INITIALIZED"
     assert code(other.login, PIN) == "CKR_PIN_LOCKED"
@@ -233,7 +234,7 @@ def test_logins_come_and_go(bench, count):
         s = b.session()
         while not stop.is_set():
             for step in (lambda: s.get(s.find({CKA.LABEL: "one"})[0], CKA.VALUE),
-                         lambda: s.create({CKA.CLASS: CKO.DATA, CKA.PRIVATE: True, CKA.LABEL: "two", CKA.VALUE: b"short"}),
+                         lambda: s.create({CKA.CLASS: CKO.DATA, CKA.PRIVATE: True, CKA.LABEL: "two"}),
                          lambda: s.destroy(s.find({CKA.LABEL: "two"})[0]), lambda: b.m.token_info(b.slot)):
                 try:
                     step()

@@ -18,7 +18,8 @@ SECRET_TEXT = b"a text that nobody may read on the disk"
 
 def fill(s):
     """Puts secrets of each kind of object on the token."""
-    s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: True, CKA.LABEL: "private label", CKA.VALUE: SECRET_TEXT})
+    s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: True, CKA.LABEL: "private label",
+              CKA.VALUE: SECRET_TEXT})
     for private in (True, False):
         s.create({CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.TOKEN: True, CKA.PRIVATE: private,
                   CKA.SENSITIVE: True, CKA.VALUE: SECRET_KEY})
@@ -50,8 +51,8 @@ def test_no_pin_or_key_on_the_disk(bench):
 
 
 def test_what_the_record_holds(bench):
-    """The record, opened by other means: both PINs lead to the same key, by scrypt at the stored cost, each only by its own
-    PIN and for its own user."""
+    """The record, opened by other means: both PINs lead to the same key, by scrypt at the stored cost, each only by its
+    own PIN and for its own user."""
     b = bench("kdf-cost=6").make()
     record = read_record(b.directory)
     assert (record.user.cost, record.so.cost) == (6, 6)
@@ -196,6 +197,7 @@ def test_child_has_no_login(bench):
                     return json.load(f)
             import json
         """)
-        assert peer("forked()") == ["CKR_CRYPTOKI_NOT_INITIALIZED", CKS.RW_PUBLIC_SESSION, "CKR_PIN_INCORRECT", "CKR_OK"]
+        assert peer("forked()") == ["CKR_CRYPTOKI_NOT_INITIALIZED", CKS.RW_PUBLIC_SESSION, "CKR_PIN_INCORRECT",
+                                    "CKR_OK"]
         assert peer("s.info()['state']") == CKS.RW_USER_FUNCTIONS
         assert peer.code("s.logout()") == "CKR_OK"

@@ -64,7 +64,8 @@ def test_user_with_a_name(bench):
 def test_every_session_changes_state(bench):
     """Sessions from before the login and from after it, read-only and read/write, say the same (NSS-LOGIN-01 to 03)."""
     b = bench().make()
-    pairs = {CKU.USER: (CKS.RO_USER_FUNCTIONS, CKS.RW_USER_FUNCTIONS), None: (CKS.RO_PUBLIC_SESSION, CKS.RW_PUBLIC_SESSION)}
+    pairs = {CKU.USER: (CKS.RO_USER_FUNCTIONS, CKS.RW_USER_FUNCTIONS),
+             None: (CKS.RO_PUBLIC_SESSION, CKS.RW_PUBLIC_SESSION)}
     sessions = [(b.session(False), 0), (b.session(True), 1)]
 
     def check(user):
@@ -306,7 +307,8 @@ def test_write_protected(bench):
 
 @pytest.mark.parametrize("state", ["public", "user", "so"])
 def test_set_pin(bench, state):
-    """C_SetPIN in each state that it works in: of the user who is logged in, or the user's if nobody is (NSS-PIN-01 to 04)."""
+    """C_SetPIN in each state that it works in: of the user who is logged in, or the user's if nobody is (NSS-PIN-01
+    to 04)."""
     b = bench("pin-retries=3 so-pin-retries=3 min-pin=5").make()
     s = b.session()
     user, old, failed = (CKU.SO, SO_PIN, "SO_PIN") if state == "so" else (CKU.USER, PIN, "USER_PIN")

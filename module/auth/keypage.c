@@ -11,8 +11,8 @@
 #include "auth/auth.h"
 #include "core/module.h"
 
-/* All pages, for the child of a fork, which may run in the middle of a change of this list: so an entry is linked in when
- * it is complete, and unlinked before its page goes. */
+/* All pages, for the child of a fork, which may run in the middle of a change of this list: so an entry is linked in
+ * when it is complete, and unlinked before its page goes. */
 struct entry {
   struct tok_keys *keys;
   _Atomic(struct entry *) next;

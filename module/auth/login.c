@@ -54,8 +54,8 @@ CK_RV tok_auth_store(struct tok_slot *slot, CK_RV blank, struct tok_store **stor
 
 /* --- logging out ------------------------------------------------------------------------------------------------ */
 
-/* The state becomes public and the keys go; at once, and whatever locks the caller holds. `epoch` 0: in any case, else only
- * if the login is of another one. */
+/* The state becomes public and the keys go; at once, and whatever locks the caller holds. `epoch` 0: in any case,
+ * else only if the login is of another one. */
 static void make_public(struct tok_auth *auth, uint64_t epoch)
 {
   pthread_mutex_lock(&auth->state);
@@ -175,8 +175,8 @@ uint64_t tok_auth_epoch(struct tok_slot *slot)
 
 /* --- logging in ------------------------------------------------------------------------------------------------- */
 
-/* C_Login, PKCS #11 3.2: the SO cannot log in while a R/O session is open. But NSS sets a first PIN with its own R/O session
- * open (pk11auth.c, PK11_InitPin), so not while the user has no PIN yet. The slot is locked. */
+/* C_Login, PKCS #11 3.2: the SO cannot log in while a R/O session is open. But NSS sets a first PIN with its own R/O
+ * session open (pk11auth.c, PK11_InitPin), so not while the user has no PIN yet. The slot is locked. */
 static bool read_only_bars(const struct tok_slot *slot, const struct tok_token_record *token)
 {
   return slot->sessions > slot->rw_sessions && token->user.set;

@@ -15,8 +15,8 @@
 struct tok_auth {
   /* One login, logout or change of a PIN at a time: the only lock that scrypt runs under. */
   pthread_mutex_t login;
-  /* Guards what follows, for moments; the last lock that anyone takes. `who` is changed under the slot's lock too, so that
-   * no R/O session opens while the SO's login is looking for one. */
+  /* Guards what follows, for moments; the last lock that anyone takes. `who` is changed under the slot's lock too,
+   * so that no R/O session opens while the SO's login is looking for one. */
   pthread_mutex_t state;
   _Atomic(enum tok_who) who;
   _Atomic uint64_t generation;

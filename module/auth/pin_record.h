@@ -14,16 +14,16 @@ bool tok_pin_locked(const struct tok_token_record *token, enum tok_who who);
 /* May a PIN that is set anew have this length? */
 bool tok_pin_length(const struct tok_token_record *token, CK_ULONG len);
 
-/* Fills in a record: a fresh salt, the master key wrapped, no failures. `serial` is the token's: a record is of no use in
- * another token or for another user. Slow: scrypt. */
+/* Fills in a record: a fresh salt, the master key wrapped, no failures. `serial` is the token's: a record is of no
+ * use in another token or for another user. Slow: scrypt. */
 CK_RV tok_pin_make(struct tok_pin_record *record, enum tok_who who, const char serial[16], const CK_BYTE *pin,
                    CK_ULONG len, unsigned cost, const uint8_t master[TOK_KEY]);
 /* Opens it: CKR_PIN_INCORRECT. Slow. */
 CK_RV tok_pin_open(const struct tok_pin_record *record, enum tok_who who, const char serial[16], const CK_BYTE *pin,
                    CK_ULONG len, uint8_t master[TOK_KEY]);
 
-/* Tries a PIN against the record on disk and counts the outcome there, durably. After success `token` is the row that it
- * was tried against, and `master` the key (random bytes if the record holds none).
+/* Tries a PIN against the record on disk and counts the outcome there, durably. After success `token` is the row that
+ * it was tried against, and `master` the key (random bytes if the record holds none).
  *   CKR_USER_PIN_NOT_INITIALIZED  the user has no PIN yet
  *   CKR_PIN_LOCKED                too many failures, this one included; or the SO's empty PIN is no more
  *   CKR_PIN_INCORRECT             also for a length that no PIN of this token can have

@@ -1,8 +1,8 @@
-/* The settings of the module: P11TOKEN_CONF, else ~/.config/p11token/p11token.conf (XDG_CONFIG_HOME), else the defaults;
- * then P11TOKEN_DIR; then the parameter string of C_Initialize (modutil -string, library parameters of NSS). The same
- * names everywhere, `name = value` in the file, `name=value` separated by blanks in the string; a value may stand in ' or ".
- * Settings are data: config/token_settings.def. A program that runs with another user's rights (set-id) reads none of this
- * from its environment: its home is that of its effective user. */
+/* The settings of the module: P11TOKEN_CONF, else ~/.config/p11token/p11token.conf (XDG_CONFIG_HOME), else the
+ * defaults; then P11TOKEN_DIR; then the parameter string of C_Initialize (modutil -string, library parameters of
+ * NSS). The same names everywhere, `name = value` in the file, `name=value` separated by blanks in the string; a
+ * value may stand in ' or ". Settings are data: config/token_settings.def. A program that runs with another user's
+ * rights (set-id) reads none of this from its environment: its home is that of its effective user. */
 #ifndef TOK_CONFIG_H
 #define TOK_CONFIG_H
 
@@ -22,9 +22,9 @@ struct tok_config {
   bool tls;                  /* the TLS mechanisms, all or none; default true */
 };
 
-/* Reads the settings; parameters may be NULL. CKR_OK, CKR_ARGUMENTS_BAD for the parameters, CKR_GENERAL_ERROR for file and
- * environment, CKR_HOST_MEMORY; with a sentence in `why` that names file and line, or "parameters", and what to do (empty
- * after success). An unknown name is an error. *config is NULL after an error. */
+/* Reads the settings; parameters may be NULL. CKR_OK, CKR_ARGUMENTS_BAD for the parameters, CKR_GENERAL_ERROR for
+ * file and environment, CKR_HOST_MEMORY; with a sentence in `why` that names file and line, or "parameters", and
+ * what to do (empty after success). An unknown name is an error. *config is NULL after an error. */
 unsigned long tok_config_read(const char *parameters, struct tok_config **config, char *why, size_t why_size);
 void tok_config_free(struct tok_config *config); /* NULL is allowed */
 
