@@ -1,5 +1,6 @@
 """The token's settings: file, environment, parameters of C_Initialize; what they do and what a wrong one says."""
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -199,6 +200,31 @@ def test_spare_slot(settings):
     for word, slots in (("auto", 1), ("never", 1), ("always", 2)):
         assert len(settings.start(f"spare-slot={word}").slots()) == slots
         settings.stop()
+
+
+def test_random_settings(settings, count):
+    """Settings made of torn pieces are read or refused with a sentence, in the parameters and in the file."""
+    order = random.Random(2)
+    pieces = ["kdf-cost", "=", " ", "4", "'", '"', "\\", "\n", "#", "tls", "on", "directory", "~", "$HOME", "/", "$XDG_",
+              "é", "\t", "=4 ", "min-pin=9 ", "legacy=off ", "configdir", "\r\n", "spare-slot=never\n"]
+    codes = set()
+    for _ in range(count(2000)):
+        text = "".join(order.choices(pieces, k=order.randrange(12)))
+        for parameters, line in ((text, ""), (None, text)):
+            settings.file(line)
+            try:
+                settings.start(parameters)
+                codes.add("CKR_OK")
+                said = settings.capfd.readouterr().err
+                assert said == ""
+            except CkError as e:
+                codes.add(e.name)
+                said = settings.capfd.readouterr().err
+                conf = settings.home / ".config/p11token/p11token.conf"
+                where = "parameters: " if parameters is not None else f"{conf}, line "
+                assert said.startswith(f"libp11token: {where}") and said.endswith("\n"), (text, said)
+            settings.stop()
+    assert codes == {"CKR_OK", "CKR_ARGUMENTS_BAD", "CKR_GENERAL_ERROR"}
 
 
 # --- what is wrong --------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Logging in at the token, wrong PINs, changed PINs: what PKCS #11 says and what NSS needs."""
 import ctypes
+import random
 import threading
+import time
 
 import pytest
 
@@ -392,3 +394,28 @@ def test_pin_changed_elsewhere_works_at_once(bench):
         assert b.flags() == ALWAYS | {"USER_PIN_COUNT_LOW"}
         peer("s.login('third pin')")
         assert b.flags() == ALWAYS
+
+
+def test_killed_while_changing_pins(bench, count):
+    """A process that is killed at any moment of C_SetPIN leaves one PIN, the old or the new, and a token that opens; what it
+    had been told is so."""
+    b = bench().make()
+    order = random.Random(1)
+    now = PIN
+    for _ in range(count(60)):
+        other = {PIN: "the other", "the other": PIN}[now]
+        with b.peer() as peer:
+            peer(f"s = m.open_session({b.slot})")
+            peer.send(f"[s.set_pin(*p) for _ in range(1000) for p in (({now!r}, {other!r}), ({other!r}, {now!r}))]")
+            time.sleep(order.random() * 0.02)
+            peer.process.kill()
+        s = b.session()
+        answers = [code(s.login, pin) for pin in (now, other)]
+        assert sorted(answers) in (["CKR_OK", "CKR_PIN_INCORRECT"], ["CKR_OK", "CKR_USER_ALREADY_LOGGED_IN"])
+        now = now if answers[0] == "CKR_OK" else other
+        s.close()
+    with b.peer() as peer:
+        peer(f"s = m.open_session({b.slot})")
+        assert peer.code("s.login('wrong')") == "CKR_PIN_INCORRECT"
+        peer.process.kill()
+    assert read_record(b.directory).user.failed == 1
