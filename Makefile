@@ -114,10 +114,14 @@ $(BUILD)/obj/decoder/decoder/cmd/stub_blob.o: $(STUB)
 $(DEC_OBJ): FLAGS := -fPIE -DSTUB_PATH='"$(BUILD)/p11stub.so"'
 $(SHIM_OBJ) $(STUB_OBJ): FLAGS := $(SHARED)
 
-# --- the token: SQLite inside and hidden, so that a host with another copy is not disturbed; libcrypto from the system ---
+# --- the token: SQLite and libcrypto inside and hidden -------------------------------------------------------------
+# So a host with other copies is not disturbed, nor are we by its: an engine that the host makes its default is asked for
+# RSA and EC in every library context of its libcrypto (openssl -engine pkcs11 would lead from us back to us), and a host
+# that exits shuts its libcrypto down before it finalises us. A packager who wants the system's: TOKEN_CRYPTO=-lcrypto.
 
 # While parts are missing: MODULE_PARTIAL=1 links what is there.
-MODLINK   = $(if $(MODULE_PARTIAL),,$(HARDEN)) -l:libsqlite3.a -lcrypto -lm -lpthread -ldl
+TOKEN_CRYPTO ?= -l:libcrypto.a
+MODLINK   = $(if $(MODULE_PARTIAL),,$(HARDEN)) -l:libsqlite3.a $(TOKEN_CRYPTO) -lm -lpthread -ldl
 $(MOD_OBJ): FLAGS := $(SHARED) $(MODINC)
 $(TOOL_OBJ): FLAGS := -fPIE $(MODINC)
 

@@ -32,6 +32,7 @@ def test_client_authentication(new_scene, tmp_path, kind):
     asked = [(version, name, path) for version, name, path in server.seen if path in ("/one", "/two")]
     assert [a[1:] for a in asked] == [(f"User {kind}", "/one"), (f"User {kind}", "/two")]
     assert asked[0][0] == "TLSv1.3"
-    assert scene.called("C_Sign") >= 2 and scene.called("C_Login") == 1
+    # With mechanisms that hash, Firefox signs in parts.
+    assert scene.called("C_Sign") + scene.called("C_SignFinal") >= 2 and scene.called("C_Login") == 1
     interfaces = scene("p11trace", "dump", "-e", "fn=C_GetInterface", scene.traces)
     assert "3.2" in interfaces, interfaces

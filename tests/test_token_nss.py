@@ -69,6 +69,7 @@ def test_rsa_pss_certificate(scene):
 @pytest.mark.parametrize("name, form", [("user-rsa", "aes256"), ("user-rsa", "3des"), ("user-rsa", "rc2"),
                                         ("user-ec", "aes256"), ("user-p384", "aes256")])
 def test_pkcs12_import(scene, name, form):
+    scene.trust_ca()
     scene.import_p12(name, form)
     kind = "rsa" if "rsa" in name else "ec"
     assert scene.keys() == [(kind, name)]
@@ -217,7 +218,7 @@ def test_chain_whose_intermediate_is_on_the_token(scene):
     scene("vfychain", "-d", "sql:nssdb", "-u", 4, "-a", "leaf.pem", status=1)
     scene.certutil("-A", "-n", "intermediate", "-t", ",,", "-i", "intermediate.pem")
     assert "Chain is good!" in scene("vfychain", "-d", "sql:nssdb", "-u", 4, "-a", "leaf.pem")
-    assert scene.called("C_Login") == 1, "only certutil -A may have logged in"
+    assert scene.called("C_Login") == 0
 
 
 def test_so_pin_is_another(scene):

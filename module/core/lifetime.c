@@ -26,6 +26,11 @@ struct tok_module *tok_module;
 static atomic_bool ready;
 static atomic_uint inside; /* calls that have come in and not left */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* OpenSSL's library context, kept from one C_Initialize to the next; see load_crypto. */
+static struct {
+  OSSL_LIB_CTX *context;
+  bool legacy;
+} kept;
 
 /* OSSL_LIB_CTX_free does not let go of them: the legacy provider has a child context that holds its parent, and 6 KB would
  * stay behind at every C_Finalize. */
@@ -102,19 +107,28 @@ static void teardown(struct tok_module *module)
 }
 
 /* A library context of our own, with the providers that we name and no configuration file: a host may have made a PKCS #11
- * provider its default, and that would lead back to us (softhsm/SoftHSMv2#834). */
+ * provider its default, and that would lead back to us (softhsm/SoftHSMv2#834). It is made once and kept for the process's
+ * next C_Initialize: taking providers down while a host exits is where others crash, because the legacy provider is a
+ * library that uses the system's libcrypto, which may be gone by then. A forked child makes its own. */
 static CK_RV load_crypto(struct tok_module *module)
 {
-  if (!crypto_is_there() || (module->crypto = OSSL_LIB_CTX_new()) == NULL) return CKR_GENERAL_ERROR;
-  default_provider = OSSL_PROVIDER_load(module->crypto, "default");
-  if (default_provider == NULL) return CKR_GENERAL_ERROR;
+  if (!crypto_is_there()) return CKR_GENERAL_ERROR;
+  if (kept.context == NULL) {
+    OSSL_LIB_CTX *context = OSSL_LIB_CTX_new();
+    if (context == NULL || OSSL_PROVIDER_load(context, "default") == NULL) {
+      OSSL_LIB_CTX_free(context);
+      return CKR_GENERAL_ERROR;
+    }
+    kept.context = context;
+  }
   /* The legacy provider is a file of its own that may be missing: then its mechanisms are. */
-  if (module->config->legacy) {
+  if (module->config->legacy && !kept.legacy) {
     ERR_set_mark();
-    legacy_provider = OSSL_PROVIDER_load(module->crypto, "legacy");
-    module->legacy = legacy_provider != NULL;
+    kept.legacy = OSSL_PROVIDER_load(kept.context, "legacy") != NULL;
     ERR_pop_to_mark();
   }
+  module->crypto = kept.context;
+  module->legacy = module->config->legacy && kept.legacy;
   return tok_hashes_load(module->crypto);
 }
 

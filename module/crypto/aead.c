@@ -183,8 +183,8 @@ static void aead_free(struct tok_op *op)
 static const struct tok_op_type aead_type = {
     .room = aead_room, .update = aead_update, .final = aead_final, .single = aead_single, .free = aead_free};
 
-/* A new context with the key in it. A nonce of a length that OpenSSL does not take (GCM: more than 128 bytes in version 3.0)
- * is CKR_MECHANISM_PARAM_INVALID. */
+/* A new context with the key in it. A nonce of a length that OpenSSL does not take (GCM: more than 128 bytes in
+ * version 3.0) is CKR_MECHANISM_PARAM_INVALID. */
 static CK_RV make_context(struct tok_op *op, struct state *state, const struct tok_aead_param *p)
 {
   struct tok_cipher_key key;

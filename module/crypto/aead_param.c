@@ -4,8 +4,8 @@
 #include "crypto/aead.h"
 #include "crypto/args.h"
 
-/* Version 2.40's text and its header did not agree on CK_GCM_PARAMS: 48 bytes with ulIvBits or 40 without. NSS calls the
- * latter CK_NSS_GCM_PARAMS and tries both (lib/pk11wrap/pk11mech.c, pk11cxt.c), so the length has to tell. */
+/* Version 2.40's text and its header did not agree on CK_GCM_PARAMS: 48 bytes with ulIvBits or 40 without. NSS calls
+ * the latter CK_NSS_GCM_PARAMS and tries both (lib/pk11wrap/pk11mech.c, pk11cxt.c), so the length has to tell. */
 static bool read_gcm(CK_MECHANISM_PTR mechanism, struct tok_aead_param *p)
 {
   const CK_GCM_PARAMS *gcm = tok_mech_param(mechanism, sizeof(CK_GCM_PARAMS));
@@ -36,8 +36,8 @@ static bool read_ccm(CK_MECHANISM_PTR mechanism, struct tok_aead_param *p)
   return ccm->ulDataLen <= INT_MAX && ccm->ulAADLen <= INT_MAX;
 }
 
-/* 6.55: ulNonceLen is in bits, 96 for RFC 8439. NSS and others give bytes, 12, in the same structure (PK11_AEAD), and no
- * length is sensible as both. The variants with 64 and 192 bits are not in OpenSSL. */
+/* 6.55: ulNonceLen is in bits, 96 for RFC 8439. NSS and others give bytes, 12, in the same structure (PK11_AEAD),
+ * and no length is sensible as both. The variants with 64 and 192 bits are not in OpenSSL. */
 static bool read_chacha(CK_MECHANISM_PTR mechanism, struct tok_aead_param *p)
 {
   const CK_SALSA20_CHACHA20_POLY1305_PARAMS *chacha =

@@ -1,7 +1,7 @@
 /* Wrapping keys with CKM_AES_GCM and CKM_AES_CCM.
  *
- * Since 3.1 C_WrapKey has parameters of its own (CK_GCM_WRAP_PARAMS, CK_CCM_WRAP_PARAMS), in which the token may be asked to
- * make the nonce; before, it had those of C_EncryptInit. Both are taken. */
+ * Since 3.1 C_WrapKey has parameters of its own (CK_GCM_WRAP_PARAMS, CK_CCM_WRAP_PARAMS), in which the token may be
+ * asked to make the nonce; before, it had those of C_EncryptInit. Both are taken. */
 #include <openssl/rand.h>
 
 #include "core/module.h"
@@ -67,8 +67,8 @@ static void make_plain(struct plain *plain, const struct tok_mech *mech, const C
     plain_gcm(plain);
 }
 
-/* Makes what is not fixed of the nonce, in the caller's memory. Counters begin at zero with each C_WrapKey, which has no
- * state: the second key would be wrapped with the nonce of the first, so they are refused. */
+/* Makes what is not fixed of the nonce, in the caller's memory. Counters begin at zero with each C_WrapKey, which
+ * has no state: the second key would be wrapped with the nonce of the first, so they are refused. */
 static CK_RV make_iv(const struct plain *plain)
 {
   if (plain->generator == CKG_NO_GENERATE) return CKR_OK;

@@ -21,7 +21,8 @@ struct parameter {
   uint64_t left;     /* as in tok_cipher_state */
 };
 
-/* --- parameters ----------------------------------------------------------------------------------------------------- */
+/* --- parameters
+ * ----------------------------------------------------------------------------------------------------- */
 
 static bool read_none(CK_MECHANISM_PTR mechanism, unsigned block, struct parameter *p)
 {
@@ -43,8 +44,9 @@ static bool read_aes_iv(CK_MECHANISM_PTR mechanism, unsigned block, struct param
   return read_iv(mechanism, 16, p);
 }
 
-/* PKCS #11 3.2, 6.15 (AES with Counter): 0 < ulCounterBits <= 128, and the bits of the counter must not overflow; so below the
- * end that this finds, counting in all 128 bits, as OpenSSL does, is the same as counting in so many of them. */
+/* PKCS #11 3.2, 6.15 (AES with Counter): 0 < ulCounterBits <= 128, and the bits of the counter must not overflow; so
+ * below the end that this finds, counting in all 128 bits, as OpenSSL does, is the same as counting in so many of
+ * them. */
 static bool read_counter(CK_MECHANISM_PTR mechanism, unsigned block, struct parameter *p)
 {
   (void)block;
@@ -108,7 +110,8 @@ static const struct {
 };
 /* clang-format on */
 
-/* --- room ----------------------------------------------------------------------------------------------------------- */
+/* --- room
+ * ----------------------------------------------------------------------------------------------------------- */
 
 CK_RV tok_cipher_len_error(const struct tok_cipher_state *state)
 {
@@ -144,7 +147,8 @@ static CK_RV block_room(struct tok_op *op, enum tok_step step, CK_ULONG in, CK_U
   return total % block != 0 || (unpads && total == 0) ? tok_cipher_len_error(state) : CKR_OK;
 }
 
-/* --- steps ---------------------------------------------------------------------------------------------------------- */
+/* --- steps
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static CK_RV stream_update(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
 {
@@ -213,7 +217,8 @@ static const struct tok_op_type stream_type = {
 static const struct tok_op_type block_type = {
     .room = block_room, .update = block_update, .final = block_final, .free = tok_cipher_free};
 
-/* --- start ---------------------------------------------------------------------------------------------------------- */
+/* --- start
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* A new context with the key in it. */
 static CK_RV make_context(struct tok_op *op, struct tok_cipher_state *state, const struct parameter *p)

@@ -1,7 +1,8 @@
 /* CKM_AES_CTS: CBC with ciphertext stealing.
  *
- * PKCS #11 3.2, 6.17 refers to NIST's addendum to SP 800-38A, which has three variants; the length of the output is all
- * that the text adds. NSS takes the first, CBC-CS1 (lib/freebl/cts.c), and so does OpenSSL unless it is told otherwise. */
+ * PKCS #11 3.2, 6.17 refers to NIST's addendum to SP 800-38A, which has three variants; the length of the output is
+ * all that the text adds. NSS takes the first, CBC-CS1 (lib/freebl/cts.c), and so does OpenSSL unless it is told
+ * otherwise. */
 #include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -14,7 +15,8 @@
 
 enum { BLOCK = 16 };
 
-/* Of `total` bytes not yet processed those that surely come before the last two blocks, a partial one counting as one. */
+/* Of `total` bytes not yet processed those that surely come before the last two blocks, a partial one counting as
+ * one. */
 static CK_ULONG before_tail(CK_ULONG total)
 {
   return total <= 2 * BLOCK ? 0 : (total - BLOCK - 1) / BLOCK * BLOCK;
@@ -57,8 +59,8 @@ out:
   return rv;
 }
 
-/* Gives out all but a tail of 17 to 32 bytes. The old tail and the new part are joined in one buffer first, so that in-place
- * calls and parts of any length need no cases of their own. */
+/* Gives out all but a tail of 17 to 32 bytes. The old tail and the new part are joined in one buffer first, so that
+ * in-place calls and parts of any length need no cases of their own. */
 static CK_RV cts_update(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
 {
   struct tok_cipher_state *state = op->state;

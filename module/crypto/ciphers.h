@@ -15,10 +15,11 @@ struct tok_cipher_key {
   CK_BYTE expanded[24]; /* a DES key of two parts, as three */
 };
 
-/* The key's bytes for a cipher (TOK_AES_ECB ... TOK_KWP of crypto/args.h). CKR_KEY_SIZE_RANGE if their number is not one of
- * the cipher's, CKR_KEY_HANDLE_INVALID if the object has none. To be wiped (OPENSSL_cleanse) by the caller. */
+/* The key's bytes for a cipher (TOK_AES_ECB ... TOK_KWP of crypto/args.h). CKR_KEY_SIZE_RANGE if their number is not
+ * one of the cipher's, CKR_KEY_HANDLE_INVALID if the object has none. To be wiped (OPENSSL_cleanse) by the caller. */
 CK_RV tok_cipher_key(const struct tok_object *object, unsigned cipher, struct tok_cipher_key *key);
-/* OpenSSL's cipher for a key of `len` bytes, as tok_cipher_key gave them; NULL if OpenSSL does not have it. Thread-safe. */
+/* OpenSSL's cipher for a key of `len` bytes, as tok_cipher_key gave them; NULL if OpenSSL does not have it.
+ * Thread-safe. */
 EVP_CIPHER *tok_cipher_fetch(unsigned cipher, CK_ULONG len);
 void tok_ciphers_unload(void);
 

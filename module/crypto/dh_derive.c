@@ -30,7 +30,7 @@ static CK_RV read_peer(const struct tok_object *base, CK_MECHANISM_PTR m, EVP_PK
       !OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PUB_KEY, y))
     goto out;
   params = OSSL_PARAM_BLD_to_param(build);
-  make = EVP_PKEY_CTX_new_from_name(tok_module->crypto, "DH", NULL);
+  make = tok_pkey_context("DH");
   if (params == NULL || make == NULL) goto out;
   rv = CKR_MECHANISM_PARAM_INVALID;
   if (EVP_PKEY_fromdata_init(make) != 1) goto out;

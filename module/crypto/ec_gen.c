@@ -8,6 +8,7 @@
 #include "crypto/curves.h"
 #include "crypto/mech.h"
 #include "crypto/pair.h"
+#include "crypto/pkey.h"
 
 /* "Attempts to generate keys over these curves using any other EC key pair generation mechanism will fail with
  * CKR_CURVE_NOT_SUPPORTED" (PKCS #11 3.2, 6.3, Edwards and Montgomery key pair generation). But NSS asks for its X25519 keys
@@ -43,7 +44,7 @@ static CK_RV generate_pair(struct tok_session *session, const struct tok_mech *m
   bool group = curve->kind == TOK_WEIERSTRASS;
   OSSL_PARAM settings[] = {OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)curve->name, 0),
                            OSSL_PARAM_construct_end()};
-  EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(tok_module->crypto, group ? "EC" : curve->name, NULL);
+  EVP_PKEY_CTX *context = tok_pkey_context(group ? "EC" : curve->name);
   rv = tok_pair_generate(context, group ? settings : NULL, public_key, private_key);
   EVP_PKEY_CTX_free(context);
   return rv;

@@ -37,9 +37,9 @@ static bool is_point(struct tok_span s, CK_ULONG size)
 /* The other party's key on the curve of ours. "A token MUST be able to accept this value encoded as a raw octet string"
  * and may accept a DER OCTET STRING; NSS tries both (PK11_PubDeriveWithKDF). Both begin with 04, so the length decides.
  * OpenSSL refuses points that are not on the curve. CKR_MECHANISM_PARAM_INVALID. */
-static CK_RV read_peer(EVP_PKEY *own, CK_KEY_TYPE type, struct tok_span in, EVP_PKEY **peer)
+static CK_RV read_peer(EVP_PKEY *own, struct tok_span in, EVP_PKEY **peer)
 {
-  if (type == CKK_EC_MONTGOMERY) {
+  if (!EVP_PKEY_is_a(own, "EC")) {
     CK_ULONG size = EVP_PKEY_is_a(own, "X448") ? 56 : 32;
     if (in.len != size) in = octets(in);
     if (in.len != size) return CKR_MECHANISM_PARAM_INVALID;
@@ -57,7 +57,7 @@ static CK_RV read_peer(EVP_PKEY *own, CK_KEY_TYPE type, struct tok_span in, EVP_
       OSSL_PARAM_construct_end(),
   };
   CK_RV rv = CKR_MECHANISM_PARAM_INVALID;
-  EVP_PKEY_CTX *make = EVP_PKEY_CTX_new_from_name(tok_module->crypto, "EC", NULL), *check = NULL;
+  EVP_PKEY_CTX *make = tok_pkey_context("EC"), *check = NULL;
   if (make == NULL || EVP_PKEY_fromdata_init(make) != 1) goto out;
   if (EVP_PKEY_fromdata(make, peer, EVP_PKEY_PUBLIC_KEY, params) != 1) goto out;
   check = EVP_PKEY_CTX_new_from_pkey(tok_module->crypto, *peer, NULL);
@@ -72,7 +72,7 @@ out:
 /* --- shared secret and key derivation function ------------------------------------------------------------------- */
 
 /* The shared secret: *z is the caller's (tok_wipe_free). */
-static CK_RV agree(EVP_PKEY *own, EVP_PKEY *peer, bool curve_has_cofactor, int cofactor, CK_BYTE **z, CK_ULONG *len)
+static CK_RV agree(EVP_PKEY *own, EVP_PKEY *peer, int cofactor, CK_BYTE **z, CK_ULONG *len)
 {
   CK_RV rv = CKR_FUNCTION_FAILED;
   size_t size = 0, used = 0;
@@ -81,7 +81,7 @@ static CK_RV agree(EVP_PKEY *own, EVP_PKEY *peer, bool curve_has_cofactor, int c
       OSSL_PARAM_construct_end(),
   };
   EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(tok_module->crypto, own, NULL);
-  if (ctx == NULL || EVP_PKEY_derive_init_ex(ctx, curve_has_cofactor ? params : NULL) != 1) goto out;
+  if (ctx == NULL || EVP_PKEY_derive_init_ex(ctx, EVP_PKEY_is_a(own, "EC") ? params : NULL) != 1) goto out;
   rv = CKR_MECHANISM_PARAM_INVALID;
   if (EVP_PKEY_derive_set_peer_ex(ctx, peer, 0) != 1 || EVP_PKEY_derive(ctx, NULL, &size) != 1) goto out;
   *z = tok_alloc(size);
@@ -171,8 +171,8 @@ static CK_RV derive(struct tok_session *session, const struct tok_mech *mech, CK
   CK_ULONG len = 0;
   CK_RV rv = tok_derive_inherit(key, &t, base, TOK_BOND_NONE);
   if (rv == CKR_OK) rv = tok_object_pkey(base, &own);
-  if (rv == CKR_OK) rv = read_peer(own, base->key_type, (struct tok_span){p->pPublicData, p->ulPublicDataLen}, &peer);
-  if (rv == CKR_OK) rv = agree(own, peer, base->key_type == CKK_EC, mech->arg != 0, &z, &len);
+  if (rv == CKR_OK) rv = read_peer(own, (struct tok_span){p->pPublicData, p->ulPublicDataLen}, &peer);
+  if (rv == CKR_OK) rv = agree(own, peer, mech->arg != 0, &z, &len);
   if (rv != CKR_OK) goto out;
   if (hash == TOK_HASH_NONE)
     rv = tok_derive_trailing(key, &t, z, len);

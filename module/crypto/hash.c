@@ -16,8 +16,8 @@ static const struct {
 #undef X
 };
 
-/* CK_RSA_PKCS_MGF_TYPE and CK_EC_KDF_TYPE; a KDF comes in the form of X9.63 and that of SP 800-56A, which for a hash are the
- * same computation in another order of its input, so the caller has to look again which one it is. */
+/* CK_RSA_PKCS_MGF_TYPE and CK_EC_KDF_TYPE; a KDF comes in the form of X9.63 and that of SP 800-56A, which for a hash
+ * are the same computation in another order of its input, so the caller has to look again which one it is. */
 /* clang-format off */
 static const struct {
   enum tok_hash hash;

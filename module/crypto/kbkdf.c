@@ -9,6 +9,8 @@
 #include "crypto/kbkdf_fields.h"
 #include "crypto/mech.h"
 
+#define MOST_ATTRIBUTES 1024
+
 /* --- the keys that are wanted ------------------------------------------------------------------------------------ */
 
 /* The first is that of C_DeriveKey, the others those of pAdditionalDerivedKeys. "No key can be created using part of a
@@ -60,6 +62,15 @@ static CK_RV plan_key(struct tok_session *session, struct plan *plan, struct wan
   return rv;
 }
 
+/* What the entry of C_DeriveKey checks of its own template. */
+static bool is_template(const CK_DERIVED_KEY *d)
+{
+  if (d->ulAttributeCount > MOST_ATTRIBUTES || (d->pTemplate == NULL && d->ulAttributeCount > 0)) return false;
+  for (CK_ULONG i = 0; i < d->ulAttributeCount; i++)
+    if (d->pTemplate[i].pValue == NULL && d->pTemplate[i].ulValueLen > 0) return false;
+  return true;
+}
+
 static CK_RV plan_keys(struct tok_session *session, struct plan *plan, struct tok_attrs *key,
                        const struct tok_template *t, const struct tok_object *base, const struct tok_kbkdf *k)
 {
@@ -72,7 +83,7 @@ static CK_RV plan_keys(struct tok_session *session, struct plan *plan, struct to
   for (CK_ULONG i = 0; i < k->more; i++) {
     const CK_DERIVED_KEY *d = &k->keys[i];
     struct wanted *w = &plan->keys[i + 1];
-    if (d->phKey == NULL || (d->pTemplate == NULL && d->ulAttributeCount > 0)) return CKR_MECHANISM_PARAM_INVALID;
+    if (d->phKey == NULL || !is_template(d)) return CKR_MECHANISM_PARAM_INVALID;
     w->key = &w->own;
     w->t = (struct tok_template){d->pTemplate, d->ulAttributeCount};
     w->handle = d->phKey;

@@ -4,10 +4,11 @@
  *   CKM_AES_KEY_WRAP          RFC 3394
  *   CKM_AES_KEY_WRAP_KWP      RFC 5649 (3.0 and later)
  *   CKM_AES_KEY_WRAP_PKCS7    padded as PKCS #7 does, to 8 bytes, then RFC 3394 (3.1 and later)
- *   CKM_AES_KEY_WRAP_PAD      deprecated in 3.2, which says no more than to use one of the other two; in 2.40 it was what is
- *                             now PKCS7, and so NSS has it (lib/softoken/pkcs11c.c, also as CKM_NSS_AES_KEY_WRAP_PAD), while
- *                             SoftHSM has RFC 5649. So PAD writes what PKCS7 does, and reads both: they begin with different
- *                             check values, so one is never taken for the other. */
+ *   CKM_AES_KEY_WRAP_PAD      deprecated in 3.2, which only says to use one of the other two
+ *
+ * In 2.40 PAD was what is now PKCS7, and so NSS has it (lib/softoken/pkcs11c.c, also as CKM_NSS_AES_KEY_WRAP_PAD),
+ * while SoftHSM has RFC 5649. So PAD writes what PKCS7 does, and reads both: they begin with different check values, so
+ * one is never taken for the other. */
 #include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>

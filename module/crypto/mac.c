@@ -98,7 +98,9 @@ CK_RV tok_mac_start(struct tok_op *op, CK_MECHANISM_PTR mechanism, CK_ULONG full
     if (general == NULL || *general < 1 || *general > full) return CKR_MECHANISM_PARAM_INVALID;
     len = *general;
   } else if (!tok_mech_bare(mechanism)) {
-    return CKR_MECHANISM_PARAM_INVALID;
+    /* No parameter is due; NSS's TLS names the length of the MAC to the plain HMACs too (ssl3con.c, macParam). */
+    const CK_ULONG *named = tok_mech_param(mechanism, sizeof(CK_ULONG));
+    if (named == NULL || *named != full) return CKR_MECHANISM_PARAM_INVALID;
   }
   struct state *state = (struct state *)tok_park_take(op->key, op->mech, op->kind);
   bool fresh = state == NULL;

@@ -1,6 +1,8 @@
 /* The table of mechanisms. */
 #include "crypto/mech.h"
 
+#include <stdatomic.h>
+
 #include "config/config.h"
 #include "core/module.h"
 #include "crypto/args.h"
@@ -32,11 +34,21 @@ static bool switched_on(const struct tok_mech *mech)
   return true;
 }
 
+/* Where a type was found last time, by its lowest bits: programs use a few mechanisms again and again. Only a hint; what it
+ * points to is looked at. */
+static _Atomic(unsigned short) hints[64];
+
 const struct tok_mech *tok_mech_find(CK_MECHANISM_TYPE type)
 {
-  for (size_t i = 0; i < MECHS; i++)
-    if (mechs[i].type == type) return switched_on(&mechs[i]) ? &mechs[i] : NULL;
-  return NULL;
+  _Atomic(unsigned short) *hint = &hints[(type ^ type >> 6) % 64];
+  size_t i = atomic_load_explicit(hint, memory_order_relaxed);
+  if (mechs[i].type != type) {
+    for (i = 0; i < MECHS && mechs[i].type != type; i++)
+      ;
+    if (i == MECHS) return NULL;
+    atomic_store_explicit(hint, (unsigned short)i, memory_order_relaxed);
+  }
+  return switched_on(&mechs[i]) ? &mechs[i] : NULL;
 }
 
 size_t tok_mech_list(CK_MECHANISM_TYPE *list)
@@ -68,6 +80,8 @@ static bool is_hmac_type(CK_KEY_TYPE key)
     case CKK_SHA256_HMAC:
     case CKK_SHA384_HMAC:
     case CKK_SHA512_HMAC:
+    case CKK_SHA512_224_HMAC:
+    case CKK_SHA512_256_HMAC:
     case CKK_SHA3_224_HMAC:
     case CKK_SHA3_256_HMAC:
     case CKK_SHA3_384_HMAC:

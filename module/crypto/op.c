@@ -11,7 +11,8 @@
 #include "crypto/mech.h"
 #include "object/objects.h"
 
-/* The family's function for an operation of this kind. The recovering forms are signatures too: the family sees the kind. */
+/* The family's function for an operation of this kind. The recovering forms are signatures too: the family sees the
+ * kind. */
 static CK_RV (*starter(const struct tok_family *family, enum tok_op_kind kind))(struct tok_op *, CK_MECHANISM_PTR)
 {
   switch (kind) {
@@ -34,7 +35,8 @@ static CK_RV start(struct tok_op *op, CK_MECHANISM_PTR mechanism)
   return rv;
 }
 
-/* PKCS #11 3.2, 4.9 (CKA_ALWAYS_AUTHENTICATE): "the user has to supply the PIN for each use (sign or decrypt) with the key". */
+/* PKCS #11 3.2, 4.9 (CKA_ALWAYS_AUTHENTICATE): "the user has to supply the PIN for each use (sign or decrypt) with
+ * the key". */
 static bool wants_pin(const struct tok_op *op)
 {
   if (!op->private || (op->kind != TOK_SIGN && op->kind != TOK_SIGN_RECOVER && op->kind != TOK_DECRYPT)) return false;
@@ -103,8 +105,9 @@ static CK_RV run_single(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_B
   return rv;
 }
 
-/* Input and output in the same place is allowed (PKCS #11 3.2, C_Encrypt) and left to the family. Memory that overlaps in
- * another way is nowhere promised to work; where the output would be written over input not yet read, it does all the same. */
+/* Input and output in the same place is allowed (PKCS #11 3.2, C_Encrypt) and left to the family. Memory that
+ * overlaps in another way is nowhere promised to work; where the output would be written over input not yet read, it
+ * does all the same. */
 static bool collide(const CK_BYTE *in, CK_ULONG len, const CK_BYTE *out, CK_ULONG room)
 {
   uintptr_t a = (uintptr_t)in, b = (uintptr_t)out;

@@ -19,9 +19,10 @@ struct tok_op;
 enum tok_step { TOK_STEP_SINGLE, TOK_STEP_UPDATE, TOK_STEP_FINAL };
 
 struct tok_op_type {
-  /* Bytes that a step on `in` bytes of input can write: an upper bound; `*exact` (true before the call) tells that it will
-   * be just that many. A length that the mechanism can never take may be refused here already (CKR_DATA_LEN_RANGE and the
-   * like). *out comes with the size of the caller's buffer, 0 for none: some mechanisms fill it. */
+  /* Bytes that a step on `in` bytes of input can write: an upper bound; `*exact` (true before the call) tells that
+   * it will be just that many. A length that the mechanism can never take may be refused here already
+   * (CKR_DATA_LEN_RANGE and the like). *out comes with the size of the caller's buffer, 0 for none: some mechanisms
+   * fill it. */
   CK_RV (*room)(struct tok_op *op, enum tok_step step, CK_ULONG in, CK_ULONG *out, bool *exact);
   /* The next part. `out` has the room that was asked for, or is NULL for digests and signatures. NULL function: the
    * mechanism works in one part only, and the functions for several find no operation of theirs
@@ -31,8 +32,8 @@ struct tok_op_type {
   CK_RV (*final)(struct tok_op *op, CK_BYTE *out, CK_ULONG *out_len);
   /* All in one; NULL: update, then final. in and out may be the same memory (PKCS #11 3.2, 5.1.1... in place). */
   CK_RV (*single)(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len);
-  /* Verification instead of final and single: CKR_OK, CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE. verify_single NULL:
-   * update, then verify. */
+  /* Verification instead of final and single: CKR_OK, CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE. verify_single
+   * NULL: update, then verify. */
   CK_RV (*verify)(struct tok_op *op, const CK_BYTE *signature, CK_ULONG len);
   CK_RV (*verify_single)(struct tok_op *op, const CK_BYTE *data, CK_ULONG data_len, const CK_BYTE *signature,
                          CK_ULONG len);
@@ -62,23 +63,23 @@ struct tok_op {
 /* --- for the chapters (crypto/op.c) ------------------------------------------------------------------------- */
 
 /* The Init of an operation: pMechanism NULL cancels the active one (PKCS #11 3.0 and later); CKR_OPERATION_ACTIVE;
- * CKR_MECHANISM_INVALID if the mechanism is not there or not for this (`flag`, CKF_SIGN ...); the key as tok_key_get has
- * it for `usage` (0: no key); the family's start function. */
+ * CKR_MECHANISM_INVALID if the mechanism is not there or not for this (`flag`, CKF_SIGN ...); the key as tok_key_get
+ * has it for `usage` (0: no key); the family's start function. */
 CK_RV tok_op_init(struct tok_session *session, enum tok_op_kind kind, CK_MECHANISM_PTR mechanism, CK_FLAGS flag,
                   CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE usage);
 /* The active operation: CKR_OPERATION_NOT_INITIALIZED; CKR_OPERATION_ACTIVE if `single` and parts were given already;
  * CKR_USER_NOT_LOGGED_IN if the login it was begun under is over or C_Login(CKU_CONTEXT_SPECIFIC) is missing. */
 CK_RV tok_op_active(struct tok_session *session, enum tok_op_kind kind, bool single, struct tok_op **op);
 /* One step with the standard's convention for output (5.2): out NULL asks for the size, too small a buffer is
- * CKR_BUFFER_TOO_SMALL with the size, and neither loses anything. Ends the operation after the last step. out_len NULL: an
- * update that has no output (digests, signatures). After an error the caller's entry ends the operation. */
+ * CKR_BUFFER_TOO_SMALL with the size, and neither loses anything. Ends the operation after the last step. out_len
+ * NULL: an update that has no output (digests, signatures). After an error the caller's entry ends the operation. */
 CK_RV tok_op_step(struct tok_session *session, struct tok_op *op, enum tok_step step, const CK_BYTE *in, CK_ULONG len,
                   CK_BYTE *out, CK_ULONG *out_len);
 /* Frees an operation, its key reference and its state; NULL is allowed. */
 void tok_op_free(struct tok_op *op);
 
-/* A whole operation outside any session, for wrapping, derivation, import: starts `mech` with `key` (a reference is taken)
- * and runs it over `in`. *out is the caller's (tok_wipe_free). */
+/* A whole operation outside any session, for wrapping, derivation, import: starts `mech` with `key` (a reference is
+ * taken) and runs it over `in`. *out is the caller's (tok_wipe_free). */
 CK_RV tok_op_run(const struct tok_mech *mech, enum tok_op_kind kind, CK_MECHANISM_PTR mechanism, struct tok_object *key,
                  const CK_BYTE *in, CK_ULONG len, CK_BYTE **out, CK_ULONG *out_len);
 

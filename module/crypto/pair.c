@@ -71,7 +71,7 @@ CK_RV tok_pair_domain(const char *algorithm, const struct tok_attrs *attrs, bool
   rv = CKR_DOMAIN_PARAMS_INVALID;
   if (!plausible(p, g)) goto out;
   params = OSSL_PARAM_BLD_to_param(builder);
-  maker = EVP_PKEY_CTX_new_from_name(tok_module->crypto, algorithm, NULL);
+  maker = tok_pkey_context(algorithm);
   rv = CKR_HOST_MEMORY;
   if (params == NULL || maker == NULL) goto out;
   rv = CKR_DOMAIN_PARAMS_INVALID;

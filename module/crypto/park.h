@@ -1,9 +1,9 @@
 /* Contexts of OpenSSL that have a key in them, kept with the key for the next operation of the same kind.
  *
- * Most of what a short message costs is making a context and expanding the key. So the family that has finished an operation
- * parks its context on the key object, and the next Init takes it. It lies there as long as the bytes of the key do: the
- * last reference to the object frees and wipes both. Each key has one place, so threads that use a key at the same time
- * make contexts of their own and the last one to finish parks his. */
+ * Most of what a short message costs is making a context and expanding the key. So the family that has finished an
+ * operation parks its context on the key object, and the next Init takes it. It lies there as long as the bytes of
+ * the key do: the last reference to the object frees and wipes both. Each key has one place, so threads that use a
+ * key at the same time make contexts of their own and the last one to finish parks his. */
 #ifndef TOK_PARK_H
 #define TOK_PARK_H
 

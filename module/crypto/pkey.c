@@ -13,7 +13,7 @@
 
 static CK_RV from_data(const char *name, bool private, OSSL_PARAM *params, EVP_PKEY **pkey)
 {
-  EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(tok_module->crypto, name, NULL);
+  EVP_PKEY_CTX *ctx = tok_pkey_context(name);
   CK_RV rv = CKR_HOST_MEMORY;
   if (ctx == NULL) goto out;
   rv = CKR_ATTRIBUTE_VALUE_INVALID;

@@ -37,4 +37,8 @@ CK_RV tok_pkcs8_read(const CK_BYTE *der, CK_ULONG len, struct tok_attrs *attrs);
  * curve25519), or a PrintableString ("curve25519", "edwards25519"). NULL: not supported. */
 const char *tok_curve_name(const CK_BYTE *ec_params, CK_ULONG len);
 
+/* A context to make a key of an algorithm ("RSA", "EC", "X25519" ...), of our providers and no engine of the host; the
+ * caller's, or NULL. */
+EVP_PKEY_CTX *tok_pkey_context(const char *name);
+
 #endif

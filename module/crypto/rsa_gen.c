@@ -7,6 +7,7 @@
 #include "core/module.h"
 #include "crypto/mech.h"
 #include "crypto/pair.h"
+#include "crypto/pkey.h"
 
 /* The public exponent of the template; without one, the usual F4. Odd, at least 3, and no longer than OpenSSL will later
  * compute with (OPENSSL_RSA_MAX_PUBEXP_BITS for large moduli; FIPS 186-4 has 256 bits as the limit). */
@@ -49,7 +50,7 @@ static CK_RV generate_pair(struct tok_session *session, const struct tok_mech *m
     goto out;
   settings = OSSL_PARAM_BLD_to_param(builder);
   if (settings == NULL) goto out;
-  context = EVP_PKEY_CTX_new_from_name(tok_module->crypto, "RSA", NULL);
+  context = tok_pkey_context("RSA");
   rv = tok_pair_generate(context, settings, public_key, private_key);
 out:
   EVP_PKEY_CTX_free(context);

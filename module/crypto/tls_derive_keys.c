@@ -85,7 +85,8 @@ static CK_RV make_mac_key(const struct tok_tls_call *c, struct tok_attrs *key)
   return rv == CKR_OK ? tok_attrs_set_ulong(key, CKA_KEY_TYPE, CKK_GENERIC_SECRET) : rv;
 }
 
-/* Publishes those of the four keys that have a length; all or none. */
+/* Publishes the four keys, all or none. A cipher key that has no length is left out; a MAC key is not: with an AEAD suite
+ * NSS takes the MAC keys' handles all the same, and gives up if there are none (ssl3con.c, ssl3_DeriveConnectionKeys). */
 static CK_RV publish(const struct tok_tls_call *c, const struct parameter *p, const CK_BYTE *block,
                      CK_OBJECT_HANDLE *handles)
 {
@@ -94,7 +95,7 @@ static CK_RV publish(const struct tok_tls_call *c, const struct parameter *p, co
     bool mac = i < 2;
     CK_ULONG len = mac ? p->mac : p->key;
     struct tok_attrs key = TOK_ATTRS_EMPTY;
-    if (len == 0) continue;
+    if (len == 0 && !mac) continue;
     rv = mac ? make_mac_key(c, &key) : make_cipher_key(c, &key);
     if (rv == CKR_OK) rv = tok_derive_set(&key, block, len);
     if (rv == CKR_OK) rv = tok_derive_publish(c->session, c->base, &key, &handles[i]);

@@ -68,7 +68,7 @@ class Softoken:
     def __init__(self, folder, _build):
         self.folder, self.env = folder, {}
         # The copy that softoken's own checks of itself accept is the one in its own folder.
-        self.module = library("*/libsoftokn3.so")
+        self.module = library("*-linux-gnu*/libsoftokn3.so")
         self.parameters = f"configdir='sql:{folder}' certPrefix='' keyPrefix='' secmod='' flags="
 
     def make(self):
