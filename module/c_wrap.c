@@ -12,6 +12,7 @@
 #include "crypto/pkey.h"
 #include "crypto/secret.h"
 #include "object/objects.h"
+#include "wrap.h"
 
 /* Mechanisms that do not keep the length of what they wrap, or cannot wrap everything. */
 /* clang-format off */
@@ -121,39 +122,52 @@ out:
   return rv;
 }
 
-CK_RV tok_C_WrapKey(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
-                    CK_OBJECT_HANDLE hWrappingKey, CK_OBJECT_HANDLE hKey, CK_BYTE_PTR pWrappedKey,
-                    CK_ULONG_PTR pulWrappedKeyLen)
+CK_RV tok_wrap(struct tok_session *session, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE wrapping_handle,
+               CK_OBJECT_HANDLE handle, CK_BYTE **out, CK_ULONG *out_len)
 {
-  (void)hSession;
-  const struct tok_mech *mech = tok_mech_find(pMechanism->mechanism);
+  const struct tok_mech *mech = tok_mech_find(mechanism->mechanism);
   if (mech == NULL || (mech->flags & CKF_WRAP) == 0) return CKR_MECHANISM_INVALID;
   const struct form *form = form_of(mech);
   struct tok_object *wrapping_key = NULL, *key = NULL;
-  CK_BYTE *plain = NULL, *wrapped = NULL;
-  CK_ULONG plain_len = 0, wrapped_len = 0;
-  CK_RV rv = tok_key_get(session, hWrappingKey, mech, CKA_WRAP, &wrapping_key);
+  CK_BYTE *plain = NULL;
+  CK_ULONG plain_len = 0;
+  CK_RV rv = tok_key_get(session, wrapping_handle, mech, CKA_WRAP, &wrapping_key);
   if (rv != CKR_OK) return rv;
-  rv = tok_object_get(session, hKey, &key);
+  rv = tok_object_get(session, handle, &key);
   if (rv == CKR_OBJECT_HANDLE_INVALID) rv = CKR_KEY_HANDLE_INVALID;
   if (rv == CKR_OK) rv = may_wrap(wrapping_key, form, key);
   if (rv == CKR_OK) rv = bytes_of(key, form->block, &plain, &plain_len);
   if (rv != CKR_OK) goto out;
   if (mech->family->wrap != NULL)
-    rv = mech->family->wrap(mech, pMechanism, wrapping_key, plain, plain_len, &wrapped, &wrapped_len);
+    rv = mech->family->wrap(mech, mechanism, wrapping_key, plain, plain_len, out, out_len);
   else
-    rv = tok_op_run(mech, TOK_ENCRYPT, pMechanism, wrapping_key, plain, plain_len, &wrapped, &wrapped_len);
+    rv = tok_op_run(mech, TOK_ENCRYPT, mechanism, wrapping_key, plain, plain_len, out, out_len);
   rv = in_words(rv, true);
-  if (rv != CKR_OK) goto out;
-  /* 5.2, functions that return output in a variable-length buffer. */
-  if (pWrappedKey != NULL && *pulWrappedKeyLen < wrapped_len) rv = CKR_BUFFER_TOO_SMALL;
-  if (pWrappedKey != NULL && rv == CKR_OK) memcpy(pWrappedKey, wrapped, wrapped_len);
-  *pulWrappedKeyLen = wrapped_len;
 out:
   tok_wipe_free(plain, plain_len);
-  tok_wipe_free(wrapped, wrapped_len);
   tok_object_unref(key);
   tok_object_unref(wrapping_key);
+  return rv;
+}
+
+CK_RV tok_wrap_output(const CK_BYTE *from, CK_ULONG len, CK_BYTE *to, CK_ULONG *to_len)
+{
+  CK_RV rv = to != NULL && *to_len < len ? CKR_BUFFER_TOO_SMALL : CKR_OK;
+  if (to != NULL && rv == CKR_OK) memcpy(to, from, len);
+  *to_len = len;
+  return rv;
+}
+
+CK_RV tok_C_WrapKey(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
+                    CK_OBJECT_HANDLE hWrappingKey, CK_OBJECT_HANDLE hKey, CK_BYTE_PTR pWrappedKey,
+                    CK_ULONG_PTR pulWrappedKeyLen)
+{
+  (void)hSession;
+  CK_BYTE *wrapped = NULL;
+  CK_ULONG len = 0;
+  CK_RV rv = tok_wrap(session, pMechanism, hWrappingKey, hKey, &wrapped, &len);
+  if (rv == CKR_OK) rv = tok_wrap_output(wrapped, len, pWrappedKey, pulWrappedKeyLen);
+  tok_wipe_free(wrapped, len);
   return rv;
 }
 
@@ -243,27 +257,26 @@ static CK_RV material_in_words(CK_RV rv)
   }
 }
 
-CK_RV tok_C_UnwrapKey(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
-                      CK_OBJECT_HANDLE hUnwrappingKey, CK_BYTE_PTR pWrappedKey, CK_ULONG ulWrappedKeyLen,
-                      CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulAttributeCount, CK_OBJECT_HANDLE_PTR phKey)
+CK_RV tok_unwrap(struct tok_session *session, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE unwrapping_handle,
+                 const CK_BYTE *wrapped, CK_ULONG len, const CK_ATTRIBUTE *templ, CK_ULONG count,
+                 CK_OBJECT_HANDLE *handle)
 {
-  (void)hSession;
-  const struct tok_mech *mech = tok_mech_find(pMechanism->mechanism);
+  const struct tok_mech *mech = tok_mech_find(mechanism->mechanism);
   if (mech == NULL || (mech->flags & CKF_UNWRAP) == 0) return CKR_MECHANISM_INVALID;
   const struct form *form = form_of(mech);
   struct tok_object *unwrapping_key = NULL;
   struct tok_attrs key = TOK_ATTRS_EMPTY;
   CK_BYTE *plain = NULL;
   CK_ULONG plain_len = 0, want = 0;
-  CK_RV rv = tok_key_get(session, hUnwrappingKey, mech, CKA_UNWRAP, &unwrapping_key);
+  CK_RV rv = tok_key_get(session, unwrapping_handle, mech, CKA_UNWRAP, &unwrapping_key);
   if (rv != CKR_OK) return rv;
-  /* "Attempts to use the key without re-authentication result in CKR_USER_NOT_LOGGED_IN", and between the call of this
-   * function and its end there is no place for a C_Login(CKU_CONTEXT_SPECIFIC). Without this the key would decrypt any
-   * number of messages for one PIN. */
+  /* Without a PIN for this use, "CKR_USER_NOT_LOGGED_IN [is] to be returned from calls using the key" (4.9), and between the
+   * call of this function and its end there is no place for a C_Login(CKU_CONTEXT_SPECIFIC). Otherwise the key would decrypt
+   * any number of messages for one PIN. */
   if (unwrapping_key->class == CKO_PRIVATE_KEY &&
       tok_attrs_bool(&unwrapping_key->attrs, CKA_ALWAYS_AUTHENTICATE, false))
     rv = CKR_USER_NOT_LOGGED_IN;
-  if (rv == CKR_OK) rv = read_template(session, unwrapping_key, pTemplate, ulAttributeCount, &key);
+  if (rv == CKR_OK) rv = read_template(session, unwrapping_key, templ, count, &key);
   if (rv != CKR_OK) goto out;
   CK_OBJECT_CLASS class = tok_attrs_ulong(&key, CKA_CLASS, CK_UNAVAILABLE_INFORMATION);
   bool secret = class == CKO_SECRET_KEY;
@@ -273,23 +286,32 @@ CK_RV tok_C_UnwrapKey(struct tok_session *session, CK_SESSION_HANDLE hSession, C
   if (rv != CKR_OK) goto out;
 
   if (mech->type == CKM_RSA_PKCS)
-    rv = tok_mech_bare(pMechanism) ? tok_pkcs1_unwrap(unwrapping_key, pWrappedKey, ulWrappedKeyLen,
-                                                      tok_attrs_ulong(&key, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION),
-                                                      want, &plain, &plain_len)
-                                   : CKR_MECHANISM_PARAM_INVALID;
+    rv = tok_mech_bare(mechanism) ? tok_pkcs1_unwrap(unwrapping_key, wrapped, len,
+                                                     tok_attrs_ulong(&key, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION),
+                                                     want, &plain, &plain_len)
+                                  : CKR_MECHANISM_PARAM_INVALID;
   else if (mech->family->unwrap != NULL)
-    rv = mech->family->unwrap(mech, pMechanism, unwrapping_key, pWrappedKey, ulWrappedKeyLen, &plain, &plain_len);
+    rv = mech->family->unwrap(mech, mechanism, unwrapping_key, wrapped, len, &plain, &plain_len);
   else
-    rv = tok_op_run(mech, TOK_DECRYPT, pMechanism, unwrapping_key, pWrappedKey, ulWrappedKeyLen, &plain, &plain_len);
+    rv = tok_op_run(mech, TOK_DECRYPT, mechanism, unwrapping_key, wrapped, len, &plain, &plain_len);
   rv = in_words(rv, false);
   if (rv == CKR_OK)
     rv = secret ? take_secret(&key, form, want, plain, plain_len) : tok_pkcs8_read(plain, plain_len, &key);
   if (rv == CKR_OK)
-    rv =
-        material_in_words(tok_object_add(session, TOK_UNWRAP, CK_UNAVAILABLE_INFORMATION, unwrapping_key, &key, phKey));
+    rv = material_in_words(
+        tok_object_add(session, TOK_UNWRAP, CK_UNAVAILABLE_INFORMATION, unwrapping_key, &key, handle));
 out:
   tok_wipe_free(plain, plain_len);
   tok_attrs_clear(&key);
   tok_object_unref(unwrapping_key);
   return rv;
+}
+
+CK_RV tok_C_UnwrapKey(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
+                      CK_OBJECT_HANDLE hUnwrappingKey, CK_BYTE_PTR pWrappedKey, CK_ULONG ulWrappedKeyLen,
+                      CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulAttributeCount, CK_OBJECT_HANDLE_PTR phKey)
+{
+  (void)hSession;
+  return tok_unwrap(session, pMechanism, hUnwrappingKey, pWrappedKey, ulWrappedKeyLen, pTemplate, ulAttributeCount,
+                    phKey);
 }

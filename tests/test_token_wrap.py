@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import dh, dsa, ec, ed448, ed2551
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
 
+import cryptoki
 from cryptoki import CKA, CKG, CKK, CKM, CKO, CKR, CKU, CKZ, CkError, ULONG, mechanism, struct
 
 try:
@@ -50,6 +51,7 @@ def odd(key: bytes) -> bytes:
 
 
 AES, DES3 = bytes(range(32)), odd(bytes(range(64, 88)))
+KEYS = {CKK.AES: AES, CKK.DES3: DES3, CKK.DES: DES3[:8]}
 
 
 def zeros(value: bytes, block: int) -> bytes:
@@ -100,6 +102,11 @@ WRAPS = [
      lambda v: encrypt(TripleDES(DES3), modes.CBC(IV[:8]), zeros(v, 8)), True),
     ("DES3_CBC_PAD", CKK.DES3, lambda n: (CKM.DES3_CBC_PAD, IV[:8]),
      lambda v: encrypt(TripleDES(DES3), modes.CBC(IV[:8]), pkcs7(v, 8)), False),
+    ("DES_ECB", CKK.DES, lambda n: CKM.DES_ECB, lambda v: encrypt(TripleDES(DES3[:8]), modes.ECB(), zeros(v, 8)), True),
+    ("DES_CBC", CKK.DES, lambda n: (CKM.DES_CBC, IV[:8]),
+     lambda v: encrypt(TripleDES(DES3[:8]), modes.CBC(IV[:8]), zeros(v, 8)), True),
+    ("DES_CBC_PAD", CKK.DES, lambda n: (CKM.DES_CBC_PAD, IV[:8]),
+     lambda v: encrypt(TripleDES(DES3[:8]), modes.CBC(IV[:8]), pkcs7(v, 8)), False),
 ]
 TARGETS = [(CKK.AES, AES[:16]), (CKK.AES, AES[:24]), (CKK.AES, AES), (CKK.DES3, DES3), (CKK.GENERIC_SECRET, b"0123456789abc"),
            (CKK.GENERIC_SECRET, bytes(range(1, 49))), (CKK.SHA256_HMAC, b"m" * 32), (CKK.RC4, b"rc4-key-9")]
@@ -110,7 +117,10 @@ TARGETS = [(CKK.AES, AES[:16]), (CKK.AES, AES[:24]), (CKK.AES, AES), (CKK.DES3, 
 def test_secret_keys_under_secret_keys(token, name, kind, mech, other, needs_length, generic):
     """With AES and triple DES keys, and with generic secrets of their length, which NSS exports PKCS #12 with."""
     s = token.session()
-    key = wrapper(s, CKK.GENERIC_SECRET if generic else kind, AES if kind == CKK.AES else DES3)
+    key = wrapper(s, CKK.GENERIC_SECRET if generic else kind, KEYS[kind])
+    if generic and kind == CKK.DES:
+        refused("WRAPPING_KEY_TYPE_INCONSISTENT", s.wrap, mech(32), key, secret(s, CKK.AES, AES))
+        return
     for target, value in TARGETS:
         case = name, CKK.name(target), len(value)
         m = mech(len(value))
@@ -183,6 +193,57 @@ def test_sizes_are_asked_for_first(token):
     assert buffer.raw[48:] == b"\xcc" * 16
 
 
+def message_params(kind: str, tag, generator: int = CKG.NO_GENERATE, iv=None, fixed: int = 0):
+    """Parameters of C_WrapKeyAuthenticated; `tag` and `iv` are written to."""
+    iv = ctypes.create_string_buffer(IV[:12], 12) if iv is None else iv
+    if kind == "GCM":
+        return CKM.AES_GCM, struct("CK_GCM_MESSAGE_PARAMS", pIv=iv, ulIvLen=12, ulIvFixedBits=fixed, ivGenerator=generator,
+                                   pTag=tag, ulTagBits=128)
+    return CKM.AES_CCM, struct("CK_CCM_MESSAGE_PARAMS", pNonce=iv, ulNonceLen=12, ulNonceFixedBits=fixed,
+                               nonceGenerator=generator, pMAC=tag, ulMACLen=16)
+
+
+@pytest.mark.parametrize("kind, other", [("GCM", AESGCM), ("CCM", AESCCM)])
+@pytest.mark.parametrize("what", ["secret", "RSA"])
+def test_authenticated_wrapping(token, keys, kind, other, what):
+    """C_WrapKeyAuthenticated puts the tag into the parameter and makes the nonce if asked to."""
+    s = token.session()
+    key, private = wrapper(s, CKK.AES, AES), what == "RSA"
+    plain = pkcs8(keys["RSA"]) if private else AES
+    target = secret(s, CKK.AES, AES)
+    if private:
+        target = s.unwrap(PAD, key, encrypt(algorithms.AES(AES), modes.CBC(IV), pkcs7(plain, 16)), private_template(CKK.RSA))
+
+    def unwrap(tag: bytes, wrapped: bytes, iv: bytes, aad: bytes = b"header") -> int:
+        m = mechanism(message_params(kind, tag, iv=iv))
+        templ = cryptoki.template(private_template(CKK.RSA) if private else secret_template(CKK.AES))
+        return s.handle_from("C_UnwrapKeyAuthenticated", ctypes.byref(m), key, wrapped, len(wrapped), templ, len(templ),
+                             aad, len(aad))
+    nonces = set()
+    for generator, fixed in ((CKG.NO_GENERATE, 0), (CKG.GENERATE, 32), (CKG.GENERATE_RANDOM, 0)):
+        tag, iv = ctypes.create_string_buffer(b"\xcc" * 16, 16), ctypes.create_string_buffer(IV[:12], 12)
+        m = mechanism(message_params(kind, tag, generator, iv, fixed))
+        wrapped = s.output("C_WrapKeyAuthenticated", ctypes.byref(m), key, target, b"header", 6)
+        assert other(AES).decrypt(iv.raw, wrapped + tag.raw, b"header") == plain
+        assert iv.raw[:4] == IV[:4] or not fixed
+        assert (iv.raw == IV[:12]) == (generator == CKG.NO_GENERATE)
+        nonces.add(iv.raw)
+        back = unwrap(tag.raw, wrapped, iv.raw)
+        if private:
+            assert s.get(back, CKA.PUBLIC_KEY_INFO) == spki(keys["RSA"])
+        else:
+            assert s.get(back, CKA.VALUE) == AES
+        refused("WRAPPED_KEY_INVALID", unwrap, bytes(16), wrapped, iv.raw)
+        refused("WRAPPED_KEY_INVALID", unwrap, tag.raw, wrapped, iv.raw, b"other")
+        refused("WRAPPED_KEY_INVALID", unwrap, tag.raw, b"\0" + wrapped[1:], iv.raw)
+    assert len(nonces) == 3
+    refused("MECHANISM_INVALID", s.output, "C_WrapKeyAuthenticated", ctypes.byref(mechanism(PAD)), key, target, b"", 0)
+    bad = mechanism((CKM.AES_GCM if kind == "GCM" else CKM.AES_CCM, gcm()))
+    refused("MECHANISM_PARAM_INVALID", s.output, "C_WrapKeyAuthenticated", ctypes.byref(bad), key, target, b"", 0)
+    none = mechanism(message_params(kind, None))
+    refused("MECHANISM_PARAM_INVALID", s.output, "C_WrapKeyAuthenticated", ctypes.byref(none), key, target, b"", 0)
+
+
 # --- private keys under secret keys --------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
@@ -251,7 +312,7 @@ PRIVATE_WRAPS = [
 @pytest.mark.parametrize("what", ["RSA", "P-521"])
 def test_private_keys_under_every_mechanism(token, keys, name, kind, mech, other, what):
     s = token.session()
-    key = wrapper(s, kind, AES if kind == CKK.AES else DES3)
+    key = wrapper(s, kind, KEYS[kind])
     here = s.unwrap(mech, key, other(pkcs8(keys[what])), private_template(KINDS[what]) | {CKA.SIGN: True})
     assert s.get(here, CKA.PUBLIC_KEY_INFO) == spki(keys[what])
     again = s.unwrap(mech, key, s.wrap(mech, key, here), private_template(KINDS[what]))
