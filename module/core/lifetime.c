@@ -32,12 +32,9 @@ static struct {
   bool legacy;
 } kept;
 
-/* OSSL_LIB_CTX_free does not let go of them: the legacy provider has a child context that holds its parent, and 6 KB would
- * stay behind at every C_Finalize. */
-static OSSL_PROVIDER *default_provider, *legacy_provider;
-
-/* A host that exits may have shut libcrypto down before it closes its modules; nothing of ours may touch it then
- * (SoftHSM crashes there: softhsm/SoftHSMv2#553, #729). OPENSSL_init_crypto tells, and costs a few nanoseconds. */
+/* If libcrypto is the system's (TOKEN_CRYPTO in the Makefile), a host that exits may have shut it down before it closes its
+ * modules; nothing of ours may touch it then (SoftHSM crashes there: softhsm/SoftHSMv2#553, #729). OPENSSL_init_crypto
+ * tells, and costs a few nanoseconds. */
 static bool crypto_is_there(void)
 {
   return OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL) != 0;
@@ -76,7 +73,6 @@ static void after_fork_child(void)
   tok_auth_after_fork_child();
   tok_sessions_abandon();
   tok_module = NULL;
-  default_provider = legacy_provider = NULL;
   atomic_store(&ready, false);
   atomic_store(&inside, 0);
   lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
@@ -98,10 +94,6 @@ static void teardown(struct tok_module *module)
   tok_slots_free(module);
   tok_ciphers_unload();
   tok_hashes_unload();
-  if (legacy_provider != NULL) OSSL_PROVIDER_unload(legacy_provider);
-  if (default_provider != NULL) OSSL_PROVIDER_unload(default_provider);
-  default_provider = legacy_provider = NULL;
-  OSSL_LIB_CTX_free(module->crypto);
   tok_config_free(module->config);
   free(module);
 }
