@@ -73,6 +73,8 @@ static void after_fork_child(void)
   tok_auth_after_fork_child();
   tok_sessions_abandon();
   tok_module = NULL;
+  kept.context = NULL;
+  kept.legacy = false;
   atomic_store(&ready, false);
   atomic_store(&inside, 0);
   lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
