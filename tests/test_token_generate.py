@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa, x448, x25519
 
-from cryptoki import CKA, CKK, CKM, CKO, CKR, CkError, ULONG, mechanism, template
+from cryptoki import CKA, CKK, CKM, CKO, CKR, CkError, ULONG, mechanism
 
 READABLE = {CKA.SENSITIVE: False, CKA.EXTRACTABLE: True}
 
@@ -202,7 +202,7 @@ def test_rsa_templates_that_cannot_be(token):
 
 
 def test_a_pair_is_stored_whole_and_at_once(token):
-    """One R/O and one R/W half: what the session may not do to one half, it does to none; else both outlive the module."""
+    """What the session may not do to one half, it does to none; else both outlive the module."""
     reader = token.session(rw=False)
     refused("SESSION_READ_ONLY", reader.generate_pair, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256}, {CKA.TOKEN: True})
     assert reader.find({CKA.KEY_TYPE: CKK.EC}) == []
@@ -354,8 +354,8 @@ def big(n: int) -> bytes:
     return n.to_bytes((n.bit_length() + 7) // 8, "big")
 
 
-# RFC 3526, group 14, of 2048 bits; RFC 2409, second Oakley group, of 1024 bits: 2^n - 2^(n-64) - 1 + 2^64 (floor(2^(n-130)
-# pi) + c), as both documents give them.
+# RFC 3526, group 14, of 2048 bits; RFC 2409, second Oakley group, of 1024 bits. As both documents give them:
+# 2^n - 2^(n-64) - 1 + 2^64 (floor(2^(n-130) pi) + c).
 def oakley(bits: int, c: int) -> int:
     # pi in fixed point by Machin's formula.
     one = 1 << bits

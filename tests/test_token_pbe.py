@@ -1,5 +1,5 @@
-"""Keys from passwords: PBKDF2 against its published vectors, the key derivation of PKCS #12 against files that OpenSSL made
-and against a few lines of Python."""
+"""Keys from passwords: PBKDF2 against its published vectors, the key derivation of PKCS #12 against files that OpenSSL
+made and against a few lines of Python."""
 import hashlib
 import hmac
 
@@ -15,14 +15,15 @@ PASSWORD = "Prüfung & Rätsel"
 
 def params2(password, salt, iterations: int, prf: int, **more):
     """CK_PKCS5_PBKD2_PARAMS2, the form of 2.40 and later. None: a NULL pointer."""
-    values = dict(saltSource=CKZ.SALT_SPECIFIED, pSaltSourceData=salt, iterations=iterations, prf=prf, pPassword=password)
+    values = dict(saltSource=CKZ.SALT_SPECIFIED, pSaltSourceData=salt, iterations=iterations, prf=prf,
+                  pPassword=password)
     return struct("CK_PKCS5_PBKD2_PARAMS2", **(values | more))
 
 
 def params1(password: bytes, salt: bytes, iterations: int, prf: int, **more):
     """CK_PKCS5_PBKD2_PARAMS, the older form: the length of the password is behind a pointer."""
-    values = dict(saltSource=CKZ.SALT_SPECIFIED, pSaltSourceData=salt, iterations=iterations, prf=prf, pPassword=password,
-                  ulPasswordLen=ULONG(len(password)))
+    values = dict(saltSource=CKZ.SALT_SPECIFIED, pSaltSourceData=salt, iterations=iterations, prf=prf,
+                  pPassword=password, ulPasswordLen=ULONG(len(password)))
     return struct("CK_PKCS5_PBKD2_PARAMS", **(values | more))
 
 
@@ -263,7 +264,8 @@ def test_pkcs12_parameters_that_cannot_be(token):
 def test_pkcs12_without_password_or_salt(token):
     """Empty is not missing: a file may have an empty password, as two zero bytes or as none."""
     s = token.session()
-    for password, salt in ((b"", b"salt"), (b"\0\0", b"salt"), (bmp("x"), b""), (None, b"salt"), (bmp("x" * 200), b"s" * 130)):
+    for password, salt in ((b"", b"salt"), (b"\0\0", b"salt"), (bmp("x"), b""), (None, b"salt"),
+                           (bmp("x" * 200), b"s" * 130)):
         for mech, name, _ in HMACS:
             key = s.generate_key((mech, pbe_params(password, salt, 2)), READABLE)
             assert s.get(key, CKA.VALUE) == pkcs12_kdf(name, 3, password or b"", salt or b"", 2,
