@@ -1,5 +1,6 @@
 /* Checking and completing the material of new keys. */
 #include <openssl/bn.h>
+#include <openssl/crypto.h>
 #include <string.h>
 
 #include "core/module.h"
@@ -139,6 +140,20 @@ out:
   return rv;
 }
 
+/* The private value of a Weierstrass curve as long as the order, which others make of it anyway (RFC 5915). */
+static CK_RV fix_length(struct tok_attrs *attrs, const struct tok_curve *curve)
+{
+  CK_BYTE fixed[TOK_MAX_POINT] = {0};
+  CK_ULONG len = 0;
+  const CK_BYTE *value = tok_attrs_get(attrs, CKA_VALUE, &len);
+  if (curve->kind != TOK_WEIERSTRASS || len == curve->size) return CKR_OK;
+  for (; len > curve->size; len--) value++; /* zeros: tok_point_of has seen to it */
+  memcpy(fixed + curve->size - len, value, len);
+  CK_RV rv = tok_attrs_set(attrs, CKA_VALUE, fixed, curve->size);
+  OPENSSL_cleanse(fixed, sizeof fixed);
+  return rv;
+}
+
 /* All kinds of curves. A private key also gets CKA_EC_POINT: NSS asks for it (SECKEY_ConvertToPublicKey, seckey.c), and
  * keys made of it later need no computing. */
 static CK_RV curve_key(struct tok_attrs *attrs, bool private)
@@ -161,6 +176,7 @@ static CK_RV curve_key(struct tok_attrs *attrs, bool private)
     rv = tok_point_check(curve, point);
     memcpy(computed, point, size); /* `point` lies in the value that is replaced */
   }
+  if (rv == CKR_OK && private) rv = fix_length(attrs, curve);
   if (rv == CKR_OK) rv = tok_point_set(attrs, curve, computed);
   return rv == CKR_OK ? set_info(attrs, computed, size) : rv;
 }
