@@ -7,8 +7,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, utils, x448, x25519
 
-from asymmetric import CURVES, HASHES, add, add_private, add_public, code_of, ec_key, octets, parts_of, point, rsa_key,
-                        spki
+from asymmetric import (CURVES, HASHES, add, add_private, add_public, code_of, ec_key, octets, parts_of, point, rsa_key,
+                        spki)
 from cryptoki import CKA, CKK, CKM, CKO, struct
 
 HASHED = {name: getattr(CKM, "ECDSA_" + name.upper()) for name in HASHES}
@@ -39,7 +39,8 @@ def test_ecdsa(token, curve):
         signature = s.sign(mech, private, message)
         assert len(signature) == 2 * size
         key.public_key().verify(der(signature), message, ec.ECDSA(PYTHON[name]))
-        key.public_key().verify(der(s.sign_parts(mech, private, [message[:9], message[9:]])), message, ec.ECDSA(PYTHON[name]))
+        signature = s.sign_parts(mech, private, [message[:9], message[9:]])
+        key.public_key().verify(der(signature), message, ec.ECDSA(PYTHON[name]))
         other = raw(key.sign(message, ec.ECDSA(PYTHON[name])), size)
         s.verify(mech, public, message, other)
         s.verify_parts(mech, public, [message[:200], b"", message[200:]], other)
@@ -73,7 +74,8 @@ def test_signature_lengths(token):
         assert code_of(s.verify, CKM.ECDSA_SHA256, public, b"m", bad) == "CKR_SIGNATURE_LEN_RANGE", len(bad)
     zero = bytes(32)
     n = ORDER["secp256r1"].to_bytes(32, "big")
-    for bad in (zero + zero, good[:32] + zero, zero + good[32:], n + good[32:], good[:32] + n, good[:-2], good[32:] + good[:32]):
+    for bad in (zero + zero, good[:32] + zero, zero + good[32:], n + good[32:], good[:32] + n, good[:-2],
+                good[32:] + good[:32]):
         assert code_of(s.verify, CKM.ECDSA_SHA256, public, b"m", bad) == "CKR_SIGNATURE_INVALID"
     # s of 31 bytes comes once in 256 tries, r and s both once in 65,536: one is made instead, with a digest to suit.
     k, x = 1, key.private_numbers().private_value
@@ -109,7 +111,8 @@ def test_published_signatures(token, curve, secret, mech, signature):
     """The public key comes from the private one, as the token computes it."""
     s = token.session()
     params = bytes.fromhex(CURVES[curve][1])
-    private = s.create({CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.EC, CKA.EC_PARAMS: params, CKA.VALUE: bytes.fromhex(secret)})
+    private = s.create({CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.EC, CKA.EC_PARAMS: params,
+                        CKA.VALUE: bytes.fromhex(secret)})
     public = s.create({CKA.CLASS: CKO.PUBLIC_KEY, CKA.KEY_TYPE: CKK.EC, CKA.EC_PARAMS: params,
                        CKA.EC_POINT: s.get(private, CKA.EC_POINT)})
     s.verify(mech, public, b"sample", bytes.fromhex(signature))
@@ -127,13 +130,13 @@ RFC8032 = [
     (ed25519.Ed25519PrivateKey, "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7", "af82",
      "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc659"
      "4a7c15e9716ed28dc027beceea1ec40a"),
-    (ed448.Ed448PrivateKey, "6c82a562cb808d10d632be89c8513ebf6c929f34ddfa8c9f63c9960ef6e348a3528c8a3fcc2f044e39a3fc5b94492f8f"
-     "032e7549a20098f95b", "",
+    (ed448.Ed448PrivateKey, "6c82a562cb808d10d632be89c8513ebf6c929f34ddfa8c9f63c9960ef6e348a3"
+     "528c8a3fcc2f044e39a3fc5b94492f8f032e7549a20098f95b", "",
      "533a37f6bbe457251f023c0d88f976ae2dfb504a843e34d2074fd823d41a591f2b233f034f628281f2fd7a22ddd47d78"
      "28c59bd0a21bfd3980ff0d2028d4b18a9df63e006c5d1c2d345b925d8dc00b4104852db99ac5c7cdda8530a113a0f4db"
      "b61149f05a7363268c71d95808ff2e652600"),
-    (ed448.Ed448PrivateKey, "c4eab05d357007c632f3dbb48489924d552b08fe0c353a0d4a1f00acda2c463afbea67c5e8d2877c5e3bc397a659949e"
-     "f8021e954e0a12274e", "03",
+    (ed448.Ed448PrivateKey, "c4eab05d357007c632f3dbb48489924d552b08fe0c353a0d4a1f00acda2c463a"
+     "fbea67c5e8d2877c5e3bc397a659949ef8021e954e0a12274e", "03",
      "26b8f91727bd62897af15e41eb43c377efb9c610d48f2335cb0bd0087810f4352541b143c4b981b7e18f62de8ccdf633"
      "fc1bf037ab7cd779805e0dbcc0aae1cbcee1afb2e027df36bc04dcecbf154336c19f0af7e0a6472905e799f1953d2a0f"
      "f3348ab21aa4adafd1d234441cf807c03a00"),
@@ -172,8 +175,8 @@ def test_eddsa_parameters(token):
     s = token.session()
     for key in (ed25519.Ed25519PrivateKey.generate(), ed448.Ed448PrivateKey.generate()):
         public, private = add(s, key)
-        for parameter in (struct("CK_EDDSA_PARAMS", phFlag=True), struct("CK_EDDSA_PARAMS", phFlag=False, pContextData=b"c"),
-                          b"\x00", bytes(23), bytes(25)):
+        for parameter in (struct("CK_EDDSA_PARAMS", phFlag=True),
+                          struct("CK_EDDSA_PARAMS", phFlag=False, pContextData=b"c"), b"\x00", bytes(23), bytes(25)):
             assert code_of(s.init, "C_SignInit", (CKM.EDDSA, parameter), private) == "CKR_MECHANISM_PARAM_INVALID"
             assert code_of(s.init, "C_VerifyInit", (CKM.EDDSA, parameter), public) == "CKR_MECHANISM_PARAM_INVALID"
 
@@ -275,10 +278,11 @@ def test_unknown_curves(token):
     s, key = token.session(), ec_key("secp256r1")
     for klass, parts in zip((CKO.PUBLIC_KEY, CKO.PRIVATE_KEY), parts_of(key)):
         template = {CKA.CLASS: klass, **parts}
-        for params, code in ((bytes.fromhex("06052b81040021"), "CURVE_NOT_SUPPORTED"), (printable("secp192r1"), "CURVE_NOT_SUPPORTED"),
-                             (printable(""), "CURVE_NOT_SUPPORTED"), (b"", "DOMAIN_PARAMS_INVALID"),
+        for params, code in ((bytes.fromhex("06052b81040021"), "CURVE_NOT_SUPPORTED"),
+                             (printable("secp192r1"), "CURVE_NOT_SUPPORTED"), (printable(""), "CURVE_NOT_SUPPORTED"), (b"", "DOMAIN_PARAMS_INVALID"),
                              (b"\x05\x00", "DOMAIN_PARAMS_INVALID"), (b"\x30\x03\x02\x01\x01", "DOMAIN_PARAMS_INVALID"),
-                             (b"\x06\x7f", "DOMAIN_PARAMS_INVALID"), (bytes.fromhex("06032b6570"), "CURVE_NOT_SUPPORTED")):
+                             (b"\x06\x7f", "DOMAIN_PARAMS_INVALID"),
+                             (bytes.fromhex("06032b6570"), "CURVE_NOT_SUPPORTED")):
             assert code_of(s.create, template | {CKA.EC_PARAMS: params}) == "CKR_" + code, params
         del template[CKA.EC_PARAMS]
         assert code_of(s.create, template) == "CKR_TEMPLATE_INCOMPLETE"
