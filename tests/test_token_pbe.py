@@ -130,6 +130,7 @@ def test_pbkdf2_parameters_that_cannot_be(token):
                       params2(*good, saltSource=2), params2(*good, pPrfData=b"more"),
                       params2(None, b"NaCl", 2, SHA256, ulPasswordLen=6),
                       params2(b"secret", None, 2, SHA256, ulSaltSourceDataLen=4),
+                      params2(b"secret", b"NaCl", 2, SHA256, ulSaltSourceDataLen=1 << 62),
                       params1(*good, ulPasswordLen=ULONG(8193))):
         refused("MECHANISM_PARAM_INVALID", s, (PBKDF2, parameter), generic(16))
 
@@ -255,7 +256,8 @@ def test_pkcs12_parameters_that_cannot_be(token):
         for parameter in (None, b"", bytes(47), bytes(48), bytes(49), pbe_params(bmp("x"), b"saltsalt", 0),
                           pbe_params(bmp("x"), b"saltsalt", 1 << 40), pbe_params(None, None, 2),
                           struct("CK_PBE_PARAMS", ulPasswordLen=4, pSalt=b"salt", ulIteration=1),
-                          struct("CK_PBE_PARAMS", pPassword=b"\0x", ulSaltLen=4, ulIteration=1)):
+                          struct("CK_PBE_PARAMS", pPassword=b"\0x", ulSaltLen=4, ulIteration=1),
+                          struct("CK_PBE_PARAMS", pPassword=b"\0x", pSalt=b"salt", ulSaltLen=1 << 62, ulIteration=1)):
             refused("MECHANISM_PARAM_INVALID", s, (mech, parameter), READABLE)
         refused("TEMPLATE_INCONSISTENT", s, (mech, good), READABLE | {CKA.KEY_TYPE: CKK.AES})
         refused("TEMPLATE_INCONSISTENT", s, (mech, good), READABLE | {CKA.VALUE_LEN: 17})

@@ -17,6 +17,9 @@
 /* softoken tells the two forms of the parameters by it (pkcs11c.c, CK_PKCS5_PBKD2_PARAMS_PTR_BOUNDARY): both have 72 bytes. */
 #define MAX_PASSWORD 8192
 
+/* No salt or password is longer; a length beyond is a mistake that would be read as memory. */
+#define MAX_INPUT 65536
+
 struct input {
   const void *password, *salt;
   size_t password_len, salt_len;
@@ -66,7 +69,7 @@ static const char nothing[1];
 
 static bool put(const void **to, size_t *to_len, const void *from, CK_ULONG len)
 {
-  if (from == NULL && len != 0) return false;
+  if ((from == NULL && len != 0) || len > MAX_INPUT) return false;
   *to = len != 0 ? from : nothing;
   *to_len = len;
   return true;
