@@ -18,7 +18,7 @@
 #define MAX_PASSWORD 8192
 
 /* No salt or password is longer; a length beyond is a mistake that would be read as memory. */
-#define MAX_INPUT 65536
+#define LONGEST 65536
 
 struct input {
   const void *password, *salt;
@@ -69,7 +69,7 @@ static const char nothing[1];
 
 static bool put(const void **to, size_t *to_len, const void *from, CK_ULONG len)
 {
-  if ((from == NULL && len != 0) || len > MAX_INPUT) return false;
+  if ((from == NULL && len != 0) || len > LONGEST) return false;
   *to = len != 0 ? from : nothing;
   *to_len = len;
   return true;
