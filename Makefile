@@ -1,7 +1,7 @@
 # p11trace. `make` builds everything under $(BUILD); the other verbs are listed by `make help`.
 #
 # Sources are found by wildcard, one rule per product: adding a file needs no edit here.
-# Overridable: BUILD CC CXX CFLAGS LDFLAGS PREFIX DESTDIR V=1 (show commands) NO_INSTALL=1 (install no packages).
+# Overridable: BUILD CC CXX CFLAGS LDFLAGS TOKEN_CRYPTO PREFIX DESTDIR V=1 (show commands) NO_INSTALL=1 (install no packages).
 
 BUILD   ?= build
 PREFIX  ?= /usr/local
@@ -79,11 +79,11 @@ TOOL_OBJ := $(call obj,module,$(TOOL_SRC))
 all: $(RECORDER) $(STUB) $(DECODER) $(TOKEN) $(CLIENTS) $(MOCKS) $(BENCH)
 
 help:
-	@echo 'make [all]       build the shim, the decoder, the test clients and mocks under $(BUILD)/'
+	@echo 'make [all]       build the shim, the decoder, the token, the test clients and mocks under $(BUILD)/'
 	@echo 'make demo        trace an NSS session from beginning to end; the traces stay under $(BUILD)/demo'
 	@echo 'make check       the tests, counted loops with a tenth of their counts (check-long: in full)'
 	@echo 'make check-asan  the tests under AddressSanitizer and UBSan; check-tsan: the thread tests under TSan'
-	@echo 'make bench       costs beside pkcs11-spy and p11-kit; make lint: warnings, layout, format'
+	@echo 'make bench       costs beside pkcs11-spy, p11-kit, SoftHSM and softoken; make lint: warnings, layout, format'
 	@echo 'make deps        install the Debian packages that all of these need (NO_INSTALL=1: only name them)'
 	@echo 'make install     PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 
@@ -118,10 +118,8 @@ $(SHIM_OBJ) $(STUB_OBJ): FLAGS := $(SHARED)
 # So a host with other copies is not disturbed, nor are we by its: an engine that the host makes its default is asked for
 # RSA and EC in every library context of its libcrypto (openssl -engine pkcs11 would lead from us back to us), and a host
 # that exits shuts its libcrypto down before it finalises us. A packager who wants the system's: TOKEN_CRYPTO=-lcrypto.
-
-# While parts are missing: MODULE_PARTIAL=1 links what is there.
 TOKEN_CRYPTO ?= -l:libcrypto.a
-MODLINK   = $(if $(MODULE_PARTIAL),,$(HARDEN)) -l:libsqlite3.a $(TOKEN_CRYPTO) -lm -lpthread -ldl
+MODLINK   = $(HARDEN) -l:libsqlite3.a $(TOKEN_CRYPTO) -lm -lpthread -ldl
 $(MOD_OBJ): FLAGS := $(SHARED) $(MODINC)
 $(TOOL_OBJ): FLAGS := -fPIE $(MODINC)
 
@@ -205,13 +203,18 @@ check-asan:
 	@tests/deps.sh build demo check
 	@$(MAKE) --no-print-directory all BUILD=$(BUILD)/asan SANITIZE=address,undefined
 	@P11TRACE_BUILD=$(BUILD)/asan P11TRACE_SANITIZE=address \
-	  $(PYTEST) -c tests/pytest.ini tests -m 'not nosan' $(PYTEST_ARGS)
+	  $(PYTEST) -c tests/pytest.ini tests -m 'not nosan and not inprocess' $(PYTEST_ARGS)
+	@P11TRACE_BUILD=$(BUILD)/asan P11TRACE_SANITIZE=address ASAN_OPTIONS=detect_leaks=0 \
+	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	  $(PYTEST) -c tests/pytest.ini tests -m 'not nosan and inprocess' $(PYTEST_ARGS)
 
 check-tsan:
 	@tests/deps.sh build demo check
 	@$(MAKE) --no-print-directory all BUILD=$(BUILD)/tsan SANITIZE=thread
 	@P11TRACE_BUILD=$(BUILD)/tsan P11TRACE_SANITIZE=thread \
-	  $(PYTEST) -c tests/pytest.ini tests -m 'threads and not nosan' $(PYTEST_ARGS)
+	  $(PYTEST) -c tests/pytest.ini tests -m 'threads and not nosan and not inprocess' $(PYTEST_ARGS)
+	@P11TRACE_BUILD=$(BUILD)/tsan P11TRACE_SANITIZE=thread LD_PRELOAD="$$($(CC) -print-file-name=libtsan.so)" \
+	  $(PYTEST) -c tests/pytest.ini tests -m 'threads and not nosan and inprocess' $(PYTEST_ARGS)
 
 bench:
 	@tests/deps.sh build demo check

@@ -10,7 +10,7 @@
 
 /* clang-format off */
 #define M(mechanism, key, min, max, flags, family, ...) \
-  extern const struct tok_family tok_family_##family __attribute__((weak, visibility("hidden")));
+  extern const struct tok_family tok_family_##family __attribute__((visibility("hidden")));
 #include "crypto/mechanisms.def"
 
 #define ANY CK_UNAVAILABLE_INFORMATION
@@ -25,7 +25,6 @@ static const struct tok_mech mechs[] = {
 
 static bool switched_on(const struct tok_mech *mech)
 {
-  if (mech->family == NULL) return false;
   switch (mech->needs) {
     case TOK_NEEDS_LEGACY: return tok_module->legacy;
     case TOK_NEEDS_TLS: return tok_module->config->tls;
