@@ -15,8 +15,8 @@
 
 struct tok_attr {
   CK_ATTRIBUTE_TYPE type;
-  CK_ULONG len;     /* bytes */
-  CK_BYTE *value;   /* `small` or heap; never NULL */
+  CK_ULONG len;   /* bytes */
+  CK_BYTE *value; /* `small` or heap; never NULL */
   CK_BYTE small[8];
 };
 
@@ -25,7 +25,10 @@ struct tok_attrs {
   struct tok_attr *list;
 };
 
-#define TOK_ATTRS_EMPTY {0, 0, NULL}
+#define TOK_ATTRS_EMPTY \
+  {                     \
+    0, 0, NULL          \
+  }
 
 /* The value and its length in bytes; NULL if the set does not have the type. An empty value is not NULL. */
 const CK_BYTE *tok_attrs_get(const struct tok_attrs *attrs, CK_ATTRIBUTE_TYPE type, CK_ULONG *len);

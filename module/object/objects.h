@@ -31,13 +31,13 @@ struct tok_object {
   bool token, private; /* CKA_TOKEN, CKA_PRIVATE */
   CK_OBJECT_CLASS class;
   const struct tok_kind *kind; /* object/kinds.h */
-  CK_KEY_TYPE key_type;    /* CK_UNAVAILABLE_INFORMATION if it is no key */
-  CK_SESSION_HANDLE owner; /* of a session object */
-  int64_t row;             /* of a token object: store/store.h */
+  CK_KEY_TYPE key_type;        /* CK_UNAVAILABLE_INFORMATION if it is no key */
+  CK_SESSION_HANDLE owner;     /* of a session object */
+  int64_t row;                 /* of a token object: store/store.h */
   uint64_t version;
-  bool sealed;            /* a token object that is not private, whose secret part waits for a login */
-  struct tok_attrs attrs; /* all of them, defaults included */
-  _Atomic(EVP_PKEY *) pkey; /* made by tok_object_pkey when first needed; freed with the object */
+  bool sealed;                         /* a token object that is not private, whose secret part waits for a login */
+  struct tok_attrs attrs;              /* all of them, defaults included */
+  _Atomic(EVP_PKEY *) pkey;            /* made by tok_object_pkey when first needed; freed with the object */
   _Atomic(struct tok_parked *) parked; /* crypto/park.h: an OpenSSL context with the key in it, or NULL */
 };
 
@@ -71,8 +71,8 @@ enum tok_origin { TOK_CREATE, TOK_GENERATE, TOK_UNWRAP, TOK_DERIVE, TOK_COPY };
  * CKR_ATTRIBUTE_VALUE_INVALID, an attribute that the class does not have CKR_ATTRIBUTE_TYPE_INVALID. Also checks that the
  * session may make such an object (CKR_SESSION_READ_ONLY, CKR_USER_NOT_LOGGED_IN, CKR_TOKEN_WRITE_PROTECTED).
  * `attrs` was empty and is the caller's, to be cleared by it or taken by tok_object_add. */
-CK_RV tok_template_read(struct tok_session *session, enum tok_origin origin, CK_OBJECT_CLASS class, CK_KEY_TYPE key_type,
-                        const CK_ATTRIBUTE *templ, CK_ULONG count, struct tok_attrs *attrs);
+CK_RV tok_template_read(struct tok_session *session, enum tok_origin origin, CK_OBJECT_CLASS class,
+                        CK_KEY_TYPE key_type, const CK_ATTRIBUTE *templ, CK_ULONG count, struct tok_attrs *attrs);
 
 /* Publishes a new object: checks that it is complete (CKR_TEMPLATE_INCOMPLETE) and that its key material is sound
  * (tok_material_complete of crypto/pkey.h), sets what the token sets (CKA_LOCAL, CKA_KEY_GEN_MECHANISM,
