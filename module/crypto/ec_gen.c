@@ -25,16 +25,26 @@ static bool makes(CK_MECHANISM_TYPE mechanism, const struct tok_curve *curve)
   return mechanism == CKM_EC_MONTGOMERY_KEY_PAIR_GEN;
 }
 
+/* pkcs11-tool of OpenSC 0.23 asks for PrintableString "curve25519" with a length of eleven. */
+static CK_RV correct_params(struct tok_attrs *public_key)
+{
+  static const char wrong[] = "\x13\x0b\143urve25519", right[] = "\x13\x0a\143urve25519"; /* \143: c */
+  if (!tok_attrs_equal(public_key, CKA_EC_PARAMS, wrong, sizeof wrong - 1)) return CKR_OK;
+  return tok_attrs_set(public_key, CKA_EC_PARAMS, right, sizeof right - 1);
+}
+
 static CK_RV generate_pair(struct tok_session *session, const struct tok_mech *mech, CK_MECHANISM_PTR mechanism,
                            struct tok_attrs *public_key, struct tok_attrs *private_key)
 {
   (void)session;
   if (!tok_mech_bare(mechanism)) return CKR_MECHANISM_PARAM_INVALID;
+  CK_RV rv = correct_params(public_key);
+  if (rv != CKR_OK) return rv;
   CK_ULONG len;
   const CK_BYTE *params = tok_attrs_get(public_key, CKA_EC_PARAMS, &len);
   if (params == NULL) return CKR_TEMPLATE_INCOMPLETE;
   const struct tok_curve *curve;
-  CK_RV rv = tok_curve_find(params, len, &curve);
+  rv = tok_curve_find(params, len, &curve);
   if (rv != CKR_OK) return rv;
   if (!makes(mech->type, curve)) return CKR_CURVE_NOT_SUPPORTED;
   /* Both halves name the curve as the caller did; tok_attrs_from_pkey leaves it so. */
