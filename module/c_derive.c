@@ -22,11 +22,35 @@ static bool makes_no_key(CK_MECHANISM_TYPE type)
   }
 }
 
+/* What a mechanism makes. */
+static CK_OBJECT_CLASS class_made(CK_MECHANISM_TYPE type)
+{
+  switch (type) {
+    case CKM_HKDF_DATA: return CKO_DATA;
+    case CKM_PUB_KEY_FROM_PRIV_KEY:
+    case CKM_NSS_PUB_FROM_PRIV: return CKO_PUBLIC_KEY;
+    default: return CKO_SECRET_KEY;
+  }
+}
+
+/* A private key whose public half is wanted: "it can always be used with any CKO_PRIVATE_KEY object regardless of its
+ * CKA_DERIVE attribute value". */
+static CK_RV get_private(struct tok_session *session, CK_OBJECT_HANDLE handle, const struct tok_mech *mech,
+                         struct tok_object **base)
+{
+  CK_RV rv = tok_key_get(session, handle, mech, 0, base);
+  if (rv != CKR_OK || (*base)->class == CKO_PRIVATE_KEY) return rv;
+  tok_object_unref(*base);
+  *base = NULL;
+  return CKR_KEY_TYPE_INCONSISTENT;
+}
+
 /* The base; for HKDF also a data object: "the exception is a data object which has the same size as the underlying hash
  * function, and which may be supplied as an input key". NSS begins the TLS 1.3 key schedule with one. */
 static CK_RV get_base(struct tok_session *session, CK_OBJECT_HANDLE handle, const struct tok_mech *mech,
                       struct tok_object **base)
 {
+  if (class_made(mech->type) == CKO_PUBLIC_KEY) return get_private(session, handle, mech, base);
   CK_RV rv = tok_key_get(session, handle, mech, CKA_DERIVE, base);
   bool hkdf = mech->type == CKM_HKDF_DERIVE || mech->type == CKM_HKDF_DATA;
   if (rv != CKR_KEY_HANDLE_INVALID || !hkdf) return rv;
@@ -91,15 +115,14 @@ static CK_RV full_template(const struct tok_object *base, CK_ATTRIBUTE *given, C
   return CKR_OK;
 }
 
-/* The attributes of the new object. What has no key type in its template is a generic secret in every derivation. */
-static CK_RV read_template(struct tok_session *session, CK_MECHANISM_TYPE type, const struct tok_template *t,
-                           struct tok_attrs *key)
+/* The attributes of the new object. A secret key whose template has no type is a generic secret in every derivation. */
+static CK_RV read_template(struct tok_session *session, CK_OBJECT_CLASS class, const struct tok_object *base,
+                           const struct tok_template *t, struct tok_attrs *key)
 {
-  CK_RV rv = CKR_OK;
-  if (type != CKM_HKDF_DATA) {
-    CK_KEY_TYPE key_type = CK_UNAVAILABLE_INFORMATION;
-    if (tok_template_find(t, CKA_KEY_TYPE) == NULL) key_type = CKK_GENERIC_SECRET;
-    rv = tok_template_read(session, TOK_DERIVE, CKO_SECRET_KEY, key_type, t->list, t->count, key);
+  CK_KEY_TYPE type = class == CKO_PUBLIC_KEY ? base->key_type : CK_UNAVAILABLE_INFORMATION;
+  if (class != CKO_DATA) {
+    if (class == CKO_SECRET_KEY && tok_template_find(t, CKA_KEY_TYPE) == NULL) type = CKK_GENERIC_SECRET;
+    CK_RV rv = tok_template_read(session, TOK_DERIVE, class, type, t->list, t->count, key);
     tok_attrs_remove(key, CKA_ALWAYS_SENSITIVE);
     tok_attrs_remove(key, CKA_NEVER_EXTRACTABLE);
     return rv;
@@ -109,7 +132,7 @@ static CK_RV read_template(struct tok_session *session, CK_MECHANISM_TYPE type, 
   CK_ULONG count = 0;
   for (CK_ULONG i = 0; i < t->count; i++)
     if (fits_data(t->list[i].type)) fitting[count++] = t->list[i];
-  rv = tok_template_read(session, TOK_DERIVE, CKO_DATA, CK_UNAVAILABLE_INFORMATION, fitting, count, key);
+  CK_RV rv = tok_template_read(session, TOK_DERIVE, CKO_DATA, type, fitting, count, key);
   tok_wipe_free(fitting, (t->count + 1) * sizeof *fitting);
   return rv;
 }
@@ -122,6 +145,7 @@ CK_RV tok_C_DeriveKey(struct tok_session *session, CK_SESSION_HANDLE hSession, C
   const struct tok_mech *mech = tok_mech_find(pMechanism->mechanism);
   if (mech == NULL || (mech->flags & CKF_DERIVE) == 0) return CKR_MECHANISM_INVALID;
   if (phKey == NULL && !makes_no_key(mech->type)) return CKR_ARGUMENTS_BAD;
+  const CK_OBJECT_CLASS class = class_made(mech->type);
   struct tok_object *base = NULL;
   struct tok_attrs key = TOK_ATTRS_EMPTY, more = TOK_ATTRS_EMPTY;
   struct tok_template t = {NULL, 0};
@@ -132,14 +156,18 @@ CK_RV tok_C_DeriveKey(struct tok_session *session, CK_SESSION_HANDLE hSession, C
   CK_RV rv = get_base(session, hBaseKey, mech, &base);
   if (rv != CKR_OK) return rv;
   rv = full_template(base, pTemplate, ulAttributeCount, &more, &t, &list, &room);
-  if (rv == CKR_OK) rv = read_template(session, mech->type, &t, &key);
+  if (rv == CKR_OK) rv = read_template(session, class, base, &t, &key);
   if (rv != CKR_OK) goto out;
   ERR_set_mark();
   rv = mech->family->derive(session, mech, pMechanism, base, t.list, t.count, &key, &none);
   ERR_pop_to_mark();
   if (rv != CKR_OK) goto out;
   if (!none) {
-    rv = tok_derive_publish(session, mech->type == CKM_HKDF_DATA ? NULL : base, &key, &handle);
+    /* What is no secret has no history. */
+    if (class == CKO_SECRET_KEY)
+      rv = tok_derive_publish(session, base, &key, &handle);
+    else
+      rv = tok_object_add(session, TOK_DERIVE, CK_UNAVAILABLE_INFORMATION, NULL, &key, &handle);
     if (rv != CKR_OK) tok_kbkdf_discard(session, pMechanism);
   }
   if (rv == CKR_OK && phKey != NULL) *phKey = handle;

@@ -437,6 +437,15 @@ def test_secret_of_rfc_7748(s):
     assert value_made(s, ecdh(bob), private).hex() == "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"
 
 
+def test_x25519_as_nss_of_debian_12_makes_it(s):
+    """CKM_EC_KEY_PAIR_GEN with NSS's own OID of the curve, 1.3.6.1.4.1.11591.15.1."""
+    mine, private = ec_pair(s, bytes.fromhex("06092b06010401da470f01"))
+    peer = x25519.X25519PrivateKey.generate()
+    raw = peer.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    z = peer.exchange(x25519.X25519PublicKey.from_public_bytes(mine[-32:]))
+    assert value_made(s, ecdh(raw), private) == value_made(s, ecdh(octet_string(raw)), private) == z
+
+
 BAD_POINTS = [
     bytes(65), b"\x04" + bytes(64), b"\x04" + b"\x01" * 64, b"\0", b"", b"\x04\x41", b"\x02" + b"\xff" * 32,
     octet_string(b"\x04" + b"\x01" * 64), octet_string(bytes(3)), b"\x04" + b"\xff" * 64,
@@ -828,3 +837,59 @@ def test_limits_of_sp800_108(s):
     assert code(s.derive, kbkdf(COUNTER, CKM.AES_CMAC, [counter(8)]), base, {CKA.VALUE_LEN: 16}) == "CKR_KEY_TYPE_INCONSISTENT"
     silent = s.derive(mech, protected(s, KEY), {CKA.VALUE_LEN: 16})
     assert s.get_bool(silent, CKA.SENSITIVE) and not s.get_bool(silent, CKA.EXTRACTABLE)
+
+
+def test_additional_keys_without_memory_behind_them(s):
+    """What the entry of C_DeriveKey checks of its own template is checked of these too."""
+    base, handle = secret(s, KEY), ULONG(77)
+    hollow = template({CKA.LABEL: None})
+    hollow[0].ulValueLen = 5
+    no_template = struct("CK_DERIVED_KEY", pTemplate=None, ulAttributeCount=1, phKey=handle)
+    no_handle = struct("CK_DERIVED_KEY", pTemplate=None, ulAttributeCount=0, phKey=None)
+    hollow_value = struct("CK_DERIVED_KEY", pTemplate=hollow, ulAttributeCount=1, phKey=handle)
+    for extra in (no_template, no_handle, hollow_value):
+        mech = kbkdf(COUNTER, CKM.SHA256_HMAC, [counter(8)], keys=[extra])
+        assert code(s.derive, mech, base, {CKA.VALUE_LEN: 16}) == "CKR_MECHANISM_PARAM_INVALID"
+
+
+# --- the public half of a private key ---
+
+PAIRS = {
+    "RSA": (CKM.RSA_PKCS_KEY_PAIR_GEN, {CKA.MODULUS_BITS: 2048}, (CKA.MODULUS, CKA.PUBLIC_EXPONENT)),
+    "EC": (CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256}, (CKA.EC_PARAMS, CKA.EC_POINT)),
+    "Ed25519": (CKM.EC_EDWARDS_KEY_PAIR_GEN, {CKA.EC_PARAMS: bytes.fromhex("06032b6570")}, (CKA.EC_PARAMS, CKA.EC_POINT)),
+    "X25519": (CKM.EC_MONTGOMERY_KEY_PAIR_GEN, {CKA.EC_PARAMS: X25519}, (CKA.EC_PARAMS, CKA.EC_POINT)),
+    "X448": (CKM.EC_MONTGOMERY_KEY_PAIR_GEN, {CKA.EC_PARAMS: X448}, (CKA.EC_PARAMS, CKA.EC_POINT)),
+    "DH": (CKM.DH_PKCS_KEY_PAIR_GEN, {CKA.PRIME: big(PRIME), CKA.BASE: b"\2"}, (CKA.PRIME, CKA.BASE, CKA.VALUE)),
+}
+
+
+def test_public_half_of_a_dsa_key(s):
+    """The group is small, because only the arithmetic matters: p and q of 1024 and 160 bits, g = 2^((p-1)/q)."""
+    q = int("996f967f6c8e388d9e28d01e205fba957a5698b1", 16)
+    p = next(n for n in range((1 << 1023) // (2 * q) + 1, (1 << 1023) // (2 * q) + 200000) if pow(2, 2 * n * q, 2 * n * q + 1) == 1)
+    p = 2 * p * q + 1
+    g = pow(2, (p - 1) // q, p)
+    private = s.create({CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.DSA, CKA.PRIME: big(p), CKA.SUBPRIME: big(q, 20),
+                        CKA.BASE: big(g), CKA.VALUE: big(0x1234567, 20)})
+    key = s.derive(CKM.PUB_KEY_FROM_PRIV_KEY, private, {})
+    assert s.get(key, CKA.VALUE) == big(pow(g, 0x1234567, p)).lstrip(b"\0")
+
+
+@pytest.mark.parametrize("mech", [CKM.PUB_KEY_FROM_PRIV_KEY, CKM.NSS_PUB_FROM_PRIV])
+@pytest.mark.parametrize("name", PAIRS)
+def test_public_half_of_a_private_key(s, name, mech):
+    """With an empty template, as NSS asks, and without CKA_DERIVE; ID and uses are those of the private key."""
+    generate, public, components = PAIRS[name]
+    made, private = s.generate_pair(generate, public, {CKA.ID: b"the id", CKA.DERIVE: False, CKA.SENSITIVE: True,
+                                                       CKA.EXTRACTABLE: False})
+    key = s.derive(mech, private, {})
+    assert s.get_ulong(key, CKA.CLASS) == CKO.PUBLIC_KEY
+    assert s.get_many(key, components) == s.get_many(made, components)
+    assert s.get(key, CKA.ID) == b"the id" and not s.get_bool(key, CKA.LOCAL) and not s.get_bool(key, CKA.TOKEN)
+    if name in ("RSA", "EC", "Ed25519"):
+        assert s.get_bool(key, CKA.VERIFY) == s.get_bool(private, CKA.SIGN)
+    told = s.derive(mech, private, {CKA.TOKEN: True, CKA.ID: b"other", CKA.LABEL: "mine"})
+    assert s.get_bool(told, CKA.TOKEN) and s.get(told, CKA.ID) == b"other"
+    assert code(s.derive, mech, made, {}) == "CKR_KEY_TYPE_INCONSISTENT"
+    assert code(s.derive, mech, private, {CKA.CLASS: CKO.SECRET_KEY}) == "CKR_TEMPLATE_INCONSISTENT"
