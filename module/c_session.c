@@ -13,6 +13,7 @@ CK_RV tok_C_OpenSession(struct tok_session *session, CK_SLOT_ID slotID, CK_FLAGS
   struct tok_slot *slot = tok_slot_by_id(slotID);
   if (slot == NULL) return CKR_SLOT_ID_INVALID;
   if ((flags & CKF_SERIAL_SESSION) == 0) return CKR_SESSION_PARALLEL_NOT_SUPPORTED;
+  if ((flags & CKF_ASYNC_SESSION) != 0) return CKR_SESSION_ASYNC_NOT_SUPPORTED;
   if (slot->broken != CKR_OK) return slot->broken;
   if ((flags & CKF_RW_SESSION) != 0 && !tok_slot_writable(slot)) return CKR_TOKEN_WRITE_PROTECTED;
   return tok_session_open(slot, flags, phSession);
