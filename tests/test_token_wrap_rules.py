@@ -1,12 +1,14 @@
 """Who may wrap what: C_WrapKey and C_UnwrapKey refuse what they must, with the standard's codes."""
 import ctypes
+import random
 
 import pytest
+from cryptography.hazmat.primitives import keywrap
 from cryptography.hazmat.primitives.ciphers import algorithms, modes
 
-from cryptoki import CKA, CKK, CKM, CKO, CKU, CkError, ULONG
-from wrapping import (AES, IV, PAD, READABLE, encrypt, gcm, keys, pkcs7, pkcs8, private_template, refused,  # noqa: F401
-                      rsa_pair, secret, secret_template, wrapper)
+from cryptoki import CKA, CKK, CKM, CKO, CKR, CKU, CkError, ULONG
+from wrapping import (AES, IV, KINDS, PAD, READABLE, encrypt, gcm, keys, pkcs7, pkcs8, private_template,  # noqa: F401
+                      refused, rsa_pair, secret, secret_template, wrapper)
 
 
 def test_keys_that_may_not_be_wrapped(token, keys):
@@ -154,3 +156,35 @@ def test_a_sensitive_key_stays_sensitive(token):
     refused("ATTRIBUTE_SENSITIVE", s.get, back, CKA.VALUE)
     one = s.encrypt((CKM.AES_CBC, IV), hidden, bytes(16))
     assert one == s.encrypt((CKM.AES_CBC, IV), back, bytes(16))
+
+
+# PKCS #11 3.2, what C_UnwrapKey may say to a damaged key.
+DAMAGED = {CKR.OK, CKR.WRAPPED_KEY_INVALID, CKR.WRAPPED_KEY_LEN_RANGE, CKR.CURVE_NOT_SUPPORTED, CKR.DOMAIN_PARAMS_INVALID}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_damaged_private_keys(token, keys, name, count):
+    """Bytes changed, cut off and put in: refused with a code of the standard, or a key that works as far as it goes."""
+    s, chance = token.session(), random.Random(name)
+    key, good = wrapper(s, CKK.AES, AES), pkcs8(keys[name])
+    codes = set()
+    for _ in range(count(2000)):
+        blob = bytearray(good)
+        at = chance.randrange(len(blob))
+        match chance.randrange(4):
+            case 0: blob[at] ^= 1 << chance.randrange(8)
+            case 1: blob[at] = chance.choice((0, 1, 0x7f, 0x80, 0xff))
+            case 2: del blob[at:at + chance.randrange(1, 8)]
+            case 3: blob[at:at] = bytes([blob[at]]) * chance.randrange(1, 8)
+        if not blob:
+            continue
+        try:
+            new = s.unwrap(CKM.AES_KEY_WRAP_KWP, key, keywrap.aes_key_wrap_with_padding(AES, bytes(blob)),
+                           private_template(KINDS[name]) | {CKA.SIGN: True})
+        except CkError as e:
+            codes.add(e.rv)
+        else:
+            s.wrap(CKM.AES_KEY_WRAP_KWP, key, new)
+            s.destroy(new)
+    assert CKR.WRAPPED_KEY_INVALID in codes
+    assert codes <= DAMAGED, {CKR.name(c) for c in codes - DAMAGED}
