@@ -70,7 +70,8 @@ CK_RV tok_C_GetObjectSize(struct tok_session *session, CK_SESSION_HANDLE hSessio
   return CKR_OK;
 }
 
-/* PKCS #11 3.2, C_GetAttributeValue, cases 1 to 5. Of several codes that apply any may be returned; the sooner case wins. */
+/* PKCS #11 3.2, C_GetAttributeValue, cases 1 to 5. Of several codes that apply any may be returned; the sooner case
+ * wins. */
 CK_RV tok_C_GetAttributeValue(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,
                               CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount)
 {

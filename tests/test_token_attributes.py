@@ -1,4 +1,5 @@
-"""What templates may say, attribute by attribute, against the footnotes of the standard's tables (tests/cases/token)."""
+"""What templates may say, attribute by attribute, against the footnotes of the standard's tables
+(tests/cases/token)."""
 import ctypes
 
 import pytest
@@ -8,10 +9,11 @@ from token_kinds import BOOLS, KINDS, NSS, TEMPLATES, sample, standard
 
 # Where we forgive what the standard does not, or do without what it has; kind_attributes.def says why.
 UNSUPPORTED = {CKA.PUBLIC_CRC64_VALUE}
-FORGIVEN = {("RSA private", CKA.PUBLIC_EXPONENT, 1), ("RSA private", CKA.PRIVATE_EXPONENT, 1), ("AES", CKA.VALUE_LEN, 6)}
-# What may be changed later though the tables have no footnote 8, by the text: "only the CKA_LABEL attribute can be modified"
-# (storage objects; CKA_COPYABLE "can't be set to TRUE once it is set to FALSE"), "only the CKA_ID, CKA_ISSUER and
-# CKA_SERIAL_NUMBER attributes may be modified" (certificates); and footnote 11 lets a FALSE become TRUE.
+FORGIVEN = {("RSA private", CKA.PUBLIC_EXPONENT, 1), ("RSA private", CKA.PRIVATE_EXPONENT, 1),
+            ("AES", CKA.VALUE_LEN, 6)}
+# What may be changed later though the tables have no footnote 8, by the text: "only the CKA_LABEL attribute can be
+# modified" (storage objects; CKA_COPYABLE "can't be set to TRUE once it is set to FALSE"), "only the CKA_ID, CKA_ISSUER
+# and CKA_SERIAL_NUMBER attributes may be modified" (certificates); and footnote 11 lets a FALSE become TRUE.
 CHANGEABLE = {CKA.LABEL, CKA.COPYABLE, CKA.DESTROYABLE, CKA.WRAP_WITH_TRUSTED}
 CERTIFICATES = {"x509": {CKA.ID, CKA.ISSUER, CKA.SERIAL_NUMBER}, "wtls": {CKA.ISSUER},
                 "attribute certificate": {CKA.AC_ISSUER, CKA.SERIAL_NUMBER},
@@ -55,7 +57,8 @@ def test_create_needs_what_footnote_1_names(kind, session, token):
     """Each attribute with footnote 1 left out in turn: CKR_TEMPLATE_INCOMPLETE; with all of them it works."""
     s = session_for(kind, session, token)
     assert s.create(kind.template)
-    missing = {CKA.name(a): result(s.create, {k: v for k, v in kind.template.items() if k != a}) for a in noted(kind, 1)}
+    missing = {CKA.name(a): result(s.create, {k: v for k, v in kind.template.items() if k != a})
+               for a in noted(kind, 1)}
     assert missing == dict.fromkeys(missing, "CKR_TEMPLATE_INCOMPLETE")
     assert missing
 
@@ -107,12 +110,13 @@ def test_unwrap_needs_and_refuses_what_footnotes_5_and_6_name(kind, session):
     for a in noted(kind, 5):
         less = {k: v for k, v in wanted.items() if k != a}
         assert result(session.unwrap, mech, wrapping, blob, less) == "CKR_TEMPLATE_INCOMPLETE"
-    refused = {CKA.name(a): result(session.unwrap, mech, wrapping, blob, {**wanted, a: sample(a)}) for a in noted(kind, 6)}
+    refused = {CKA.name(a): result(session.unwrap, mech, wrapping, blob, {**wanted, a: sample(a)})
+               for a in noted(kind, 6)}
     assert refused == dict.fromkeys(refused, "CKR_ATTRIBUTE_READ_ONLY")
     assert "CKA_ALWAYS_SENSITIVE" in refused
 
 
-# --- afterwards: footnotes 7, 8, 10, 11, 12 ----------------------------------------------------------------------------
+# --- afterwards: footnotes 7, 8, 10, 11, 12 ---------------------------------------------------------------------------
 
 @each_kind
 def test_only_what_footnote_8_names_may_be_changed_later(kind, session, token):
@@ -183,7 +187,7 @@ def test_only_the_so_makes_trusted(name, session, token):
     assert session.get_bool(session.create({**kind.template, **trusted}), CKA.TRUSTED)
 
 
-# --- forms and templates as a whole ------------------------------------------------------------------------------------
+# --- forms and templates as a whole -----------------------------------------------------------------------------------
 
 @each_kind
 def test_values_of_a_wrong_form_are_refused(kind, session, token):
@@ -273,7 +277,7 @@ def test_an_attribute_given_twice_must_be_the_same(second, rv, session):
     assert session.module.raw.C_CreateObject(session.handle, entries, 3, ctypes.byref(handle)) == rv
 
 
-# --- what the token sets -----------------------------------------------------------------------------------------------
+# --- what the token sets ----------------------------------------------------------------------------------------------
 
 @each_kind
 def test_defaults_are_the_standards(kind, session, token):
@@ -329,10 +333,11 @@ def history(session, key) -> tuple:
     """LOCAL, ALWAYS_SENSITIVE, NEVER_EXTRACTABLE, mechanism of generation or None."""
     mechanism = session.get_ulong(key, CKA.KEY_GEN_MECHANISM)
     return (session.get_bool(key, CKA.LOCAL), session.get_bool(key, CKA.ALWAYS_SENSITIVE),
-            session.get_bool(key, CKA.NEVER_EXTRACTABLE), None if mechanism == CK.UNAVAILABLE_INFORMATION else mechanism)
+            session.get_bool(key, CKA.NEVER_EXTRACTABLE),
+            None if mechanism == CK.UNAVAILABLE_INFORMATION else mechanism)
 
 
-GENERATED_PRIVATE = [n for n, kind in GENERATED.items() if kind.template[CKA.CLASS] in (CKO.PRIVATE_KEY, CKO.SECRET_KEY)]
+GENERATED_PRIVATE = [name for name in GENERATED if name in WRAPPED]
 
 
 @pytest.mark.parametrize("name", GENERATED_PRIVATE)
@@ -366,7 +371,8 @@ def test_generated_private_keys_do_not_leave_unless_said_otherwise(session):
     (False, True, True, False, (False, False, False, None)),
     (True, True, True, False, (False, True, False, None)),
 ])
-def test_derived_keys_inherit_their_history(base_sensitive, base_extractable, sensitive, extractable, expected, session):
+def test_derived_keys_inherit_their_history(base_sensitive, base_extractable, sensitive, extractable, expected,
+                                            session):
     base = session.generate_key(CKM.GENERIC_SECRET_KEY_GEN, {
         CKA.VALUE_LEN: 32, CKA.DERIVE: True, CKA.SENSITIVE: base_sensitive, CKA.EXTRACTABLE: base_extractable})
     key = session.derive(CKM.SHA256_KEY_DERIVATION, base, {
@@ -437,7 +443,8 @@ def test_a_key_does_only_what_its_attributes_allow(session):
     other = session.create(KINDS["AES"].template)
     cbc = (CKM.AES_CBC_PAD, bytes(16))
     refused = [result(session.encrypt, cbc, key, b"x"), result(session.decrypt, cbc, key, bytes(16)),
-               result(session.sign, CKM.AES_CMAC, key, b"x"), result(session.verify, CKM.AES_CMAC, key, b"x", bytes(16)),
+               result(session.sign, CKM.AES_CMAC, key, b"x"),
+               result(session.verify, CKM.AES_CMAC, key, b"x", bytes(16)),
                result(session.wrap, cbc, key, other),
                result(session.unwrap, cbc, key, bytes(32), {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES})]
     assert refused == ["CKR_KEY_FUNCTION_NOT_PERMITTED"] * 6

@@ -144,12 +144,13 @@ def test_an_object_is_found_by_its_new_values(token):
     for where in (False, True):
         obj = s.create({**CERTIFICATE, CKA.TOKEN: where})
         s.set(obj, {CKA.LABEL: "new", CKA.ID: b"new", CKA.ISSUER: b"new issuer"})
-        for a, old, new in ((CKA.LABEL, "nick", "new"), (CKA.ID, b"key 1", b"new"), (CKA.ISSUER, ISSUER, b"new issuer")):
+        for a, old, new in ((CKA.LABEL, "nick", "new"), (CKA.ID, b"key 1", b"new"),
+                            (CKA.ISSUER, ISSUER, b"new issuer")):
             assert s.find({a: old, CKA.TOKEN: where}) == [] and s.find({a: new, CKA.TOKEN: where}) == [obj]
         assert s.find({CKA.ISSUER: b"new issuer", CKA.SERIAL_NUMBER: SERIAL, CKA.TOKEN: where}) == [obj]
 
 
-# --- the state of a search ----------------------------------------------------------------------------------------------
+# --- the state of a search --------------------------------------------------------------------------------------------
 
 def test_results_come_in_as_many_pieces_as_asked_for(token):
     """Each call fills its array as long as there is something (NSS-FIND-03)."""
@@ -233,7 +234,8 @@ def test_five_thousand_objects(token, count):
 
 
 def test_a_damaged_object_does_not_hide_the_others(token):
-    """Rows are checked when they are read; what is broken is not found, and reading it by its handle is a device error."""
+    """Rows are checked when they are read; what is broken is not found, and reading it by its handle is a device
+    error."""
     s = token.session()
     good, bad = (s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.LABEL: "same", CKA.VALUE: text})
                  for text in (b"good" * 50, b"bad!" * 50))

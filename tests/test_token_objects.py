@@ -76,7 +76,7 @@ def dead(session, handle) -> bool:
     return {result(*call) for call in calls} == {"CKR_OBJECT_HANDLE_INVALID"}
 
 
-# --- sessions and logins -----------------------------------------------------------------------------------------------
+# --- sessions and logins ----------------------------------------------------------------------------------------------
 
 def test_objects_of_one_session_are_seen_by_all(token, session):
     """Until the session that made them closes; a copy belongs to the session that copied."""
@@ -166,35 +166,37 @@ def test_the_so_does_not_see_private_objects(session, token):
 
 
 def test_a_public_key_object_with_a_secret_waits_for_a_login(token, session):
-    """CKA_PRIVATE=FALSE on a secret key: seen by all, but its value lies in the file enciphered, so it works after C_Login
-    only, and so it does in another process."""
-    key = session.create({**AES, CKA.TOKEN: True, CKA.PRIVATE: False, CKA.LABEL: "open", CKA.VALUE: b"sixteen plus six"})
+    """CKA_PRIVATE=FALSE on a secret key: seen by all, but its value lies in the file enciphered, so it works after
+    C_Login only."""
+    value = b"sixteen plus six"
+    key = session.create({**AES, CKA.TOKEN: True, CKA.PRIVATE: False, CKA.LABEL: "open", CKA.VALUE: value})
     cbc = (CKM.AES_CBC, bytes(16))
     secret = session.encrypt(cbc, key, bytes(16))
     session.logout()
     assert session.find({CKA.LABEL: "open"}) == [key]
     assert result(session.get, key, CKA.VALUE) == "CKR_ATTRIBUTE_SENSITIVE"
-    assert session.find({CKA.VALUE: b"sixteen plus six"}) == []
+    assert session.find({CKA.VALUE: value}) == []
     for call in ((session.encrypt, cbc, key, bytes(16)), (session.copy, key), (session.set, key, {CKA.LABEL: "x"}),
                  (session.create, {**AES, CKA.TOKEN: True, CKA.PRIVATE: False})):
         assert result(*call) == "CKR_USER_NOT_LOGGED_IN"
     session.login(token.pin)
     assert session.encrypt(cbc, key, bytes(16)) == secret
-    assert session.get(key, CKA.VALUE) == b"sixteen plus six"
-    assert session.find({CKA.VALUE: b"sixteen plus six"}) == [key]
+    assert session.get(key, CKA.VALUE) == value
+    assert session.find({CKA.VALUE: value}) == [key]
 
 
 @pytest.mark.parametrize("private", (True, False), ids=("private", "public"))
 def test_nothing_secret_is_in_the_file(private, token, session):
     """Neither key bytes nor, of private objects, names."""
     value, label = b"KEYKEYKEYKEYKEY!", b"a rather private name"
-    session.create({**AES, CKA.VALUE: value, CKA.TOKEN: True, CKA.PRIVATE: private, CKA.LABEL: label, CKA.ID: b"idididid"})
+    session.create({**AES, CKA.VALUE: value, CKA.TOKEN: True, CKA.PRIVATE: private, CKA.LABEL: label})
     session.create({**DATA, CKA.VALUE: value, CKA.TOKEN: True, CKA.PRIVATE: True, CKA.LABEL: label})
     token.finalize()
     kept = b"".join(p.read_bytes() for p in token.directory.iterdir() if p.is_file())
     assert value not in kept and value.hex().encode() not in kept
     assert (label in kept) == (not private)
-    assert (hashlib.sha256(b"\3" + label).digest()[:16] in kept) == (not private), "a tag of a private object can be guessed"
+    tag = hashlib.sha256(b"\3" + label).digest()[:16]
+    assert (tag in kept) == (not private), "a tag of a private object can be guessed"
 
 
 # --- copying, changing, destroying -----------------------------------------------------------------------------------
@@ -245,7 +247,8 @@ def test_a_copy_is_not_freer_than_its_source(session):
 
 @pytest.mark.parametrize("where", (False, True), ids=("session", "token"))
 def test_objects_that_may_not_be_changed_copied_or_destroyed(where, session):
-    fixed = session.create({**DATA, CKA.TOKEN: where, CKA.MODIFIABLE: False, CKA.COPYABLE: False, CKA.DESTROYABLE: False})
+    no = dict.fromkeys((CKA.MODIFIABLE, CKA.COPYABLE, CKA.DESTROYABLE), False)
+    fixed = session.create({**DATA, CKA.TOKEN: where, **no})
     got = [result(session.set, fixed, {CKA.LABEL: "x"}), result(session.copy, fixed), result(session.destroy, fixed)]
     assert got == ["CKR_ACTION_PROHIBITED"] * 3
     assert session.find(DATA) == [fixed]
@@ -289,7 +292,7 @@ def test_handles_that_nobody_was_given(handle, session):
     assert dead(session, handle)
 
 
-# --- reading: PKCS #11 3.2, C_GetAttributeValue, cases 1 to 5 ------------------------------------------------------------
+# --- reading: PKCS #11 3.2, C_GetAttributeValue, cases 1 to 5 ---------------------------------------------------------
 
 SENSITIVE, MISSING, SMALL, FITS, SIZE = "sensitive", "missing", "small", "fits", "size"
 
@@ -317,7 +320,7 @@ def test_each_attribute_is_answered_for_itself(asked, rv, session):
     for entry, buffer, what in zip(entries, buffers, asked):
         length, content = answers[what]
         assert entry.ulValueLen == length
-        assert buffer.raw == content + b"\xcc" * (120 - len(content)), "written beyond the value, or where nothing is due"
+        assert buffer.raw == content + b"\xcc" * (120 - len(content)), "written where nothing is due"
 
 
 def test_a_hidden_attribute_that_the_key_has_not_is_hidden_all_the_same(session):
@@ -329,7 +332,7 @@ def test_a_hidden_attribute_that_the_key_has_not_is_hidden_all_the_same(session)
     assert session.get(key, CKA.MODULUS) == whole[CKA.MODULUS]
 
 
-# --- certificates -------------------------------------------------------------------------------------------------------
+# --- certificates -----------------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def certificate():
@@ -357,12 +360,13 @@ def test_domain_parameters_know_their_size(session):
     assert (session.get_ulong(obj, CKA.PRIME_BITS), session.get_ulong(obj, CKA.SUBPRIME_BITS)) == (1024, 224)
 
 
-# --- other processes ---------------------------------------------------------------------------------------------------
+# --- other processes --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("private", (False, True), ids=("public", "private"))
 def test_what_another_process_makes_changes_and_destroys_is_seen_at_once(private, session, other):
     made = other("""
-out = s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: given["private"], CKA.LABEL: "theirs", CKA.VALUE: b"v"})
+out = s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: given["private"], CKA.LABEL: "theirs",
+                CKA.VALUE: b"v"})
 """, private=private)
     assert made
     obj = session.find_one({CKA.LABEL: "theirs"})
@@ -415,12 +419,13 @@ m.init_token(slot, {token.so_pin!r}, {token.label!r})
     assert result(session.create, {**DATA, CKA.TOKEN: True}) != "CKR_OK"
 
 
-# --- many --------------------------------------------------------------------------------------------------------------
+# --- many -------------------------------------------------------------------------------------------------------------
 
 def test_more_objects_than_the_cache_holds(session, count):
     """Every one is found by its label and has its own value, whatever was read before."""
     number = count(10000)
-    handles = [session.create({**DATA, CKA.TOKEN: True, CKA.LABEL: f"l{i}", CKA.VALUE: b"%d" % i}) for i in range(number)]
+    handles = [session.create({**DATA, CKA.TOKEN: True, CKA.LABEL: f"l{i}", CKA.VALUE: b"%d" % i})
+               for i in range(number)]
     assert session.find({CKA.TOKEN: True}) == handles
     for i in list(range(0, number, 7)) + list(range(number - 1, 0, -11)):
         assert session.find({CKA.LABEL: f"l{i}"}) == [handles[i]]
@@ -441,8 +446,8 @@ def test_session_objects_by_thousands(session, count):
 
 @pytest.mark.threads
 def test_threads_with_sessions_of_their_own(token, count):
-    """They make, change, find, copy, use and destroy objects at once, each its own and all a common one; nothing is lost,
-    and what is found is whole."""
+    """They make, change, find, copy, use and destroy objects at once, each its own and all a common one; nothing is
+    lost, and what is found is whole."""
     rounds, first = count(200), token.session()
     common = first.create({**AES, CKA.TOKEN: True, CKA.LABEL: "common", CKA.ID: b"0"})
 
@@ -472,8 +477,8 @@ def test_threads_with_sessions_of_their_own(token, count):
 
 @pytest.mark.threads
 def test_logging_out_while_others_work(token, count):
-    """Another thread's calls then say that nobody is logged in, that the handle is void or that the operation has gone with
-    the login, and nothing else."""
+    """Another thread's calls then say that nobody is logged in, that the handle is void or that the operation has gone
+    with the login, and nothing else."""
     allowed = {"CKR_OK", "CKR_USER_NOT_LOGGED_IN", "CKR_OBJECT_HANDLE_INVALID", "CKR_KEY_HANDLE_INVALID",
                "CKR_OPERATION_NOT_INITIALIZED"}
     control, done, seen = token.session(), threading.Event(), set()

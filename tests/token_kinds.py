@@ -12,18 +12,19 @@ from cryptoki import CK, CKA, CKC, CKK, CKM, CKO, CKP
 
 FOOTNOTES = Path(__file__).parent / "cases/token/footnotes.tsv"
 
-DSA_P = int("efd883dcd82cd38ac8e8728683cb7ea7f8caccf1ea31783b629e527faa81e9bdb50b0628f01800c4b8fa7bd1858499cd10f01fa69c7e"
-            "35407a3b3e438d8682bcefd769de99941d5ed246556c41f5ffb25470e2051110cf64aec19dc8bd5d7f9798543b65cc7910cd2d72def36a"
-            "01b4a2e53f4e3cb8295f91ffec972d6a339a83", 16)
+DSA_P = int("efd883dcd82cd38ac8e8728683cb7ea7f8caccf1ea31783b629e527faa81e9bdb50b0628f01800c4b8fa7bd1858499cd"
+            "10f01fa69c7e35407a3b3e438d8682bcefd769de99941d5ed246556c41f5ffb25470e2051110cf64aec19dc8bd5d7f97"
+            "98543b65cc7910cd2d72def36a01b4a2e53f4e3cb8295f91ffec972d6a339a83", 16)
 DSA_Q = int("865fdaffed2a092fcc34d11bc83405e9a0af8faa536f78cd89beb167", 16)
-DSA_G = int("bca5433352c3a39ac203fa02762dbee78db60ca70fde4b30bf8a9cfd13cfb6ff89a043bc95809892c3a3c028d0a0551cf7db71da8af1"
-            "c725e97010c1232b97becf5e8020adcf02ecd5fb5a245a9b864c4bb03e01be5cde4f826ab0b9c2b920fccdcea21e28767fbe74dcf781ba"
-            "1295ff7d9dce8e2ed47c56001f9f9dd8bfb68c", 16)
-DH_P = int("FFFFFFFFFFFFFFFFADF85458A2BB4A9AAFDC5620273D3CF1D8B9C583CE2D3695A9E13641146433FBCC939DCE249B3EF97D2FE363630C75D8"
-           "F681B202AEC4617AD3DF1ED5D5FD65612433F51F5F066ED0856365553DED1AF3B557135E7F57C935984F0C70E0E68B77E2A689DAF3EFE872"
-           "1DF158A136ADE73530ACCA4F483A797ABC0AB182B324FB61D108A94BB2C8E3FBB96ADAB760D7F4681D4F42A3DE394DF4AE56EDE76372BB19"
-           "0B07A7C8EE0A6D709E02FCE1CDF7E2ECC03404CD28342F619172FE9CE98583FF8E4F1232EEF28183C3FE3B1B4C6FAD733BB5FCBC2EC22005"
-           "C58EF1837D1683B2C6F34A26C1B2EFFA886B423861285C97FFFFFFFFFFFFFFFF", 16)
+DSA_G = int("bca5433352c3a39ac203fa02762dbee78db60ca70fde4b30bf8a9cfd13cfb6ff89a043bc95809892c3a3c028d0a0551c"
+            "f7db71da8af1c725e97010c1232b97becf5e8020adcf02ecd5fb5a245a9b864c4bb03e01be5cde4f826ab0b9c2b920fc"
+            "cdcea21e28767fbe74dcf781ba1295ff7d9dce8e2ed47c56001f9f9dd8bfb68c", 16)
+DH_P = int("FFFFFFFFFFFFFFFFADF85458A2BB4A9AAFDC5620273D3CF1D8B9C583CE2D3695A9E13641146433FBCC939DCE249B3EF9"
+           "7D2FE363630C75D8F681B202AEC4617AD3DF1ED5D5FD65612433F51F5F066ED0856365553DED1AF3B557135E7F57C935"
+           "984F0C70E0E68B77E2A689DAF3EFE8721DF158A136ADE73530ACCA4F483A797ABC0AB182B324FB61D108A94BB2C8E3FB"
+           "B96ADAB760D7F4681D4F42A3DE394DF4AE56EDE76372BB190B07A7C8EE0A6D709E02FCE1CDF7E2ECC03404CD28342F61"
+           "9172FE9CE98583FF8E4F1232EEF28183C3FE3B1B4C6FAD733BB5FCBC2EC22005C58EF1837D1683B2C6F34A26C1B2EFFA"
+           "886B423861285C97FFFFFFFFFFFFFFFF", 16)
 
 P256 = bytes.fromhex("06082a8648ce3d030107")
 ED25519 = bytes.fromhex("06032b6570")
@@ -59,19 +60,26 @@ def parts(kind: str) -> tuple:
         point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         return ({CKA.EC_PARAMS: P256, CKA.EC_POINT: b"\4\x41" + point},
                 {CKA.EC_PARAMS: P256, CKA.VALUE: octets(key.private_numbers().private_value)})
-    module, oid = {"Edwards": (ed25519.Ed25519PrivateKey, ED25519), "Montgomery": (x25519.X25519PrivateKey, X25519)}[kind]
+    module, oid = {"Edwards": (ed25519.Ed25519PrivateKey, ED25519),
+                   "Montgomery": (x25519.X25519PrivateKey, X25519)}[kind]
     key = module.generate()
     point = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return {CKA.EC_PARAMS: oid, CKA.EC_POINT: b"\4\x20" + point}, {CKA.EC_PARAMS: oid, CKA.VALUE: key.private_bytes(*raw)}
+    return ({CKA.EC_PARAMS: oid, CKA.EC_POINT: b"\4\x20" + point},
+            {CKA.EC_PARAMS: oid, CKA.VALUE: key.private_bytes(*raw)})
+
+
+def group(kind: str) -> dict:
+    """The numbers that all keys of a group share."""
+    return {k: v for k, v in parts(kind)[0].items() if k != CKA.VALUE}
 
 
 @dataclass
 class Kind:
     name: str
-    tables: list                                 # of the standard
-    template: dict                               # for C_CreateObject, complete and no more
-    generate: tuple = None                       # mechanism, template of the public or secret key, is this kind the private half
-    so: bool = False                             # only the SO may make it
+    tables: list            # of the standard
+    template: dict          # for C_CreateObject, complete and no more
+    generate: tuple = None  # mechanism, template of the public or secret key, is this kind the private half
+    so: bool = False        # only the SO may make it
 
     @functools.cached_property
     def rules(self) -> dict:
@@ -104,8 +112,8 @@ def _kinds():
                {**certificate, CKA.CERTIFICATE_TYPE: CKC.X_509_ATTR_CERT, CKA.OWNER: b"owner"})
     pairs = {
         "RSA": (CKK.RSA, "RSA", CKM.RSA_PKCS_KEY_PAIR_GEN, {CKA.MODULUS_BITS: 1024}),
-        "DSA": (CKK.DSA, "DSA", CKM.DSA_KEY_PAIR_GEN, {k: parts("DSA")[0][k] for k in (CKA.PRIME, CKA.SUBPRIME, CKA.BASE)}),
-        "DH": (CKK.DH, "Diffie-Hellman", CKM.DH_PKCS_KEY_PAIR_GEN, {k: parts("DH")[0][k] for k in (CKA.PRIME, CKA.BASE)}),
+        "DSA": (CKK.DSA, "DSA", CKM.DSA_KEY_PAIR_GEN, group("DSA")),
+        "DH": (CKK.DH, "Diffie-Hellman", CKM.DH_PKCS_KEY_PAIR_GEN, group("DH")),
         "EC": (CKK.EC, "Elliptic Curve", CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256}),
         "Edwards": (CKK.EC_EDWARDS, "Edwards Elliptic Curve", CKM.EC_EDWARDS_KEY_PAIR_GEN, {CKA.EC_PARAMS: ED25519}),
         "Montgomery": (CKK.EC_MONTGOMERY, "Montgomery Elliptic Curve", CKM.EC_MONTGOMERY_KEY_PAIR_GEN,
@@ -155,9 +163,9 @@ BOOLS = {getattr(CKA, name) for name in
           "VERIFY_RECOVER WRAP UNWRAP ENCAPSULATE DECAPSULATE SENSITIVE EXTRACTABLE ALWAYS_SENSITIVE NEVER_EXTRACTABLE "
           "WRAP_WITH_TRUSTED ALWAYS_AUTHENTICATE").split()}
 NUMBERS = {getattr(CKA, name) for name in
-           ("CLASS CERTIFICATE_TYPE CERTIFICATE_CATEGORY KEY_TYPE KEY_GEN_MECHANISM OBJECT_VALIDATION_FLAGS MODULUS_BITS "
-            "VALUE_LEN VALUE_BITS PRIME_BITS SUBPRIME_BITS PROFILE_ID JAVA_MIDP_SECURITY_DOMAIN NAME_HASH_ALGORITHM "
-            "TRUST_SERVER_AUTH TRUST_CLIENT_AUTH TRUST_CODE_SIGNING TRUST_EMAIL_PROTECTION TRUST_IPSEC_IKE "
+           ("CLASS CERTIFICATE_TYPE CERTIFICATE_CATEGORY KEY_TYPE KEY_GEN_MECHANISM OBJECT_VALIDATION_FLAGS "
+            "MODULUS_BITS VALUE_LEN VALUE_BITS PRIME_BITS SUBPRIME_BITS PROFILE_ID JAVA_MIDP_SECURITY_DOMAIN "
+            "NAME_HASH_ALGORITHM TRUST_SERVER_AUTH TRUST_CLIENT_AUTH TRUST_CODE_SIGNING TRUST_EMAIL_PROTECTION TRUST_IPSEC_IKE "
             "TRUST_TIME_STAMPING TRUST_OCSP_SIGNING").split()}
 DATES = {CKA.START_DATE, CKA.END_DATE}
 TEMPLATES = {CKA.WRAP_TEMPLATE, CKA.UNWRAP_TEMPLATE, CKA.DERIVE_TEMPLATE, CKA.ENCAPSULATE_TEMPLATE,

@@ -1,8 +1,8 @@
 /* A set of attributes: what an object is made of, in memory and on disk.
  *
- * Sorted by type, each type once. Values are copies; memory that held any is wiped before it is freed, because a set does
- * not know which of its values are secret. CK_BBOOL is one byte, CK_ULONG eight (little-endian on disk). Values that are
- * templates or lists of mechanisms (CKA_WRAP_TEMPLATE, CKA_ALLOWED_MECHANISMS ...) are kept in the form of
+ * Sorted by type, each type once. Values are copies; memory that held any is wiped before it is freed, because a set
+ * does not know which of its values are secret. CK_BBOOL is one byte, CK_ULONG eight (little-endian on disk). Values
+ * that are templates or lists of mechanisms (CKA_WRAP_TEMPLATE, CKA_ALLOWED_MECHANISMS ...) are kept in the form of
  * tok_attrs_write, or as an array of CK_MECHANISM_TYPE. */
 #ifndef TOK_ATTRS_H
 #define TOK_ATTRS_H
@@ -53,12 +53,12 @@ CK_RV tok_attrs_copy(struct tok_attrs *to, const struct tok_attrs *from);
 /* Wipes and frees; the set is empty afterwards. */
 void tok_attrs_clear(struct tok_attrs *attrs);
 
-/* Bytes for the disk, of those attributes that `which` accepts (NULL: all): for each, type (u64), length (u32), value, all
- * little-endian. *out is the caller's, to be freed with tok_wipe_free. CKR_OK or CKR_HOST_MEMORY. */
+/* Bytes for the disk, of those attributes that `which` accepts (NULL: all): for each, type (u64), length (u32),
+ * value, all little-endian. *out is the caller's, to be freed with tok_wipe_free. CKR_OK or CKR_HOST_MEMORY. */
 CK_RV tok_attrs_write(const struct tok_attrs *attrs, bool (*which)(const struct tok_attrs *, CK_ATTRIBUTE_TYPE),
                       CK_BYTE **out, size_t *len);
-/* Adds what tok_attrs_write wrote. CKR_DEVICE_ERROR if the bytes are not that, CKR_HOST_MEMORY; the set is unchanged then
- * except for attributes already added. */
+/* Adds what tok_attrs_write wrote. CKR_DEVICE_ERROR if the bytes are not that, CKR_HOST_MEMORY; the set is unchanged
+ * then except for attributes already added. */
 CK_RV tok_attrs_read(struct tok_attrs *attrs, const CK_BYTE *data, size_t len);
 
 #endif

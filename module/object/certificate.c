@@ -48,8 +48,8 @@ CK_RV tok_certificate_complete(struct tok_attrs *attrs)
   if (len == 0) return url_len > 0 ? CKR_OK : CKR_TEMPLATE_INCOMPLETE;
   CK_RV rv = check_value(attrs, der, len);
   if (rv != CKR_OK || tok_attrs_ulong(attrs, CKA_CERTIFICATE_TYPE, 0) != CKC_X_509) return rv;
-  /* What is no certificate at all is stored as it is, as long as its template is complete: nothing says that a token must
-   * read certificates. */
+  /* What is no certificate at all is stored as it is, as long as its template is complete: nothing says that a token
+   * must read certificates. */
   der = tok_attrs_get(attrs, CKA_VALUE, &len);
   if (!parts_of(der, len, &serial, &issuer, &subject)) return CKR_OK;
   rv = set_missing(attrs, CKA_SUBJECT, &subject);

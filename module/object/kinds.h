@@ -1,7 +1,7 @@
 /* Kinds of objects: which attributes an object of a class and type has, and what may be done with each.
  *
- * Two tables: kinds.def lists the classes with their types of keys and certificates, kind_attributes.def the attributes,
- * group by group as the standard's tables have them, with the standard's footnotes. */
+ * Two tables: kinds.def lists the classes with their types of keys and certificates, kind_attributes.def the
+ * attributes, group by group as the standard's tables have them, with the standard's footnotes. */
 #ifndef TOK_KINDS_H
 #define TOK_KINDS_H
 
@@ -12,8 +12,8 @@
 #include "attrs.h"
 #include "pkcs11.h"
 
-/* Footnotes of the attribute tables (PKCS #11 3.2, table "Common footnotes for object attribute tables"); 9 and 13 tell of
- * defaults and are not needed. */
+/* Footnotes of the attribute tables (PKCS #11 3.2, table "Common footnotes for object attribute tables"); 9 and 13
+ * tell of defaults and are not needed. */
 enum tok_footnote {
   F1 = 1u << 1,   /* must be given to C_CreateObject */
   F2 = 1u << 2,   /* must not be given to C_CreateObject */
@@ -73,9 +73,10 @@ static inline bool tok_kind_is_key(const struct tok_kind *kind)
   return kind->class == CKO_PUBLIC_KEY || kind->class == CKO_PRIVATE_KEY || kind->class == CKO_SECRET_KEY;
 }
 
-/* The rule for an attribute of a kind, or NULL if objects of this kind do not have it. Vendors' attributes that no table has
- * are a matter of their own: certificates, private keys and NSS's classes take any of them, because NSS stores some
- * (CKA_NSS_DB on private keys, CKA_NSS_MOZILLA_CA_POLICY on certificates ...) and new ones come with new versions. */
+/* The rule for an attribute of a kind, or NULL if objects of this kind do not have it. Vendors' attributes that no
+ * table has are a matter of their own: certificates, private keys and NSS's classes take any of them, because NSS
+ * stores some (CKA_NSS_DB on private keys, CKA_NSS_MOZILLA_CA_POLICY on certificates ...) and new ones come with new
+ * versions. */
 const struct tok_rule *tok_rule_find(const struct tok_kind *kind, CK_ATTRIBUTE_TYPE type);
 /* True if kinds.def says that keys of the kind have this usage attribute unless told otherwise. */
 bool tok_use_by_default(const struct tok_kind *kind, CK_ATTRIBUTE_TYPE usage);

@@ -28,8 +28,8 @@ CK_RV tok_attrs_consistent(const struct tok_session *session, const struct tok_a
 CK_RV tok_domain_complete(struct tok_attrs *attrs);
 
 /* What a certificate's CKA_VALUE says, where the template does not: CKA_SUBJECT, CKA_ISSUER, CKA_SERIAL_NUMBER,
- * CKA_CHECK_VALUE. CKR_TEMPLATE_INCOMPLETE without CKA_VALUE and CKA_URL, CKR_ATTRIBUTE_VALUE_INVALID for a CKA_CHECK_VALUE
- * that is not the value's. Other classes are left alone. */
+ * CKA_CHECK_VALUE. CKR_TEMPLATE_INCOMPLETE without CKA_VALUE and CKA_URL, CKR_ATTRIBUTE_VALUE_INVALID for a
+ * CKA_CHECK_VALUE that is not the value's. Other classes are left alone. */
 CK_RV tok_certificate_complete(struct tok_attrs *attrs);
 
 /* CKA_UNWRAP_TEMPLATE or CKA_DERIVE_TEMPLATE of the base key: sets what the caller's template did not say; what it said
@@ -37,9 +37,9 @@ CK_RV tok_certificate_complete(struct tok_attrs *attrs);
  * derivation publishes besides. */
 CK_RV tok_template_impose(struct tok_attrs *attrs, enum tok_origin origin, const struct tok_object *base);
 
-/* The attributes of `object` with a template applied as C_SetAttributeValue (copying: false) or C_CopyObject does it, all or
- * nothing: `attrs` was empty and is so after an error. CKR_ATTRIBUTE_READ_ONLY, CKR_ATTRIBUTE_TYPE_INVALID,
- * CKR_ATTRIBUTE_VALUE_INVALID, CKR_TEMPLATE_INCONSISTENT. */
+/* The attributes of `object` with a template applied as C_SetAttributeValue (copying: false) or C_CopyObject does
+ * it, all or nothing: `attrs` was empty and is so after an error. CKR_ATTRIBUTE_READ_ONLY,
+ * CKR_ATTRIBUTE_TYPE_INVALID, CKR_ATTRIBUTE_VALUE_INVALID, CKR_TEMPLATE_INCONSISTENT. */
 CK_RV tok_template_apply(const struct tok_session *session, const struct tok_object *object, bool copying,
                          const CK_ATTRIBUTE *templ, CK_ULONG count, struct tok_attrs *attrs);
 

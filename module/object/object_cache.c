@@ -114,7 +114,8 @@ void tok_cache_put(struct tok_object *object, uint64_t checked, uint64_t generat
   free_list(list);
 }
 
-/* A cached object with a reference, if it is certainly up to date, or *stale with its version if that has to be asked. */
+/* A cached object with a reference, if it is certainly up to date, or *stale with its version if that has to be
+ * asked. */
 static struct tok_object *look_up(struct tok_objects *objects, int64_t row, uint64_t number, uint64_t generation,
                                   uint64_t *stale)
 {

@@ -1,5 +1,5 @@
-/* Templates that meet an object that is there already: C_SetAttributeValue, C_CopyObject, and the templates that a key has
- * for those unwrapped with it or derived from it. */
+/* Templates that meet an object that is there already: C_SetAttributeValue, C_CopyObject, and the templates that a
+ * key has for those unwrapped with it or derived from it. */
 #include <string.h>
 
 #include "auth/auth.h"
@@ -28,7 +28,8 @@ static CK_RV apply(const struct tok_session *session, const struct tok_kind *kin
   if (rv != CKR_OK) goto out;
   const CK_BYTE *fresh = tok_attrs_get(&one, from->type, &len);
   const CK_BYTE *old = tok_attrs_get(attrs, from->type, &old_len);
-  /* A copy may be told again what it will be anyhow; CKA_UNIQUE_ID never. The value of a hidden attribute cannot be tried. */
+  /* A copy may be told again what it will be anyhow; CKA_UNIQUE_ID never. The value of a hidden attribute cannot be
+   * tried. */
   bool same = old != NULL && old_len == len && memcmp(old, fresh, len) == 0 && (rule->footnotes & (F7 | FT)) == 0;
   rv = CKR_ATTRIBUTE_READ_ONLY;
   if (copying && same)

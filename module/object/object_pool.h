@@ -67,18 +67,19 @@ struct tok_object *tok_object_new(struct tok_slot *slot, struct tok_attrs *attrs
 /* The next serial number for a session object, as a handle. */
 CK_OBJECT_HANDLE tok_session_handle(bool private);
 
-/* Session objects. publish takes the reference; the entry was allocated before, so that it cannot fail. It fails only if
- * the login under which a private object was made is over: CKR_USER_NOT_LOGGED_IN, and the reference is still the
- * caller's. replace publishes a new version under the old handle if `old` is still the current one: CKR_OBJECT_HANDLE_INVALID
- * if it is gone, CKR_FUNCTION_FAILED if it was changed meanwhile; the reference is taken in any case. */
+/* Session objects. publish takes the reference; the entry was allocated before, so that it cannot fail. It fails
+ * only if the login under which a private object was made is over: CKR_USER_NOT_LOGGED_IN, and the reference is
+ * still the caller's. replace publishes a new version under the old handle if `old` is still the current one:
+ * CKR_OBJECT_HANDLE_INVALID if it is gone, CKR_FUNCTION_FAILED if it was changed meanwhile; the reference is taken
+ * in any case. */
 struct tok_kind;
 struct tok_held *tok_held_new(void);
 CK_RV tok_held_publish(struct tok_held *held, struct tok_object *object, uint64_t generation);
 CK_RV tok_held_replace(struct tok_object *old, struct tok_object *fresh);
 CK_RV tok_held_destroy(struct tok_slot *slot, CK_OBJECT_HANDLE handle);
 
-/* The key of a session object under one of its attributes in by_tag; false if it is not tagged by that. `kind` is NULL for a
- * search template. */
+/* The key of a session object under one of its attributes in by_tag; false if it is not tagged by that. `kind` is
+ * NULL for a search template. */
 bool tok_held_tag(const struct tok_attrs *attrs, const struct tok_kind *kind, enum tok_tag_kind tag, uint64_t *key);
 
 /* Token objects. */

@@ -15,8 +15,8 @@
 
 /* --- what the token sets ------------------------------------------------------------------------------------- */
 
-/* Sensitivity and origin (PKCS #11 3.2, "Private key objects", "Secret key objects", "Key objects"): a key has always been
- * sensitive and never extractable only if it was made here, or derived here from one that had. */
+/* Sensitivity and origin (PKCS #11 3.2, "Private key objects", "Secret key objects", "Key objects"): a key has
+ * always been sensitive and never extractable only if it was made here, or derived here from one that had. */
 static CK_RV set_history(struct tok_attrs *attrs, const struct tok_kind *kind, enum tok_origin origin,
                          CK_MECHANISM_TYPE mechanism, const struct tok_object *base)
 {

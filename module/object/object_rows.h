@@ -8,8 +8,8 @@
 #include "objects.h"
 #include "store/store.h"
 
-/* Fills in a row, to be freed with tok_row_clear, but for id and version. CKR_USER_NOT_LOGGED_IN if it has a sealed part
- * and there is no login. */
+/* Fills in a row, to be freed with tok_row_clear, but for id and version. CKR_USER_NOT_LOGGED_IN if it has a sealed
+ * part and there is no login. */
 CK_RV tok_row_make(struct tok_slot *slot, const struct tok_attrs *attrs, struct tok_row *row);
 /* The object of a row. Without a login a private one is CKR_OBJECT_HANDLE_INVALID and the secret part of another one is
  * left away (object->sealed). *opened: a login was needed or would be. CKR_DEVICE_ERROR if the row is not sound. */

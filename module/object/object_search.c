@@ -11,8 +11,8 @@
 #include "object/attr_values.h"
 #include "object/object_tags.h"
 
-/* Up to this many hits of an index are read at once, which whoever asked does next anyhow; so what is damaged is not even
- * found. Of more, the index is believed if it covers the template. */
+/* Up to this many hits of an index are read at once, which whoever asked does next anyhow; so what is damaged is not
+ * even found. Of more, the index is believed if it covers the template. */
 #define READ_AT_ONCE 8
 
 struct search {
@@ -166,7 +166,8 @@ static CK_RV find_stored(struct search *search)
 
 /* --- both ----------------------------------------------------------------------------------------------------- */
 
-/* The template as a set; *nothing if no object can match it: a value of a form that the attribute cannot have, or two. */
+/* The template as a set; *nothing if no object can match it: a value of a form that the attribute cannot have, or
+ * two. */
 static CK_RV read_template(struct search *search, const CK_ATTRIBUTE *templ, CK_ULONG count, bool *nothing)
 {
   *nothing = false;

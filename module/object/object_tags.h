@@ -6,9 +6,9 @@
 #include "object_pool.h"
 #include "store/store.h"
 
-/* The value that a tag is made of, if the set has it, it is not empty and may be found by (secret values may not): the
- * attribute's, or of two attributes the joined ones, in which case *joined is to be freed with tok_wipe_free. NULL: none;
- * *rv tells if that is for want of memory. `kind` may be NULL for a search template. */
+/* The value that a tag is made of, if the set has it, it is not empty and may be found by (secret values may not):
+ * the attribute's, or of two attributes the joined ones, in which case *joined is to be freed with tok_wipe_free.
+ * NULL: none; *rv tells if that is for want of memory. `kind` may be NULL for a search template. */
 const CK_BYTE *tok_tag_value(const struct tok_attrs *attrs, const struct tok_kind *kind, enum tok_tag_kind tag,
                              CK_ULONG *len, CK_BYTE **joined, CK_RV *rv);
 /* True if the tag is made of that attribute. */

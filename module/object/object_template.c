@@ -22,8 +22,8 @@ CK_RV tok_session_may_write(const struct tok_session *session, bool token, bool 
   return private && tok_auth_who(session->slot) != TOK_USER ? CKR_USER_NOT_LOGGED_IN : CKR_OK;
 }
 
-/* A number that the template must or may tell. `known` is what the function makes, CK_UNAVAILABLE_INFORMATION if anything;
- * the template may repeat it. *value becomes the template's or the known one. */
+/* A number that the template must or may tell. `known` is what the function makes, CK_UNAVAILABLE_INFORMATION if
+ * anything; the template may repeat it. *value becomes the template's or the known one. */
 static CK_RV number_told(const CK_ATTRIBUTE *templ, CK_ULONG count, CK_ATTRIBUTE_TYPE type, CK_ULONG known,
                          CK_ULONG *value)
 {
@@ -75,9 +75,9 @@ static uint32_t forbidden(enum tok_origin origin)
   return 0;
 }
 
-/* An attribute that objects of this kind do not have. "Trying to create a secret key object with an attribute which is
- * appropriate for various types of public keys or private keys, but not for secret keys" is the standard's own example of
- * an inconsistent template; only what no table has is an invalid type. */
+/* An attribute that objects of this kind do not have. "Trying to create a secret key object with an attribute which
+ * is appropriate for various types of public keys or private keys, but not for secret keys" is the standard's own
+ * example of an inconsistent template; only what no table has is an invalid type. */
 static CK_RV not_of_this_kind(CK_ATTRIBUTE_TYPE type)
 {
   return p11_attribute(type) != NULL ? CKR_TEMPLATE_INCONSISTENT : CKR_ATTRIBUTE_TYPE_INVALID;

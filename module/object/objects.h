@@ -1,11 +1,11 @@
 /* Objects: from a template to an object, from a handle to an object, searching.
  *
- * A published object is never changed: C_SetAttributeValue publishes a new version of it. So whoever has a reference can
- * read it without a lock. Token objects are rows of the store, read when they are needed and cached; session objects
- * belong to the slot and go with the session that made them.
+ * A published object is never changed: C_SetAttributeValue publishes a new version of it. So whoever has a reference
+ * can read it without a lock. Token objects are rows of the store, read when they are needed and cached; session
+ * objects belong to the slot and go with the session that made them.
  *
- * Handles: 0 is none. A session object's handle is even, a token object's odd and made of its row; the handle of a private
- * object also carries the login generation, so C_Logout makes it invalid for ever (PKCS #11 3.2, C_Logout). */
+ * Handles: 0 is none. A session object's handle is even, a token object's odd and made of its row; the handle of a
+ * private object also carries the login generation, so C_Logout makes it invalid for ever (PKCS #11 3.2, C_Logout). */
 #ifndef TOK_OBJECTS_H
 #define TOK_OBJECTS_H
 
@@ -43,8 +43,8 @@ struct tok_object {
 
 /* --- from handle to object ---------------------------------------------------------------------------------- */
 
-/* A new reference to the object, for tok_object_unref. CKR_OBJECT_HANDLE_INVALID if there is none or it is private and the
- * user is not logged in; CKR_DEVICE_ERROR if it is damaged on disk. */
+/* A new reference to the object, for tok_object_unref. CKR_OBJECT_HANDLE_INVALID if there is none or it is private
+ * and the user is not logged in; CKR_DEVICE_ERROR if it is damaged on disk. */
 CK_RV tok_object_get(struct tok_session *session, CK_OBJECT_HANDLE handle, struct tok_object **object);
 void tok_object_ref(struct tok_object *object);
 void tok_object_unref(struct tok_object *object); /* NULL is allowed; the last one wipes */
@@ -65,21 +65,21 @@ enum tok_origin { TOK_CREATE, TOK_GENERATE, TOK_UNWRAP, TOK_DERIVE, TOK_COPY };
 
 /* Reads a caller's template for a new object and fills in the defaults of its class, but not yet the key material.
  *
- * class and key_type are what the function makes (CKO_PRIVATE_KEY, CKK_RSA), or CK_UNAVAILABLE_INFORMATION if the template
- * must or may tell; a template that contradicts them is CKR_TEMPLATE_INCONSISTENT. What the origin forbids is
- * CKR_ATTRIBUTE_READ_ONLY or CKR_TEMPLATE_INCONSISTENT as the standard's footnotes have it, a value of a wrong form
- * CKR_ATTRIBUTE_VALUE_INVALID, an attribute that the class does not have CKR_ATTRIBUTE_TYPE_INVALID. Also checks that the
- * session may make such an object (CKR_SESSION_READ_ONLY, CKR_USER_NOT_LOGGED_IN, CKR_TOKEN_WRITE_PROTECTED).
- * `attrs` was empty and is the caller's, to be cleared by it or taken by tok_object_add. */
+ * class and key_type are what the function makes (CKO_PRIVATE_KEY, CKK_RSA), or CK_UNAVAILABLE_INFORMATION if the
+ * template must or may tell; a template that contradicts them is CKR_TEMPLATE_INCONSISTENT. What the origin forbids
+ * is CKR_ATTRIBUTE_READ_ONLY or CKR_TEMPLATE_INCONSISTENT as the standard's footnotes have it, a value of a wrong
+ * form CKR_ATTRIBUTE_VALUE_INVALID, an attribute that the class does not have CKR_ATTRIBUTE_TYPE_INVALID. Also
+ * checks that the session may make such an object (CKR_SESSION_READ_ONLY, CKR_USER_NOT_LOGGED_IN,
+ * CKR_TOKEN_WRITE_PROTECTED). `attrs` was empty and is the caller's, to be cleared by it or taken by tok_object_add. */
 CK_RV tok_template_read(struct tok_session *session, enum tok_origin origin, CK_OBJECT_CLASS class,
                         CK_KEY_TYPE key_type, const CK_ATTRIBUTE *templ, CK_ULONG count, struct tok_attrs *attrs);
 
 /* Publishes a new object: checks that it is complete (CKR_TEMPLATE_INCOMPLETE) and that its key material is sound
  * (tok_material_complete of crypto/pkey.h), sets what the token sets (CKA_LOCAL, CKA_KEY_GEN_MECHANISM,
- * CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE, CKA_UNIQUE_ID), stores it durably if it is a token object.
- * mechanism is that of generation, or CK_UNAVAILABLE_INFORMATION. base is the key from which it was derived or with which
- * it was unwrapped or copied, for the sensitivity rules, or NULL. Takes the attributes: the set is empty afterwards, also
- * after an error. add_pair publishes both or neither. */
+ * CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE, CKA_UNIQUE_ID), stores it durably if it is a token object. mechanism
+ * is that of generation, or CK_UNAVAILABLE_INFORMATION. base is the key from which it was derived or with which it
+ * was unwrapped or copied, for the sensitivity rules, or NULL. Takes the attributes: the set is empty afterwards,
+ * also after an error. add_pair publishes both or neither. */
 CK_RV tok_object_add(struct tok_session *session, enum tok_origin origin, CK_MECHANISM_TYPE mechanism,
                      const struct tok_object *base, struct tok_attrs *attrs, CK_OBJECT_HANDLE *handle);
 CK_RV tok_object_add_pair(struct tok_session *session, CK_MECHANISM_TYPE mechanism, struct tok_attrs *public_attrs,
@@ -92,7 +92,8 @@ struct tok_objects *tok_objects_new(struct tok_slot *slot); /* NULL: no memory *
 void tok_objects_free(struct tok_objects *objects);
 /* Destroys the session objects that a session made. */
 void tok_objects_session_closed(struct tok_slot *slot, CK_SESSION_HANDLE session);
-/* After C_Logout and when the last session closes: destroys private session objects, wipes the cache of private objects. */
+/* After C_Logout and when the last session closes: destroys private session objects, wipes the cache of private
+ * objects. */
 void tok_objects_logged_out(struct tok_slot *slot);
 /* Forgets every cached object, after C_InitToken. */
 void tok_objects_forget(struct tok_slot *slot);
