@@ -26,8 +26,8 @@ CK_RV tok_C_DigestUpdate(struct tok_session *session, CK_SESSION_HANDLE hSession
   return rv == CKR_OK ? tok_op_step(session, op, TOK_STEP_UPDATE, pPart, ulPartLen, NULL, NULL) : rv;
 }
 
-/* The text asks nothing of the key but that it is a secret one; CKA_SENSITIVE keeps its value, of which a digest tells no
- * more than any other use of the key does. */
+/* The text asks nothing of the key but that it is a secret one; CKA_SENSITIVE keeps its value, of which a digest
+ * tells no more than any other use of the key does. */
 CK_RV tok_C_DigestKey(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hKey)
 {
   (void)hSession;

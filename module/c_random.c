@@ -6,8 +6,9 @@
 #include "core/entry.h"
 #include "core/module.h"
 
-/* The seed is mixed into the generator from which every thread's own is seeded, along with fresh entropy: it can add to what
- * is there, not replace it. When that generator has been seeded anew, the threads' notice and seed theirs anew from it. */
+/* The seed is mixed into the generator from which every thread's own is seeded, along with fresh entropy: it can add
+ * to what is there, not replace it. When that generator has been seeded anew, the threads' notice and seed theirs
+ * anew from it. */
 CK_RV tok_C_SeedRandom(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_BYTE_PTR pSeed, CK_ULONG ulSeedLen)
 {
   (void)session;

@@ -9,7 +9,7 @@ import pytest
 from cryptoki import CKA, CKF, CKK, CKM, CKO, CKR, Guarded, ULONG
 from symmetric import code_of, key_of, split
 
-# FIPS 180-4 and FIPS 202 example "abc" (csrc.nist.gov, Cryptographic Standards and Guidelines, Example Values); RFC 1321, A.5.
+# FIPS 180-4 and FIPS 202, the example "abc" (csrc.nist.gov, Standards and Guidelines, Example Values); RFC 1321, A.5.
 ABC = {
     "MD5": ("md5", "900150983cd24fb0d6963f7d28e17f72"),
     "SHA_1": ("sha1", "a9993e364706816aba3e25717850c26c9cd0d89d"),
@@ -114,7 +114,7 @@ def test_empty_input_may_be_a_null_pointer(s):
 
 def test_digest_key(s):
     """A secret key's value is digested, also a sensitive one; other objects are not."""
-    plain = key_of(s, CKK.GENERIC_SECRET, b"secret", **{"SENSITIVE": False})
+    plain = key_of(s, CKK.GENERIC_SECRET, b"secret", SENSITIVE=False)
     hidden = key_of(s, CKK.AES, bytes(16), SENSITIVE=True, EXTRACTABLE=False)
     expected = hashlib.sha256(b"before" + b"secret" + bytes(16)).digest()
     assert s.digest_parts(CKM.SHA256, [b"before"], [plain, hidden]) == expected
@@ -184,8 +184,8 @@ def test_cmac_of_nist(s, kind, key, macs):
             s.verify_parts((general, n), handle, [data], expected[:n])
 
 
-MACS = [("SHA256_HMAC", CKK.GENERIC_SECRET, 32), ("SHA3_384_HMAC", CKK.GENERIC_SECRET, 48), ("MD5_HMAC", CKK.GENERIC_SECRET, 16),
-        ("AES_CMAC", CKK.AES, 16), ("DES3_CMAC", CKK.DES3, 8)]
+MACS = [("SHA256_HMAC", CKK.GENERIC_SECRET, 32), ("SHA3_384_HMAC", CKK.GENERIC_SECRET, 48),
+        ("MD5_HMAC", CKK.GENERIC_SECRET, 16), ("AES_CMAC", CKK.AES, 16), ("DES3_CMAC", CKK.DES3, 8)]
 
 
 @pytest.mark.parametrize("name, kind, size", MACS)
@@ -207,12 +207,15 @@ def test_mac_that_is_wrong(s, name, kind, size):
 
 @pytest.mark.parametrize("name, kind, size", MACS)
 def test_mac_parameters(s, name, kind, size):
-    """_GENERAL wants a length of 1 to the full one, the other form wants nothing."""
+    """_GENERAL wants a length of 1 to the full one; the other form wants none, but NSS's TLS names it the full one."""
     handle = key_of(s, kind, bytes(range(1, 25)))
     general = getattr(CKM, name + "_GENERAL")
     for bad in (None, 0, size + 1, 2 ** 63, b"\4\0\0\0", b""):
         assert code_of(s.sign, (general, bad), handle, b"x") == "CKR_MECHANISM_PARAM_INVALID"
-    assert code_of(s.sign, (getattr(CKM, name), size), handle, b"x") == "CKR_MECHANISM_PARAM_INVALID"
+    for bad in (size - 1, size + 1, 0, b"", b"1234", bytes(16)):
+        code = "CKR_OK" if bad == b"" else "CKR_MECHANISM_PARAM_INVALID"
+        assert code_of(s.sign, (getattr(CKM, name), bad), handle, b"x") == code
+    assert s.sign((getattr(CKM, name), size), handle, b"x") == s.sign(getattr(CKM, name), handle, b"x")
 
 
 def test_mac_keys_of_the_wrong_type(s):
@@ -233,7 +236,7 @@ def test_mechanism_flags(token):
 
 
 def test_random(token):
-    """Before any login; each answer is new; no byte is left unwritten; seeds are taken and do not determine what follows."""
+    """Before any login; each answer is new, no byte is left unwritten, and seeds do not determine what follows."""
     s = token.session(login=False)
     for size in (0, 1, 16, 1000, 70000):
         assert len(s.random(size)) == size

@@ -1,5 +1,6 @@
 """The rules that all operations of a session share: begin, ask for the size, end, cancel, log out."""
 import ctypes
+import random
 import threading
 from dataclasses import dataclass
 
@@ -33,11 +34,17 @@ class Case:
 
 
 GCM = struct("CK_GCM_PARAMS", pIv=bytes(12), ulTagBits=128)
-CASES = [Case("Encrypt", (CKM.AES_CBC, bytes(16)), "aes", update_gives=True), Case("Encrypt", (CKM.AES_CBC_PAD, bytes(16)), "aes", update_gives=True),
-         Case("Encrypt", (CKM.AES_GCM, GCM), "aes", update_gives=True), Case("Decrypt", (CKM.AES_CBC, bytes(16)), "aes", update_gives=True),
-         Case("Decrypt", (CKM.AES_CTR, struct("CK_AES_CTR_PARAMS", ulCounterBits=128, cb=bytes(16))), "aes", update_gives=True),
-         Case("Digest", CKM.SHA256), Case("Sign", CKM.SHA256_HMAC, "generic"), Case("Sign", (CKM.AES_CMAC_GENERAL, 7), "aes"),
-         Case("Verify", CKM.SHA256_HMAC, "generic", gives=False), Case("VerifySignature", CKM.AES_CMAC, "aes", gives=False)]
+CTR = struct("CK_AES_CTR_PARAMS", ulCounterBits=128, cb=bytes(16))
+CASES = [Case("Encrypt", (CKM.AES_CBC, bytes(16)), "aes", update_gives=True),
+         Case("Encrypt", (CKM.AES_CBC_PAD, bytes(16)), "aes", update_gives=True),
+         Case("Encrypt", (CKM.AES_GCM, GCM), "aes", update_gives=True),
+         Case("Decrypt", (CKM.AES_CBC, bytes(16)), "aes", update_gives=True),
+         Case("Decrypt", (CKM.AES_CTR, CTR), "aes", update_gives=True),
+         Case("Digest", CKM.SHA256),
+         Case("Sign", CKM.SHA256_HMAC, "generic"),
+         Case("Sign", (CKM.AES_CMAC_GENERAL, 7), "aes"),
+         Case("Verify", CKM.SHA256_HMAC, "generic", gives=False),
+         Case("VerifySignature", CKM.AES_CMAC, "aes", gives=False)]
 GIVING = [c for c in CASES if c.gives]
 
 
@@ -84,7 +91,8 @@ class Driver:
         s = session or self.s
         if self.case.gives:
             return s.output(f"C_{self.case.kind}Final")
-        return s.call(f"C_{self.case.kind}Final", *((self.signature, len(self.signature)) if self.case.kind == "Verify" else ()))
+        more = (self.signature, len(self.signature)) if self.case.kind == "Verify" else ()
+        return s.call(f"C_{self.case.kind}Final", *more)
 
     def whole_now(self):
         self.init()
@@ -93,12 +101,14 @@ class Driver:
     def raw_single(self, out, room: int):
         """C_Xxx with an output buffer of that room: code and length."""
         size = ULONG(room)
-        rv = getattr(self.s.module.raw, f"C_{self.case.kind}")(self.s.handle, self.case.data, len(self.case.data), out, ctypes.byref(size))
+        function = getattr(self.s.module.raw, f"C_{self.case.kind}")
+        rv = function(self.s.handle, self.case.data, len(self.case.data), out, ctypes.byref(size))
         return CKR.name(rv), size.value
 
     def raw_final(self, out, room: int):
         size = ULONG(room)
-        return CKR.name(getattr(self.s.module.raw, f"C_{self.case.kind}Final")(self.s.handle, out, ctypes.byref(size))), size.value
+        rv = getattr(self.s.module.raw, f"C_{self.case.kind}Final")(self.s.handle, out, ctypes.byref(size))
+        return CKR.name(rv), size.value
 
     def assert_over(self):
         for call in (self.single, lambda: self.update(b"x" * 16), self.final):
@@ -235,8 +245,9 @@ def test_init_that_fails_begins_nothing(driver):
     s, case = driver.s, driver.case
     bad = [(dict(mech=0x7ffffff0), "MECHANISM_INVALID"), (dict(mech=CKM.AES_KEY_GEN), "MECHANISM_INVALID")]
     if case.key:
-        denied = key_of(s, CKK.AES if case.key == "aes" else CKK.GENERIC_SECRET, AES, **{k: False for k in ("ENCRYPT", "DECRYPT", "SIGN", "VERIFY")})
-        only = key_of(s, CKK.AES if case.key == "aes" else CKK.GENERIC_SECRET, AES, ALLOWED_MECHANISMS=[CKM.AES_ECB])
+        kind = CKK.AES if case.key == "aes" else CKK.GENERIC_SECRET
+        denied = key_of(s, kind, AES, ENCRYPT=False, DECRYPT=False, SIGN=False, VERIFY=False)
+        only = key_of(s, kind, AES, ALLOWED_MECHANISMS=[CKM.AES_ECB])
         other = key_of(s, CKK.DES3, bytes(range(24)))
         bad += [(dict(key=0), "KEY_HANDLE_INVALID"), (dict(key=driver.key + 10 ** 6), "KEY_HANDLE_INVALID"),
                 (dict(key=denied), "KEY_FUNCTION_NOT_PERMITTED"), (dict(key=only), "KEY_FUNCTION_NOT_PERMITTED"),
@@ -279,6 +290,94 @@ def test_operation_outlives_its_key(driver):
     driver.s.destroy(driver.key)
     assert driver.single() == driver.expected
     assert code_of(driver.init) == "CKR_KEY_HANDLE_INVALID"
+
+
+class Model:
+    """What the standard says about an operation: idle, begun, or with `given` bytes taken in parts."""
+
+    def __init__(self):
+        self.active, self.given = False, None
+
+    def expect(self, step: str) -> str:
+        """The code of a step, and what it leads to."""
+        if step == "cancel":
+            self.active = False
+            return "CKR_OK"
+        if step == "init":
+            if self.active:
+                return ACTIVE
+            self.active, self.given = True, None
+            return "CKR_OK"
+        if not self.active:
+            return NOT_ACTIVE
+        if step.startswith("single") and self.given is not None:
+            self.active = False
+            return ACTIVE
+        if step.endswith("small"):
+            return "CKR_BUFFER_TOO_SMALL"
+        if step == "update":
+            self.given = (self.given or 0) + 16
+        elif not step.endswith("ask"):
+            self.active = False
+        return "CKR_OK"
+
+
+@giving
+def test_random_sequences_of_calls(driver, count):
+    """Any order of calls: each code is the model's, and what comes out is right whenever an operation was done."""
+    rnd = random.Random(str(driver.case))
+    model, out, done = Model(), b"", set()
+    has_last = driver.case.update_gives is False or len(driver.expected) > 64  # Final gives something
+    steps = ["init"] * 3 + ["cancel", "single", "single ask", "single small"] + ["update"] * 12 + ["final", "final ask"]
+    steps += ["final small"] if has_last else []
+    whole = driver.case.data
+    for _ in range(count(20000)):
+        step = rnd.choice(steps)
+        given = model.given or 0
+        at_end = given >= len(whole)  # only whole data has a known answer
+        if step == "update" and at_end or step.startswith("final") and model.active and not at_end:
+            continue
+        result = b""
+        if step == "cancel":
+            code = CKR.name(driver.cancel())
+        elif step in ("single ask", "single small"):
+            room = None if step == "single ask" else Guarded(len(driver.expected) - 1)
+            code, _ = driver.raw_single(room and room.memory, room.size if room else 0)
+        elif step in ("final ask", "final small"):
+            code, _ = driver.raw_final(None if step == "final ask" else Guarded(0).memory, 0)
+        else:
+            call = {"init": driver.init, "single": driver.single, "final": driver.final,
+                    "update": lambda: driver.update(whole[given:given + 16])}[step]
+            try:
+                result, code = call() or b"", "CKR_OK"
+            except CkError as e:
+                code = e.name
+        was = model.given
+        assert code == model.expect(step), (step, was)
+        if step == "init" and code == "CKR_OK":
+            out = b""
+        out += result
+        if step in ("single", "final") and code == "CKR_OK":
+            assert out == driver.expected
+            done.add(step)
+    assert done == {"single", "final"}
+
+
+def test_the_callers_error_queue_stays_empty(s):
+    """The program may use the same OpenSSL: what fails in here must not show up there."""
+    crypto = ctypes.CDLL("libcrypto.so.3")
+    crypto.ERR_peek_error.restype = ctypes.c_ulong
+    crypto.ERR_clear_error()
+    key, generic = key_of(s, CKK.AES, AES), key_of(s, CKK.GENERIC_SECRET, AES)
+    failures = [(s.decrypt, (CKM.AES_CBC_PAD, bytes(16)), key, bytes(32)),
+                (s.decrypt, (CKM.AES_GCM, GCM), key, bytes(32)),
+                (s.decrypt, CKM.AES_KEY_WRAP, key, bytes(32)), (s.decrypt, CKM.AES_KEY_WRAP_KWP, key, bytes(32)),
+                (s.decrypt, CKM.AES_KEY_WRAP_PAD, key, bytes(32)), (s.encrypt, (CKM.AES_CBC, bytes(16)), key, bytes(5)),
+                (s.encrypt, (CKM.AES_GCM, struct("CK_GCM_PARAMS", pIv=bytes(200), ulTagBits=128)), key, b"x"),
+                (s.verify, CKM.SHA256_HMAC, generic, b"x", bytes(32))]
+    for function, *arguments in failures:
+        assert code_of(function, *arguments) != "CKR_OK"
+        assert crypto.ERR_peek_error() == 0, f"after {arguments[0]}"
 
 
 # --- login and logout ---
@@ -326,7 +425,8 @@ def test_always_authenticate(s, token):
     def again(pin=token.pin):
         s.login(pin, CKU.CONTEXT_SPECIFIC)
 
-    cases = [(("C_SignInit", CKM.SHA256_RSA_PKCS), ("C_Sign", b"data", 4)), (("C_DecryptInit", CKM.RSA_PKCS), ("C_Decrypt", sealed, len(sealed)))]
+    cases = [(("C_SignInit", CKM.SHA256_RSA_PKCS), ("C_Sign", b"data", 4)),
+             (("C_DecryptInit", CKM.RSA_PKCS), ("C_Decrypt", sealed, len(sealed)))]
     for init, call in cases:
         for _ in range(2):
             s.init(*init, private)
@@ -373,7 +473,8 @@ def test_threads_with_one_key(token, count):
         mine = token.load().open_session(token.slot())
         text = bytes([n]) * 100
         try:
-            mechs = [((CKM.AES_CBC_PAD, bytes([n]) * 16), aes), ((CKM.AES_GCM, struct("CK_GCM_PARAMS", pIv=bytes([n]) * 12, ulTagBits=128)), aes)]
+            mechs = [((CKM.AES_CBC_PAD, bytes([n]) * 16), aes),
+                     ((CKM.AES_GCM, struct("CK_GCM_PARAMS", pIv=bytes([n]) * 12, ulTagBits=128)), aes)]
             sealed = [mine.encrypt(m, k, text) for m, k in mechs]
             mac = mine.sign(CKM.SHA256_HMAC, generic, text)
             for _ in range(count(200)):
