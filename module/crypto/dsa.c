@@ -35,7 +35,7 @@ static CK_RV start(struct tok_op *op, CK_MECHANISM_PTR mechanism)
   tok_attrs_get(&op->key->attrs, CKA_PRIME, &prime);
   tok_attrs_get(&op->key->attrs, CKA_SUBPRIME, &order);
   if (order > 64) return CKR_KEY_SIZE_RANGE;
-  CK_RV rv = tok_asym_start(op, &dsa, TOK_HASH_OF(op->mech->arg), 8 * prime, NULL, &asym);
+  CK_RV rv = tok_asym_start(op, mechanism, &dsa, TOK_HASH_OF(op->mech->arg), 8 * prime, NULL, &asym);
   if (rv != CKR_OK) return rv;
   asym->order = order;
   asym->size = 2 * order;

@@ -30,7 +30,7 @@ static CK_RV start(struct tok_op *op, CK_MECHANISM_PTR mechanism)
   CK_RV rv = tok_attrs_curve(&op->key->attrs, &curve);
   if (rv != CKR_OK) return CKR_KEY_HANDLE_INVALID;
   if (curve->kind != TOK_WEIERSTRASS) return CKR_KEY_TYPE_INCONSISTENT; /* NSS's curve25519 under CKK_EC */
-  rv = tok_asym_start(op, &ecdsa, TOK_HASH_OF(op->mech->arg), curve->bits, NULL, &asym);
+  rv = tok_asym_start(op, mechanism, &ecdsa, TOK_HASH_OF(op->mech->arg), curve->bits, NULL, &asym);
   if (rv != CKR_OK) return rv;
   asym->size = curve->signature;
   asym->order = curve->signature / 2;

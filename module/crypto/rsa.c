@@ -126,7 +126,7 @@ static CK_RV start(struct tok_op *op, CK_MECHANISM_PTR mechanism)
     *param++ = OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, &salt);
   }
   *param = OSSL_PARAM_construct_end();
-  rv = tok_asym_start(op, hash != TOK_HASH_NONE ? &hash_type : &block_type, own, bits, params, &asym);
+  rv = tok_asym_start(op, mechanism, hash != TOK_HASH_NONE ? &hash_type : &block_type, own, bits, params, &asym);
   if (rv != CKR_OK) return rv;
   asym->size = size;
   asym->order = tok_hash_size(hash);
