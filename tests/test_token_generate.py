@@ -219,17 +219,30 @@ def test_a_pair_is_stored_whole_and_at_once(token):
 
 
 def test_generation_holds_up_no_other_session(token):
-    """While one thread makes a large key, another session answers many calls."""
+    """While one thread makes a pair, another session answers many calls. A lock over all would let at most one by."""
     s, other = token.session(), token.session(rw=False)
-    worker = threading.Thread(target=lambda: s.generate_pair(CKM.RSA_PKCS_KEY_PAIR_GEN, {CKA.MODULUS_BITS: 3072}, {}))
+    step, answered, enough = 0, 0, threading.Event()
+
+    def make_pairs():
+        nonlocal step
+        for _ in range(50):
+            step += 1  # odd: a pair is being made
+            s.generate_pair(CKM.RSA_PKCS_KEY_PAIR_GEN, {CKA.MODULUS_BITS: 2048}, {})
+            step += 1
+            if enough.is_set():
+                break
+    worker = threading.Thread(target=make_pairs)
     worker.start()
-    calls = 0
-    while worker.is_alive():
+    before = 0
+    while worker.is_alive() and answered < 10:
+        if step != before:
+            before, answered = step, 0
         other.digest(CKM.SHA256, b"text")
         other.generate_key(CKM.AES_KEY_GEN, {CKA.VALUE_LEN: 16})
-        calls += worker.is_alive()
+        answered += step == before and before % 2 == 1
+    enough.set()
     worker.join()
-    assert calls > 10
+    assert answered == 10
 
 
 # --- as NSS asks ---------------------------------------------------------------------------------------------------
