@@ -7,8 +7,8 @@
 #include "crypto/mech.h"
 #include "object/attr_values.h"
 
-/* The mechanisms that return their keys, or their bytes, in the parameter: "the parameter phKey passed to C_DeriveKey is
- * unnecessary, and should be a NULL_PTR". */
+/* The mechanisms that return their keys, or their bytes, in the parameter: "the parameter phKey passed to C_DeriveKey
+ * is unnecessary, and should be a NULL_PTR". */
 static bool makes_no_key(CK_MECHANISM_TYPE type)
 {
   switch (type) {
@@ -87,10 +87,10 @@ static bool same(const CK_ATTRIBUTE *a, const struct tok_attr *b)
   return true;
 }
 
-/* The caller's template with that of the base key (CKA_DERIVE_TEMPLATE), which "will be added to attributes of the key to
- * be derived"; "if any attribute conflict occurs ... CKR_TEMPLATE_INCONSISTENT". tok_object_add sees to the same, but type
- * and length must be known here already. `more` holds the added values; the list is the caller's, to be freed with
- * tok_wipe_free(list, size of CK_ATTRIBUTE times *room). */
+/* The caller's template with that of the base key (CKA_DERIVE_TEMPLATE), which "will be added to attributes of the key
+ * to be derived"; "if any attribute conflict occurs ... CKR_TEMPLATE_INCONSISTENT". tok_object_add sees to the same,
+ * but type and length must be known here already. `more` holds the added values; the list is the caller's, to be freed
+ * with tok_wipe_free(list, size of CK_ATTRIBUTE times *room). */
 static CK_RV full_template(const struct tok_object *base, CK_ATTRIBUTE *given, CK_ULONG count, struct tok_attrs *more,
                            struct tok_template *t, CK_ATTRIBUTE **list, size_t *room)
 {

@@ -1,121 +1,27 @@
-"""The TLS mechanisms of libp11token.so, with which NSS keeps a pre-master secret on the token. The PRFs are written out here
-from RFC 2246, RFC 5246 and RFC 6101; vectors are NIST's (SP800-135 TLS) and that of the TLS working group's list."""
-import ctypes
-import hashlib
-import hmac
-
+"""The TLS mechanisms of libp11token.so, with which NSS keeps a pre-master secret on the token: from there to the keys
+of the
+connection. Vectors are NIST's (SP800-135); everything else is compared with the PRFs as tls_prf.py has them."""
 import pytest
 
-from cryptoki import CKA, CKF, CKK, CKM, CKO, CKR, CkError, Guarded, Module, ULONG, mechanism, struct, template
+from cryptoki import CKA, CKF, CKK, CKM, CKO, CKR, Module, struct
+from nss_scene import new_scene, pki, scene  # noqa: F401
+from tls_prf import (AES16, CLIENT, MASTER, PMS, SERVER, KeyMaterial, block_of, code, master_mech, master_of, prf,
+                     randoms,
+                     secret, version_pointer)
 
 ALL = """SSL3_PRE_MASTER_KEY_GEN TLS_PRE_MASTER_KEY_GEN SSL3_MASTER_KEY_DERIVE SSL3_MASTER_KEY_DERIVE_DH
-    SSL3_KEY_AND_MAC_DERIVE SSL3_MD5_MAC SSL3_SHA1_MAC TLS_MASTER_KEY_DERIVE TLS_MASTER_KEY_DERIVE_DH TLS_KEY_AND_MAC_DERIVE
+    SSL3_KEY_AND_MAC_DERIVE SSL3_MD5_MAC SSL3_SHA1_MAC TLS_MASTER_KEY_DERIVE TLS_MASTER_KEY_DERIVE_DH
+    TLS_KEY_AND_MAC_DERIVE
     TLS12_MASTER_KEY_DERIVE TLS12_MASTER_KEY_DERIVE_DH TLS12_KEY_AND_MAC_DERIVE TLS12_KEY_SAFE_DERIVE
     TLS12_EXTENDED_MASTER_KEY_DERIVE TLS12_EXTENDED_MASTER_KEY_DERIVE_DH NSS_TLS_EXTENDED_MASTER_KEY_DERIVE
     NSS_TLS_EXTENDED_MASTER_KEY_DERIVE_DH NSS_TLS_MASTER_KEY_DERIVE_SHA256 NSS_TLS_MASTER_KEY_DERIVE_DH_SHA256
     NSS_TLS_KEY_AND_MAC_DERIVE_SHA256 TLS_KDF TLS12_KDF TLS_PRF TLS_MAC TLS12_MAC TLS10_MAC_SERVER TLS10_MAC_CLIENT
     TLS_PRF_GENERAL NSS_TLS_PRF_GENERAL_SHA256""".split()
 
-CLIENT, SERVER = bytes(range(32)), bytes(range(100, 132))
-PMS = b"\3\3" + bytes(range(46))
-MASTER = bytes(range(150, 198))
-
-
-# --- the PRFs, written out ---
-
-def p_hash(name: str, key: bytes, seed: bytes, n: int) -> bytes:
-    out, a = b"", seed
-    while len(out) < n:
-        a = hmac.digest(key, a, name)
-        out += hmac.digest(key, a + seed, name)
-    return out[:n]
-
-
-def prf(name, key: bytes, label: bytes, seed: bytes, n: int) -> bytes:
-    """name None: TLS 1.0 and 1.1."""
-    if name:
-        return p_hash(name, key, label + seed, n)
-    half = (len(key) + 1) // 2
-    a, b = p_hash("md5", key[:half], label + seed, n), p_hash("sha1", key[-half:], label + seed, n)
-    return bytes(x ^ y for x, y in zip(a, b))
-
-
-def ssl3(key: bytes, seed: bytes, n: int) -> bytes:
-    out = b""
-    for i in range(26):
-        inner = hashlib.sha1(bytes([65 + i]) * (i + 1) + key + seed).digest()
-        out += hashlib.md5(key + inner).digest()
-    return out[:n]
-
-
-def master_of(version: str, name, key: bytes) -> bytes:
-    return ssl3(key, CLIENT + SERVER, 48) if version == "SSL3" else prf(name, key, b"master secret", CLIENT + SERVER, 48)
-
-
-def block_of(version: str, name, key: bytes, n: int) -> bytes:
-    return ssl3(key, SERVER + CLIENT, n) if version == "SSL3" else prf(name, key, b"key expansion", SERVER + CLIENT, n)
-
-
-# --- the mechanisms ---
-
-def randoms(client: bytes = CLIENT, server: bytes = SERVER):
-    return struct("CK_SSL3_RANDOM_DATA", pClientRandom=client, pServerRandom=server)
-
-
-def version_pointer():
-    """A CK_VERSION, for a pointer to it."""
-    return struct("CK_VERSION", major=9, minor=9)
-
-
-def master_mech(name: str, hash_name=None, version=None, random=None):
-    more = {"pVersion": version} if version is not None else {}
-    if name.startswith("TLS12"):
-        more["prfHashMechanism"] = getattr(CKM, hash_name)
-    kind = "CK_TLS12_MASTER_KEY_DERIVE_PARAMS" if name.startswith("TLS12") else "CK_SSL3_MASTER_KEY_DERIVE_PARAMS"
-    return getattr(CKM, name), struct(kind, RandomInfo=random or randoms(), **more)
-
-
-class KeyMaterial:
-    """The parameter of a ..._KEY_AND_MAC_DERIVE and what it returns; sizes in bytes."""
-
-    def __init__(self, name: str, mac: int, key: int, iv: int, hash_name=None, **changes):
-        self.ivs = Guarded(iv), Guarded(iv)
-        self.out = struct("CK_SSL3_KEY_MAT_OUT", pIVClient=self.ivs[0].memory, pIVServer=self.ivs[1].memory)
-        kind = "CK_SSL3_KEY_MAT_PARAMS"
-        if name.startswith("TLS12"):
-            kind, changes["prfHashMechanism"] = "CK_TLS12_KEY_MAT_PARAMS", getattr(CKM, hash_name)
-        values = dict(ulMacSizeInBits=mac * 8, ulKeySizeInBits=key * 8, ulIVSizeInBits=iv * 8, RandomInfo=randoms(),
-                      pReturnedKeyMaterial=self.out)
-        self.mech = getattr(CKM, name), struct(kind, **{**values, **changes})
-        self.iv = iv
-
-    def derive(self, s, base: int, attributes: dict):
-        """phKey is NULL: "the parameter phKey ... is unnecessary, and should be a NULL_PTR"."""
-        t = template(attributes)
-        s.call("C_DeriveKey", ctypes.byref(mechanism(self.mech)), base, t, len(t), None)
-
-    def handles(self) -> list:
-        return [self.out.hClientMacSecret, self.out.hServerMacSecret, self.out.hClientKey, self.out.hServerKey]
-
-    def iv_bytes(self) -> bytes:
-        return b"".join(g.take(self.iv) for g in self.ivs)
-
 
 @pytest.fixture
 def s(token):
     return token.session()
-
-
-def secret(s, value: bytes, **more) -> int:
-    attributes = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.GENERIC_SECRET, CKA.VALUE: value, CKA.DERIVE: True,
-                  CKA.SIGN: True, CKA.VERIFY: True}
-    return s.create({**attributes, **{getattr(CKA, name): v for name, v in more.items()}})
-
-
-def code(call, *arguments) -> str:
-    with pytest.raises(CkError) as e:
-        call(*arguments)
-    return e.value.name
 
 
 # --- all or none ---
@@ -127,7 +33,8 @@ def test_all_of_the_set_or_none(token):
     assert [n for n in ALL if getattr(CKM, n) not in listed] == []
     gen, derive, sign = CKF.GENERATE, CKF.DERIVE, CKF.SIGN | CKF.VERIFY
     for name in ALL:
-        flags = gen if name.endswith("GEN") else sign if "MAC_" in name + "_" and "DERIVE" not in name or "GENERAL" in name else derive
+        makes_mac = "GENERAL" in name or ("MAC" in name and "DERIVE" not in name)
+        flags = gen if name.endswith("GEN") else sign if makes_mac else derive
         assert m.mechanism_info(token.slot(), getattr(CKM, name))["flags"] == flags, name
     token.finalize()
     with Module(token.module, token.parameters + " tls=no") as m:
@@ -200,14 +107,17 @@ NIST_HELLO = ("36c129d01a3200894b9179faac589d9835d58775f9b5ea3587cb8fd0364cae8c"
 NIST_RANDOM = ("62e1fd91f23f558a605f28478c58cf72637b89784d959df7e946d3f07bd1b616",
                "ae6c806f8ad4d80784549dff28a4b58fd837681a51d928c3e30ee5ff14f39868")
 NIST_MASTER = "202c88c00f84a17a20027079604787461176455539e705be730890602c289a5001e34eeb3a043e5d52a65e66125188bf"
-NIST_BLOCK = ("d06139889fffac1e3a71865f504aa5d0d2a2e89506c6f2279b670c3e1b74f531016a2530c51a3a0f7e1d6590d0f0566b2f387f8d11fd4f73"
-              "1cdd572d2eae927f6f2f81410b25e6960be68985add6c38445ad9f8c64bf8068bf9a6679485d966f1ad6f68b43495b10a683755ea2b858d7"
+NIST_BLOCK = ("d06139889fffac1e3a71865f504aa5d0d2a2e89506c6f2279b670c3e1b74f531016a2530c51a3a0f7e1d6590d0f0566b2f387f8"
+              "d11fd4f73"
+              "1cdd572d2eae927f6f2f81410b25e6960be68985add6c38445ad9f8c64bf8068bf9a6679485d966f1ad6f68b43495b10a683755"
+              "ea2b858d7"
               "0ccac7ec8b053c6bd41ca299d4e51928")
 
 
 def test_master_secret_and_key_block_of_nist(s):
     hello, random = (randoms(*map(bytes.fromhex, pair)) for pair in (NIST_HELLO, NIST_RANDOM))
-    master = s.derive(master_mech("TLS12_MASTER_KEY_DERIVE", "SHA256", random=hello), secret(s, bytes.fromhex(NIST_PMS)), {})
+    mech = master_mech("TLS12_MASTER_KEY_DERIVE", "SHA256", random=hello)
+    master = s.derive(mech, secret(s, bytes.fromhex(NIST_PMS)), {})
     assert s.get(master, CKA.VALUE).hex() == NIST_MASTER
     m = KeyMaterial("TLS12_KEY_AND_MAC_DERIVE", 32, 16, 16, "SHA256", RandomInfo=random)
     m.derive(s, master, {CKA.KEY_TYPE: CKK.AES, CKA.VALUE_LEN: 16})
@@ -239,7 +149,8 @@ def test_extended_master_secret(s, prefix, hash_name):
         assert (seen.major, seen.minor) == (3, 3)
     assert code(s.derive, mech(session_hash[1:], None), secret(s, pms), {}) == "CKR_MECHANISM_PARAM_INVALID"
     if dh:
-        assert code(s.derive, mech(session_hash, version_pointer()), secret(s, pms), {}) == "CKR_MECHANISM_PARAM_INVALID"
+        told = mech(session_hash, version_pointer())
+        assert code(s.derive, told, secret(s, pms), {}) == "CKR_MECHANISM_PARAM_INVALID"
 
 
 MASTER_WRONG = [
@@ -248,7 +159,8 @@ MASTER_WRONG = [
     (master_mech("TLS12_MASTER_KEY_DERIVE", "SHA256"), PMS, {CKA.KEY_TYPE: CKK.AES, CKA.VALUE_LEN: 32},
      "CKR_TEMPLATE_INCONSISTENT"),
     (master_mech("TLS12_MASTER_KEY_DERIVE", "AES_ECB"), PMS, {}, "CKR_MECHANISM_PARAM_INVALID"),
-    (master_mech("TLS12_MASTER_KEY_DERIVE", "SHA256", random=randoms(CLIENT[1:])), PMS, {}, "CKR_MECHANISM_PARAM_INVALID"),
+    (master_mech("TLS12_MASTER_KEY_DERIVE", "SHA256", random=randoms(CLIENT[1:])), PMS, {},
+     "CKR_MECHANISM_PARAM_INVALID"),
     (master_mech("TLS12_MASTER_KEY_DERIVE_DH", "SHA256", version_pointer()), PMS, {}, "CKR_MECHANISM_PARAM_INVALID"),
     ((CKM.TLS12_MASTER_KEY_DERIVE, b"short"), PMS, {}, "CKR_MECHANISM_PARAM_INVALID"),
     ((CKM.TLS_MASTER_KEY_DERIVE, None), PMS, {}, "CKR_MECHANISM_PARAM_INVALID"),
@@ -272,7 +184,8 @@ def version_of(s, base: int) -> tuple:
 
 
 def test_version_gives_no_other_key_away(s):
-    """Two bytes of a key come out as the version, so only of a pre-master secret made here, or of one that may be read."""
+    """Two bytes of a key come out as the version, so only of a pre-master secret made here, or of one that may be
+    read."""
     assert version_of(s, secret(s, PMS)) == (3, 3)
     made = s.generate_key((CKM.SSL3_PRE_MASTER_KEY_GEN, struct("CK_VERSION", major=3, minor=1)),
                           {CKA.SENSITIVE: True, CKA.EXTRACTABLE: False})
@@ -322,7 +235,8 @@ SUITES = [
 
 @pytest.mark.parametrize("name,version,hash_name,mac,key,iv,kind,told", SUITES)
 def test_keys_of_a_connection(s, name, version, hash_name, mac, key, iv, kind, told):
-    """MAC keys, cipher keys and IVs, the client's first, with types and uses; the template is NSS's. MAC keys of no bytes
+    """MAC keys, cipher keys and IVs, the client's first, with types and uses; the template is NSS's. MAC keys of no
+    bytes
     have handles too: NSS takes them with AEAD suites and gives up if there are none."""
     block = block_of(version, hash_name and hash_name.lower(), MASTER, 2 * (mac + key + iv))
     m = KeyMaterial(name, mac, key, iv, hash_name)
@@ -334,14 +248,17 @@ def test_keys_of_a_connection(s, name, version, hash_name, mac, key, iv, kind, t
         parts.append(s.get(handle, CKA.VALUE) if handle else b"")
     made = b"".join(parts) + m.iv_bytes()
     if kind == CKK.DES3:  # without the parity bits
-        made, block = (bytes(b & 0xfe if 2 * mac <= i < 2 * (mac + key) else b for i, b in enumerate(x)) for x in (made, block))
+        keys = range(2 * mac, 2 * (mac + key))
+        made, block = (bytes(b & 0xfe if i in keys else b for i, b in enumerate(x)) for x in (made, block))
     assert made == block
     for handle in filter(None, m.handles()[:2]):
         assert s.get_ulong(handle, CKA.KEY_TYPE) == CKK.GENERIC_SECRET
-        assert [s.get_bool(handle, a) for a in (CKA.SIGN, CKA.VERIFY, CKA.ENCRYPT, CKA.DECRYPT)] == [True, True, False, False]
+        assert s.get_bool(handle, CKA.SIGN) and s.get_bool(handle, CKA.VERIFY)
+        assert not s.get_bool(handle, CKA.ENCRYPT) and not s.get_bool(handle, CKA.DECRYPT)
     for handle in filter(None, m.handles()[2:]):
         assert s.get_ulong(handle, CKA.KEY_TYPE) == kind
-        assert all(s.get_bool(handle, a) for a in (CKA.ENCRYPT, CKA.DECRYPT, CKA.DERIVE)) and not s.get_bool(handle, CKA.TOKEN)
+        assert all(s.get_bool(handle, a) for a in (CKA.ENCRYPT, CKA.DECRYPT, CKA.DERIVE))
+        assert not s.get_bool(handle, CKA.TOKEN)
 
 
 def test_no_iv_from_the_safe_form(s):
@@ -363,7 +280,8 @@ PROTECTION = [(True, False), (True, True), (False, False), (False, True)]
 
 @pytest.mark.parametrize("sensitive,extractable", PROTECTION)
 def test_connection_keys_are_as_protected_as_the_master_secret(s, sensitive, extractable):
-    """"All four keys inherit ... The template ... may not specify values ... which differ from those held by the base key.\""""
+    """"All four keys inherit ... The template ... may not specify values ... which differ from those held by the base
+    key.\""""
     base = secret(s, MASTER, SENSITIVE=sensitive, EXTRACTABLE=extractable)
     aes = {CKA.KEY_TYPE: CKK.AES, CKA.VALUE_LEN: 16}
     for told in ({}, {CKA.SENSITIVE: sensitive}, {CKA.EXTRACTABLE: extractable}):
@@ -377,7 +295,6 @@ def test_connection_keys_are_as_protected_as_the_master_secret(s, sensitive, ext
         assert m.handles() == [0] * 4
 
 
-AES16 = {CKA.KEY_TYPE: CKK.AES, CKA.VALUE_LEN: 16}
 KEYS_WRONG = [
     ({"bIsExport": True}, AES16, "CKR_MECHANISM_PARAM_INVALID"),
     ({"pReturnedKeyMaterial": None}, AES16, "CKR_MECHANISM_PARAM_INVALID"),
@@ -418,166 +335,6 @@ def test_fourth_key_that_cannot_be_stored(s):
     assert sorted(s.find()) == before and m.handles() == [0] * 4
 
 
-# --- exporters and the bare PRF ---
-
-EXPORTERS = [
-    ("TLS_KDF", "SHA256", None), ("TLS_KDF", "SHA384", b""), ("TLS12_KDF", "SHA256", b"context"), ("TLS_KDF", "TLS_PRF", b"x" * 300),
-]
-
-
-@pytest.mark.parametrize("name,hash_name,context", EXPORTERS)
-def test_exporters_of_rfc_5705(s, name, hash_name, context):
-    """An empty context is not the same as none."""
-    more = {"pContextData": context} if context is not None else {}
-    p = struct("CK_TLS_KDF_PARAMS", prfMechanism=getattr(CKM, hash_name), pLabel=b"EXPERIMENTAL label", RandomInfo=randoms(),
-               ulLabelLength=18, **more)
-    if context is not None:
-        p.ulContextDataLength = len(context)
-    python = None if hash_name == "TLS_PRF" else hash_name.lower()
-    seed = CLIENT + SERVER + (len(context).to_bytes(2, "big") + context if context is not None else b"")
-    expected = prf(python, MASTER, b"EXPERIMENTAL label", seed, 100)
-    mech = getattr(CKM, name), p
-    assert s.get(s.derive(mech, secret(s, MASTER), {CKA.VALUE_LEN: 100}), CKA.VALUE) == expected
-    assert s.get(s.derive(mech, secret(s, MASTER), AES16), CKA.VALUE) == expected[:16]
-    assert code(s.derive, mech, secret(s, MASTER), {}) == "CKR_TEMPLATE_INCOMPLETE"
-    protected = secret(s, MASTER, SENSITIVE=True, EXTRACTABLE=False)
-    key = s.derive(mech, protected, {CKA.VALUE_LEN: 100})
-    assert s.get_bool(key, CKA.SENSITIVE) and not s.get_bool(key, CKA.EXTRACTABLE)
-    assert code(s.derive, mech, protected, {CKA.VALUE_LEN: 100, CKA.SENSITIVE: False}) == "CKR_TEMPLATE_INCONSISTENT"
-
-
-def prf_mech(n: int, label: bytes = b"label", seed: bytes = b"seed"):
-    output, length = Guarded(n), ULONG(n)
-    return output, (CKM.TLS_PRF, struct("CK_TLS_PRF_PARAMS", pSeed=seed, pLabel=label, pOutput=output.memory,
-                                        pulOutputLen=length, ulSeedLen=len(seed), ulLabelLen=len(label)))
-
-
-@pytest.mark.parametrize("key", [MASTER, b"odd", b"\1"])
-def test_prf_into_the_callers_memory(s, key):
-    """No key is made; the two halves of an odd secret share a byte."""
-    output, mech = prf_mech(100)
-    before = sorted(s.find())
-    t, base = template({}), secret(s, key)
-    s.call("C_DeriveKey", ctypes.byref(mechanism(mech)), base, t, 0, None)
-    assert output.take(100) == prf(None, key, b"label", b"seed", 100)
-    assert sorted(s.find()) == sorted(before + [base])
-
-
-def test_no_prf_in_clear_from_a_protected_key(s):
-    """Its label could be "key expansion", and the output keys that nobody may see."""
-    for more in ({"SENSITIVE": True}, {"EXTRACTABLE": False}):
-        output, mech = prf_mech(40)
-        assert code(s.derive, mech, secret(s, MASTER, **more), {}) == "CKR_KEY_FUNCTION_NOT_PERMITTED"
-        assert output.take(40) == b"\xcc" * 40
-
-
-# --- MACs ---
-
-def fixed_size(s, mech, key: int, data: bytes, n: int) -> bytes:
-    """A signature into a buffer of n bytes, without asking for its size first."""
-    buffer, size = Guarded(n), ULONG(n)
-    s.init("C_SignInit", mech, key)
-    s.call("C_Sign", data, len(data), buffer.memory, ctypes.byref(size))
-    assert size.value == n
-    return buffer.take(n)
-
-
-FINISHED = [("TLS_MAC", "SHA256", 12), ("TLS_MAC", "SHA384", 12), ("TLS12_MAC", "SHA256", 20), ("TLS_MAC", "TLS_PRF", 12)]
-
-
-@pytest.mark.parametrize("name,hash_name,n", FINISHED)
-@pytest.mark.parametrize("side,label", [(1, b"server finished"), (2, b"client finished")])
-def test_finished_messages(s, name, hash_name, n, side, label):
-    p = struct("CK_TLS_MAC_PARAMS", prfHashMechanism=getattr(CKM, hash_name), ulMacLength=n, ulServerOrClient=side)
-    mech, key, data = (getattr(CKM, name), p), secret(s, MASTER), b"hash of the handshake"
-    python = None if hash_name == "TLS_PRF" else hash_name.lower()
-    expected = prf(python, MASTER, label, data, n)
-    assert s.sign(mech, key, data) == expected
-    assert s.sign_parts(mech, key, [data[:5], b"", data[5:]]) == expected
-    s.verify(mech, key, data, expected)
-    assert code(s.verify, mech, key, data, bytes(n)) == "CKR_SIGNATURE_INVALID"
-    assert code(s.verify, mech, key, data, expected + b"\0") == "CKR_SIGNATURE_LEN_RANGE"
-
-
-def test_finished_messages_of_a_derived_master_secret(s):
-    """As in a handshake of NSS: pre-master secret, master secret, Finished, keys; all of it on the token."""
-    pms = s.generate_key((CKM.SSL3_PRE_MASTER_KEY_GEN, struct("CK_VERSION", major=3, minor=3)), {CKA.SIGN: True})
-    master = s.derive(master_mech("TLS12_MASTER_KEY_DERIVE", "SHA256", version_pointer()), pms,
-                      {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.GENERIC_SECRET, CKA.DERIVE: True, CKA.SIGN: True,
-                       CKA.VERIFY: True})
-    value = master_of("TLS12", "sha256", s.get(pms, CKA.VALUE))
-    p = struct("CK_TLS_MAC_PARAMS", prfHashMechanism=CKM.SHA256, ulMacLength=12, ulServerOrClient=2)
-    assert s.sign((CKM.TLS_MAC, p), master, b"hash") == prf("sha256", value, b"client finished", b"hash", 12)
-    assert fixed_size(s, CKM.NSS_TLS_PRF_GENERAL_SHA256, master, b"labelseed", 40) == prf("sha256", value, b"label", b"seed", 40)
-    m = KeyMaterial("TLS12_KEY_AND_MAC_DERIVE", 32, 16, 16, "SHA256")
-    m.derive(s, master, {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE_LEN: 16, CKA.ENCRYPT: True})
-    assert s.get(m.handles()[2], CKA.VALUE) == block_of("TLS12", "sha256", value, 80)[64:]
-    text = s.encrypt((CKM.AES_CBC_PAD, bytes(16)), m.handles()[2], b"record")
-    assert s.decrypt((CKM.AES_CBC_PAD, bytes(16)), m.handles()[2], text) == b"record"
-    assert s.sign(CKM.SHA256_HMAC, m.handles()[0], b"record") == \
-        hmac.digest(block_of("TLS12", "sha256", value, 32), b"record", "sha256")
-
-
-@pytest.mark.parametrize("name,label", [("TLS10_MAC_SERVER", b"server finished"), ("TLS10_MAC_CLIENT", b"client finished")])
-def test_finished_messages_of_tls_1_0(s, name, label):
-    assert s.sign(getattr(CKM, name), secret(s, MASTER), b"hashes") == prf(None, MASTER, label, b"hashes", 12)
-
-
-@pytest.mark.parametrize("name,python", [("TLS_PRF_GENERAL", None), ("NSS_TLS_PRF_GENERAL_SHA256", "sha256")])
-def test_prf_as_a_signature(s, name, python):
-    """As NSS exports keying material: label and seed are the data, the output is as long as the buffer."""
-    mech, key = getattr(CKM, name), secret(s, MASTER)
-    for n in (1, 32, 47, 500):
-        assert fixed_size(s, mech, key, b"labelseed", n) == prf(python, MASTER, b"label", b"seed", n)
-    buffer, size = Guarded(66), ULONG(66)
-    s.init("C_SignInit", mech, key)
-    for part in (b"label", b"seed" * 600):
-        s.call("C_SignUpdate", part, len(part))
-    s.call("C_SignFinal", buffer.memory, ctypes.byref(size))
-    expected = prf(python, MASTER, b"label", b"seed" * 600, 66)
-    assert buffer.take(size.value) == expected
-    s.verify(mech, key, b"label" + b"seed" * 600, expected)
-    assert code(s.verify, mech, key, b"label", expected) == "CKR_SIGNATURE_INVALID"
-    assert s.sign((mech, 20), key, b"labelseed") == prf(python, MASTER, b"label", b"seed", 20)
-
-
-def test_p_sha256_of_the_working_group(s):
-    """www.ietf.org/mail-archive/web/tls/current/msg03416.html"""
-    key = secret(s, bytes.fromhex("9bbe436ba940f017b17652849a71db35"))
-    data = b"test label" + bytes.fromhex("a0ba9f936cda311827a6f796ffd5198c")
-    assert fixed_size(s, CKM.NSS_TLS_PRF_GENERAL_SHA256, key, data, 100).hex() == (
-        "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35c9c9a46b4e14baf9af0fa0"
-        "22f7077def17abfd3797c0564bab4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff70187347b66")
-
-
-@pytest.mark.parametrize("name,python,pad", [("SSL3_MD5_MAC", "md5", 48), ("SSL3_SHA1_MAC", "sha1", 40)])
-def test_macs_of_ssl_3(s, name, python, pad):
-    """RFC 6101, 5.2.3.1."""
-    for key in (b"a key of 16 byte", bytes(range(70))):
-        inner = hashlib.new(python, key + b"\x36" * pad + b"record").digest()
-        expected = hashlib.new(python, key + b"\x5c" * pad + inner).digest()
-        for n in (4, 8, len(expected)):
-            mech = getattr(CKM, name), n
-            assert s.sign(mech, secret(s, key), b"record") == expected[:n]
-            assert s.sign_parts(mech, secret(s, key), [b"rec", b"ord"]) == expected[:n]
-            s.verify(mech, secret(s, key), b"record", expected[:n])
-
-
-MAC_WRONG = [
-    (CKM.SSL3_MD5_MAC, None), (CKM.SSL3_MD5_MAC, 3), (CKM.SSL3_MD5_MAC, 17), (CKM.SSL3_SHA1_MAC, 21), (CKM.TLS_MAC, None),
-    (CKM.TLS_MAC, struct("CK_TLS_MAC_PARAMS", prfHashMechanism=CKM.SHA256, ulMacLength=11, ulServerOrClient=1)),
-    (CKM.TLS_MAC, struct("CK_TLS_MAC_PARAMS", prfHashMechanism=CKM.SHA256, ulMacLength=12, ulServerOrClient=3)),
-    (CKM.TLS_MAC, struct("CK_TLS_MAC_PARAMS", prfHashMechanism=CKM.AES_ECB, ulMacLength=12, ulServerOrClient=1)),
-    (CKM.TLS_MAC, struct("CK_TLS_MAC_PARAMS", prfHashMechanism=CKM.TLS_PRF, ulMacLength=13, ulServerOrClient=1)),
-    (CKM.TLS10_MAC_SERVER, 12), (CKM.TLS_PRF_GENERAL, b"x"), (CKM.TLS_PRF_GENERAL, 0),
-]
-
-
-@pytest.mark.parametrize("mech,parameter", MAC_WRONG)
-def test_parameters_of_the_macs(s, mech, parameter):
-    assert code(s.sign, (mech, parameter), secret(s, MASTER), b"data") == "CKR_MECHANISM_PARAM_INVALID"
-
-
 def test_legacy_switched_off_keeps_tls(token):
     """MD5 is part of the PRFs, whatever is offered as a digest."""
     with Module(token.module, token.parameters + " legacy=no") as m:
@@ -587,3 +344,22 @@ def test_legacy_switched_off_keeps_tls(token):
         key = s.derive(master_mech("TLS_MASTER_KEY_DERIVE"), secret(s, PMS), {})
         assert s.get(key, CKA.VALUE) == master_of("TLS", None, PMS)
         assert m.raw.C_Finalize(None) == CKR.OK
+
+
+# --- NSS ---
+
+SUITES_OF_NSS = [("tls1.0", "002F"), ("tls1.1", "000A"), ("tls1.2", "003D"), ("tls1.2", "009C")]
+
+
+@pytest.mark.nss
+@pytest.mark.parametrize("version,suite", SUITES_OF_NSS)
+def test_handshakes_of_nss_on_the_token(scene, version, suite):  # noqa: F811
+    """RSA key exchange with NSS at both ends: AES-128-SHA, 3DES-SHA, AES-128-SHA256, AES-128-GCM-SHA256."""
+    scene.trust_ca()
+    scene.import_p12("server-rsa")
+    with scene.selfserv("server-rsa", "-c", f":{suite}", "-V", "tls1.0:tls1.2") as server:
+        out = scene("tstclnt", "-4", "-h", "localhost", "-p", server.port, "-d", "sql:nssdb", "-V",
+                    f"{version}:{version}",
+                    "-c", f":{suite}", "-A", "request", "-o")
+        assert "HTTP/1.0 200 OK" in out
+    assert scene.called("C_DeriveKey") >= 3

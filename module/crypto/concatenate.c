@@ -1,5 +1,6 @@
-/* New keys from the bits of old ones: concatenation, XOR, extraction (PKCS #11 3.2, "Miscellaneous simple key derivation
- * mechanisms"). All of them can be undone by who knows the rest, so what protects the base protects the new key. */
+/* New keys from the bits of old ones: concatenation, XOR, extraction (PKCS #11 3.2, "Miscellaneous simple key
+ * derivation mechanisms"). All of them can be undone by who knows the rest, so what protects the base protects the new
+ * key. */
 #include <string.h>
 
 #include "core/module.h"
@@ -86,8 +87,8 @@ static CK_RV exclusive_or(struct tok_attrs *key, const struct tok_template *t, c
   return rv;
 }
 
-/* `bit` is the first of the new key, 0 the most significant of the base's first byte; "it is permissible to wrap around the
- * end". */
+/* `bit` is the first of the new key, 0 the most significant of the base's first byte; "it is permissible to wrap
+ * around the end". */
 static CK_RV extract(struct tok_attrs *key, const struct tok_template *t, const struct pair *p, CK_ULONG bit)
 {
   CK_ULONG wanted = 0, len = p->value.len, from = bit / 8;

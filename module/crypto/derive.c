@@ -39,14 +39,16 @@ CK_RV tok_derive_length(const struct tok_attrs *key, const struct tok_template *
     *len = *(const CK_ULONG *)asked->pValue;
     if (fixed != 0 && *len != fixed) return CKR_TEMPLATE_INCONSISTENT;
     if (*len > TOK_DERIVE_MOST) return CKR_KEY_SIZE_RANGE;
-    /* "If both a key type and a length are provided in the template, the length must be compatible with that key type." */
+    /* "If both a key type and a length are provided in the template, the length must be compatible with that key
+     * type." */
     return tok_secret_size_ok(type, *len) ? CKR_OK : CKR_TEMPLATE_INCONSISTENT;
   }
   if (fixed != 0) {
     *len = fixed;
     return CKR_OK;
   }
-  /* "If no length was provided in the template, but a key type is, then that key type must have a well-defined length." */
+  /* "If no length was provided in the template, but a key type is, then that key type must have a well-defined
+   * length." */
   bool some = type == CKK_AES || type == CKK_RC2 || type == CKK_RC4;
   if (natural == 0 || (some && !any)) return CKR_TEMPLATE_INCOMPLETE;
   if (!tok_secret_size_ok(type, natural)) return CKR_TEMPLATE_INCOMPLETE;

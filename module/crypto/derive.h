@@ -44,31 +44,32 @@ bool tok_derive_readable(const struct tok_object *base);
 /* The attribute in the caller's template, or NULL. */
 const CK_ATTRIBUTE *tok_template_find(const struct tok_template *t, CK_ATTRIBUTE_TYPE type);
 
-/* Length in bytes of the new key: that of its type, or CKA_VALUE_LEN of the template; `natural` if neither tells and the
- * type is one of any length, or, with `any`, AES. CKR_TEMPLATE_INCOMPLETE if nothing tells, CKR_TEMPLATE_INCONSISTENT if
- * type and template contradict, CKR_ATTRIBUTE_VALUE_INVALID, CKR_KEY_SIZE_RANGE beyond TOK_DERIVE_MOST. */
+/* Length in bytes of the new key: that of its type, or CKA_VALUE_LEN of the template; `natural` if neither tells and
+ * the type is one of any length, or, with `any`, AES. CKR_TEMPLATE_INCOMPLETE if nothing tells,
+ * CKR_TEMPLATE_INCONSISTENT if type and template contradict, CKR_ATTRIBUTE_VALUE_INVALID, CKR_KEY_SIZE_RANGE beyond
+ * TOK_DERIVE_MOST. */
 CK_RV tok_derive_length(const struct tok_attrs *key, const struct tok_template *t, CK_ULONG natural, bool any,
                         CK_ULONG *len);
 /* Sets CKA_VALUE and CKA_VALUE_LEN (or makes the value of a data object). */
 CK_RV tok_derive_set(struct tok_attrs *key, const CK_BYTE *value, CK_ULONG len);
-/* tok_derive_length, then tok_derive_set with the first bytes of the material. CKR_TEMPLATE_INCONSISTENT if there are not
- * enough of them. */
+/* tok_derive_length, then tok_derive_set with the first bytes of the material. CKR_TEMPLATE_INCONSISTENT if there are
+ * not enough of them. */
 CK_RV tok_derive_leading(struct tok_attrs *key, const struct tok_template *t, const CK_BYTE *material, CK_ULONG len);
 /* The same with the last bytes and `any`: of the shared secrets "the truncation removes bytes from the leading end". */
 CK_RV tok_derive_trailing(struct tok_attrs *key, const struct tok_template *t, const CK_BYTE *material, CK_ULONG len);
 
-/* CKA_SENSITIVE and CKA_EXTRACTABLE of the new key. CKR_TEMPLATE_INCONSISTENT if the template asks for what the bond does
- * not allow. */
+/* CKA_SENSITIVE and CKA_EXTRACTABLE of the new key. CKR_TEMPLATE_INCONSISTENT if the template asks for what the bond
+ * does not allow. */
 CK_RV tok_derive_inherit(struct tok_attrs *key, const struct tok_template *t, const struct tok_object *base,
                          enum tok_bond bond);
-/* For derivations that copy bits of a base which cannot be read: are enough of its `len` bytes in the new key?
- * A key with one unknown byte is found by trying out 256 of them, whatever its CKA_SENSITIVE says (Clulow, "On the
- * security of PKCS #11", 2003), so all of the base must be in it, or 112 bits; and of a base that has bytes known to the
+/* For derivations that copy bits of a base which cannot be read: are enough of its `len` bytes in the new key? A key
+ * with one unknown byte is found by trying out 256 of them, whatever its CKA_SENSITIVE says (Clulow, "On the security
+ * of PKCS #11", 2003), so all of the base must be in it, or 112 bits; and of a base that has bytes known to the
  * caller, all. CKR_KEY_SIZE_RANGE if not. */
 CK_RV tok_derive_enough(const struct tok_object *base, CK_ULONG len, CK_ULONG taken);
 
-/* Publishes a derived key. CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE follow the base; a derivation from several keys
- * sets in `key` what these have together. Takes the attributes, like tok_object_add. */
+/* Publishes a derived key. CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE follow the base; a derivation from several
+ * keys sets in `key` what these have together. Takes the attributes, like tok_object_add. */
 CK_RV tok_derive_publish(struct tok_session *session, const struct tok_object *base, struct tok_attrs *key,
                          CK_OBJECT_HANDLE *handle);
 /* Destroys keys published before something failed; 0 is skipped, and all become 0. */

@@ -87,8 +87,8 @@ static CK_RV derive(struct tok_session *session, const struct tok_mech *mech, CK
   if (rv == CKR_OK) rv = read_peer(base, mechanism, &peer);
   if (rv == CKR_OK) rv = agree(own, peer, &z, &len);
   if (rv != CKR_OK) goto out;
-  /* Without a length the secret is the number, without leading zeros, as softoken has it: TLS needs the pre-master secret
-   * so (RFC 5246, 8.1.2). With a length it is PKCS #3's string of that many bytes. */
+  /* Without a length the secret is the number, without leading zeros, as softoken has it: TLS needs the pre-master
+   * secret so (RFC 5246, 8.1.2). With a length it is PKCS #3's string of that many bytes. */
   if (tok_template_find(&t, CKA_VALUE_LEN) == NULL)
     while (zeros + 1 < len && z[zeros] == 0) zeros++;
   rv = tok_derive_trailing(key, &t, z + zeros, len - zeros);

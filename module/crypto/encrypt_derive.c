@@ -1,5 +1,5 @@
-/* CKM_AES_CBC_ENCRYPT_DATA and the like: the new key is data enciphered with the base key (PKCS #11 3.2, "Key derivation
- * by data encryption"). */
+/* CKM_AES_CBC_ENCRYPT_DATA and the like: the new key is data enciphered with the base key (PKCS #11 3.2, "Key
+ * derivation by data encryption"). */
 #include <string.h>
 
 #include "core/module.h"

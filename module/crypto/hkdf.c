@@ -7,8 +7,8 @@
 #include "crypto/hash.h"
 #include "crypto/mech.h"
 
-/* The salt; *key is set if it is that of a key or data object, and is the caller's reference. No salt is one of no bytes,
- * which to HMAC is the same as "a string of HashLen zeros". */
+/* The salt; *key is set if it is that of a key or data object, and is the caller's reference. No salt is one of no
+ * bytes, which to HMAC is the same as "a string of HashLen zeros". */
 static CK_RV find_salt(struct tok_session *session, const struct tok_mech *mech, const CK_HKDF_PARAMS *p,
                        struct tok_object **key, struct tok_span *salt)
 {

@@ -1,7 +1,7 @@
 /* CKM_SP800_108_COUNTER_KDF, _FEEDBACK_KDF and _DOUBLE_PIPELINE_KDF (NIST SP 800-108; PKCS #11 3.2, 6.42).
  *
- * The caller lists the fields of the PRF's input in any order and any encoding; OpenSSL's KBKDF knows one order only, so
- * the loop is ours and the PRF OpenSSL's. */
+ * The caller lists the fields of the PRF's input in any order and any encoding; OpenSSL's KBKDF knows one order only,
+ * so the loop is ours and the PRF OpenSSL's. */
 #include <string.h>
 
 #include "core/module.h"
@@ -46,7 +46,8 @@ static CK_RV plan_key(struct tok_session *session, struct plan *plan, struct wan
     rv = tok_template_read(session, TOK_DERIVE, CKO_SECRET_KEY, type, w->t.list, w->t.count, w->key);
   }
   if (rv == CKR_OK) rv = tok_derive_inherit(w->key, &w->t, base, TOK_BOND_DEFAULT);
-  /* "If the base key or any of the additional input keys" have the attribute: more than what the base alone would give. */
+  /* "If the base key or any of the additional input keys" have the attribute: more than what the base alone would
+   * give. */
   if (rv == CKR_OK) rv = tok_attrs_set_bool(w->key, CKA_ALWAYS_SENSITIVE, k->always_sensitive);
   if (rv == CKR_OK) rv = tok_attrs_set_bool(w->key, CKA_NEVER_EXTRACTABLE, k->never_extractable);
   if (rv == CKR_OK) rv = tok_derive_length(w->key, &w->t, k->block, false, &w->len);
@@ -56,8 +57,8 @@ static CK_RV plan_key(struct tok_session *session, struct plan *plan, struct wan
     plan->segments += (w->len + k->block - 1) / k->block;
     if (plan->bytes > TOK_DERIVE_MOST) rv = CKR_KEY_SIZE_RANGE;
   }
-  /* "If the failure was caused by the content of a specific key's template ..., the corresponding phKey value will be set
-   * to CK_INVALID_HANDLE." */
+  /* "If the failure was caused by the content of a specific key's template ..., the corresponding phKey value will be
+   * set to CK_INVALID_HANDLE." */
   if (rv != CKR_OK && w->handle != NULL) *w->handle = CK_INVALID_HANDLE;
   return rv;
 }
@@ -122,7 +123,7 @@ void tok_kbkdf_discard(struct tok_session *session, CK_MECHANISM_PTR mechanism)
   for (CK_ULONG i = 0; i < k.more; i++) tok_derive_discard(session, k.keys[i].phKey, 1);
 }
 
-/* --- the derivation ------------------------------------------------------------------------------------------------ */
+/* --- the derivation ---------------------------------------------------------------------------------------------- */
 
 /* `segments` blocks of output. `iteration` is K(i-1) for feedback, A(i) for the double pipeline. */
 static CK_RV run(const struct tok_kbkdf *k, const struct plan *plan, CK_BYTE *out)

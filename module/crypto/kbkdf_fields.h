@@ -33,8 +33,8 @@ bool tok_kbkdf_read(CK_MECHANISM_PTR mechanism, struct tok_kbkdf *k);
 /* Checks the fields against the mode, finds the PRF and the keys that are fields. CKR_MECHANISM_PARAM_INVALID,
  * CKR_KEY_TYPE_INCONSISTENT if the PRF does not take the base, or what tok_key_get says of the other keys. */
 CK_RV tok_kbkdf_prepare(struct tok_session *session, const struct tok_mech *mech, struct tok_kbkdf *k);
-/* Settles the length field for `bytes` of keys in `segments` blocks. CKR_KEY_SIZE_RANGE if the counter does not count so
- * far, CKR_MECHANISM_PARAM_INVALID if the length does not fit its field. */
+/* Settles the length field for `bytes` of keys in `segments` blocks. CKR_KEY_SIZE_RANGE if the counter does not count
+ * so far, CKR_MECHANISM_PARAM_INVALID if the length does not fit its field. */
 CK_RV tok_kbkdf_lengths(struct tok_kbkdf *k, CK_ULONG bytes, CK_ULONG segments);
 /* The input for the `i`th block into `out` (k->room bytes); returns its length. i = 0 leaves out iteration variable and
  * counter, as the double pipeline's A(0) does. */

@@ -1,5 +1,5 @@
-/* CKM_PUB_KEY_FROM_PRIV_KEY and NSS's CKM_NSS_PUB_FROM_PRIV: the public half of a private key, as an object (PKCS #11 3.2,
- * "Public key from private key"; PK11_DerivePubKeyFromPrivKey). */
+/* CKM_PUB_KEY_FROM_PRIV_KEY and NSS's CKM_NSS_PUB_FROM_PRIV: the public half of a private key, as an object (PKCS #11
+ * 3.2, "Public key from private key"; PK11_DerivePubKeyFromPrivKey). */
 #include <openssl/bn.h>
 
 #include "core/module.h"
@@ -22,7 +22,7 @@ static const struct {
     {CKA_END_DATE,           CKA_END_DATE          },
     {CKA_SUBJECT,            CKA_SUBJECT           },
     {CKA_ALLOWED_MECHANISMS, CKA_ALLOWED_MECHANISMS},
-    {CKA_EC_PARAMS,          CKA_EC_PARAMS         }, /* as they are written there: NSS has an OID of its own for X25519 */
+    {CKA_EC_PARAMS,          CKA_EC_PARAMS         }, /* as written there: NSS has its own OID of X25519 */
 };
 
 /* DSA and Diffie-Hellman: the domain parameters, and y = g^x mod p, which is not kept with a private key. */

@@ -64,8 +64,8 @@ static bool is_span(const void *data, CK_ULONG len)
   return len <= TOK_TLS_MOST && (data != NULL || len == 0);
 }
 
-/* CKM_TLS_KDF: the exporter of RFC 5705. "If the original key has its CKA_SENSITIVE attribute set to CK_TRUE, so does the
- * derived key." */
+/* CKM_TLS_KDF: the exporter of RFC 5705. "If the original key has its CKA_SENSITIVE attribute set to CK_TRUE, so does
+ * the derived key." */
 static CK_RV exporter(const struct tok_tls_call *c)
 {
   const CK_TLS_KDF_PARAMS *p = tok_mech_param(c->mechanism, sizeof *p);
@@ -98,8 +98,8 @@ static CK_RV exporter(const struct tok_tls_call *c)
   return rv;
 }
 
-/* CKM_TLS_PRF: the output goes to the caller, in clear. So not from a key whose value, and that of what is derived from it,
- * may not be seen: with the label "key expansion" it would be the keys of the connection. */
+/* CKM_TLS_PRF: the output goes to the caller, in clear. So not from a key whose value, and that of what is derived
+ * from it, may not be seen: with the label "key expansion" it would be the keys of the connection. */
 static CK_RV prf(const struct tok_tls_call *c)
 {
   const CK_TLS_PRF_PARAMS *p = tok_mech_param(c->mechanism, sizeof *p);

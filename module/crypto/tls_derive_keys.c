@@ -4,8 +4,8 @@
 
 #include "crypto/tls_derive.h"
 
-/* The key block of RFC 5246, 6.3: two MAC keys, two cipher keys, two IVs, the client's first. The largest in use is that of
- * SHA-384 with AES-256-CBC: 2 * (48 + 32 + 16). */
+/* The key block of RFC 5246, 6.3: two MAC keys, two cipher keys, two IVs, the client's first. The largest in use is
+ * that of SHA-384 with AES-256-CBC: 2 * (48 + 32 + 16). */
 #define MOST_EACH 64
 #define KEYS 4
 
@@ -85,8 +85,9 @@ static CK_RV make_mac_key(const struct tok_tls_call *c, struct tok_attrs *key)
   return rv == CKR_OK ? tok_attrs_set_ulong(key, CKA_KEY_TYPE, CKK_GENERIC_SECRET) : rv;
 }
 
-/* Publishes the four keys, all or none. A cipher key that has no length is left out; a MAC key is not: with an AEAD suite
- * NSS takes the MAC keys' handles all the same, and gives up if there are none (ssl3con.c, ssl3_DeriveConnectionKeys). */
+/* Publishes the four keys, all or none. A cipher key that has no length is left out; a MAC key is not: with an AEAD
+ * suite NSS takes the MAC keys' handles all the same, and gives up if there are none (ssl3con.c,
+ * ssl3_DeriveConnectionKeys). */
 static CK_RV publish(const struct tok_tls_call *c, const struct parameter *p, const CK_BYTE *block,
                      CK_OBJECT_HANDLE *handles)
 {
@@ -106,8 +107,8 @@ static CK_RV publish(const struct tok_tls_call *c, const struct parameter *p, co
   return rv;
 }
 
-/* The length that the template tells or implies must be that of the parameter, except that NSS names no cipher at all for
- * a suite without one. */
+/* The length that the template tells or implies must be that of the parameter, except that NSS names no cipher at all
+ * for a suite without one. */
 static CK_RV check_length(const struct tok_tls_call *c, const struct parameter *p)
 {
   CK_ULONG len = 0;

@@ -3,8 +3,8 @@
 
 #include "crypto/tls_derive.h"
 
-/* What may be done with the master secret of TLS 1.2: "the mechanism also contributes the CKA_ALLOWED_MECHANISMS attribute
- * consisting only of ..."; the last two are what NSS uses besides. */
+/* What may be done with the master secret of TLS 1.2: "the mechanism also contributes the CKA_ALLOWED_MECHANISMS
+ * attribute consisting only of ..."; the last two are what NSS uses besides. */
 static const CK_MECHANISM_TYPE allowed[] = {CKM_TLS12_KEY_AND_MAC_DERIVE,
                                             CKM_TLS12_KEY_SAFE_DERIVE,
                                             CKM_TLS_KDF,
@@ -15,9 +15,9 @@ static const CK_MECHANISM_TYPE allowed[] = {CKM_TLS12_KEY_AND_MAC_DERIVE,
                                             CKM_NSS_TLS_KEY_AND_MAC_DERIVE_SHA256};
 
 /* The version in the pre-master secret, for the caller. Its two bytes are the only ones of a key that this token gives
- * away, and rotating the key (CKM_EXTRACT_KEY_FROM_KEY) would bring out all others; so only those of a key that was made
- * as a pre-master secret here, or that can be read anyway, as the one that a TLS server has unwrapped. Otherwise FF FF,
- * as softoken has it for derived keys. */
+ * away, and rotating the key (CKM_EXTRACT_KEY_FROM_KEY) would bring out all others; so only those of a key that was
+ * made as a pre-master secret here, or that can be read anyway, as the one that a TLS server has unwrapped. Otherwise
+ * FF FF, as softoken has it for derived keys. */
 static void tell_version(const struct tok_tls_call *c, CK_VERSION *version)
 {
   CK_MECHANISM_TYPE made_by = tok_attrs_ulong(&c->base->attrs, CKA_KEY_GEN_MECHANISM, CK_UNAVAILABLE_INFORMATION);
@@ -41,8 +41,8 @@ static CK_RV check(const struct tok_tls_call *c, const CK_VERSION *version)
   return rv == CKR_OK ? tok_derive_inherit(c->key, &c->t, c->base, TOK_BOND_DEFAULT) : rv;
 }
 
-/* The new key: the secret, and what it is for. NSS asks for signing and verifying (the Finished messages) and derives all
- * the same; `hash` is TOK_HASH_NONE before TLS 1.2. */
+/* The new key: the secret, and what it is for. NSS asks for signing and verifying (the Finished messages) and derives
+ * all the same; `hash` is TOK_HASH_NONE before TLS 1.2. */
 static CK_RV set(const struct tok_tls_call *c, const CK_BYTE *secret, enum tok_hash hash)
 {
   CK_RV rv = tok_derive_set(c->key, secret, TOK_TLS_SECRET);

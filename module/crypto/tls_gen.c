@@ -1,5 +1,5 @@
-/* CKM_SSL3_PRE_MASTER_KEY_GEN and CKM_TLS_PRE_MASTER_KEY_GEN: 48 bytes, the first two the client's version (PKCS #11 3.2,
- * "Pre-master key generation"). */
+/* CKM_SSL3_PRE_MASTER_KEY_GEN and CKM_TLS_PRE_MASTER_KEY_GEN: 48 bytes, the first two the client's version (PKCS #11
+ * 3.2, "Pre-master key generation"). */
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 

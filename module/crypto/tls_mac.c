@@ -1,5 +1,5 @@
-/* MACs of SSL 3.0 and TLS: CKM_SSL3_MD5_MAC and CKM_SSL3_SHA1_MAC, CKM_TLS_MAC for the Finished messages, and the PRF as a
- * signature, which is how NSS exports keying material (ssl3_TLSPRFWithMasterSecret). */
+/* MACs of SSL 3.0 and TLS: CKM_SSL3_MD5_MAC and CKM_SSL3_SHA1_MAC, CKM_TLS_MAC for the Finished messages, and the PRF
+ * as a signature, which is how NSS exports keying material (ssl3_TLSPRFWithMasterSecret). */
 #include <openssl/crypto.h>
 #include <string.h>
 
@@ -119,7 +119,7 @@ static void free_state(struct tok_op *op)
 static const struct tok_op_type type = {
     .room = room, .update = update, .final = final, .verify = verify, .free = free_state};
 
-/* --- the mechanisms ------------------------------------------------------------------------------------------------ */
+/* --- the mechanisms ---------------------------------------------------------------------------------------------- */
 
 /* CK_MAC_GENERAL_PARAMS, the length of the MAC. The standard's text has "4-8" from the days of truncated MACs; NSS asks
  * for all of it. */
@@ -161,7 +161,8 @@ static CK_RV start_tls10(struct state *s, CK_MECHANISM_PTR mechanism)
   return label(s, mechanism->mechanism == CKM_TLS10_MAC_SERVER);
 }
 
-/* Data is label and seed, the signature as long as the buffer for it; or as long as the parameter says, if there is one. */
+/* Data is label and seed, the signature as long as the buffer for it; or as long as the parameter says, if there is
+ * one. */
 static CK_RV start_general(struct state *s, CK_MECHANISM_PTR mechanism)
 {
   s->hash = mechanism->mechanism == CKM_NSS_TLS_PRF_GENERAL_SHA256 ? TOK_SHA256 : TOK_HASH_NONE;

@@ -1,5 +1,5 @@
-/* The pseudo-random functions of SSL 3.0 and TLS 1.0 to 1.2. OpenSSL's TLS1-PRF is not used: in 3.0 it takes no more than
- * 1024 bytes of seed, and exporters may have more. */
+/* The pseudo-random functions of SSL 3.0 and TLS 1.0 to 1.2. OpenSSL's TLS1-PRF is not used: in 3.0 it takes no more
+ * than 1024 bytes of seed, and exporters may have more. */
 #include "crypto/tls_prf.h"
 
 #include <openssl/crypto.h>

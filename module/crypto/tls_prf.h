@@ -11,7 +11,8 @@
 #define TOK_TLS_MOST 65536
 
 /* PRF(secret, label, seed) of RFC 5246, 5, with P_<hash>, or of RFC 2246, 5, with MD5 and SHA-1 if `hash` is
- * TOK_HASH_NONE. The label is the first of the `count` pieces of `seed`. CKR_OK, CKR_HOST_MEMORY, CKR_FUNCTION_FAILED. */
+ * TOK_HASH_NONE. The label is the first of the `count` pieces of `seed`. CKR_OK, CKR_HOST_MEMORY,
+ * CKR_FUNCTION_FAILED. */
 CK_RV tok_tls_prf(enum tok_hash hash, struct tok_span secret, const struct tok_span *seed, size_t count, CK_BYTE *out,
                   CK_ULONG len);
 
