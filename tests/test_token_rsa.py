@@ -1,4 +1,5 @@
 """RSA: signatures and encryption checked against python3-cryptography and against RFC 8017 computed in Python."""
+import ctypes
 import hashlib
 import os
 import threading
@@ -259,6 +260,36 @@ def test_pkcs1_encryption(token, bits):
     assert code_of(s.encrypt, CKM.RSA_PKCS, public, bytes(size - 10)) == "CKR_DATA_LEN_RANGE"
     for length in (0, size - 1, size + 1):
         assert code_of(s.decrypt, CKM.RSA_PKCS, private, bytes(length)) == "CKR_ENCRYPTED_DATA_LEN_RANGE"
+
+
+@pytest.mark.parametrize("bits", SIZES)
+def test_recover(token, bits):
+    """C_SignRecover signs as C_Sign does, C_VerifyRecover gives the data back, and nothing out of a wrong signature."""
+    s, key = token.session(), rsa_key(bits)
+    public, private = add(s, key)
+    size = (bits + 7) // 8
+    for length in (0, 1, 35, size - 11):
+        data = os.urandom(length)
+        signature = s.sign_recover(CKM.RSA_PKCS, private, data)
+        assert signature == s.sign(CKM.RSA_PKCS, private, data)
+        assert s.verify_recover(CKM.RSA_PKCS, public, signature) == data
+    assert code_of(s.sign_recover, CKM.RSA_PKCS, private, bytes(size - 10)) == "CKR_DATA_LEN_RANGE"
+    raw = s.sign_recover(CKM.RSA_X_509, private, b"data")
+    assert s.verify_recover(CKM.RSA_X_509, public, raw) == bytes(size - 4) + b"data"
+    for length in (0, size - 1, size + 1):
+        assert code_of(s.verify_recover, CKM.RSA_PKCS, public, bytes(length)) == "CKR_SIGNATURE_LEN_RANGE"
+    small = ctypes.create_string_buffer(1), ctypes.c_ulong(1)
+    for block in (b"\x00\x02" + b"\xff" * (size - 4) + b"\x00x", b"\x00\x01" + b"\xff" * 7 + b"\x00" + b"x" * (size - 10),
+                  b"\x00\x01" + b"\xff" * (size - 2), bytes(size), b"\x00\x01" + b"\xff" * 50 + b"\xfe" + bytes(size - 53)):
+        wrong = private_op(key, block)
+        assert code_of(s.verify_recover, CKM.RSA_PKCS, public, wrong) == "CKR_SIGNATURE_INVALID", block[:4]
+        s.init("C_VerifyRecoverInit", CKM.RSA_PKCS, public)
+        code = code_of(s.call, "C_VerifyRecover", wrong, size, small[0], ctypes.byref(small[1]))
+        assert code == "CKR_SIGNATURE_INVALID", "it goes before CKR_BUFFER_TOO_SMALL"
+    forbidden = add_private(s, key, SIGN_RECOVER=False)
+    assert code_of(s.init, "C_SignRecoverInit", CKM.RSA_PKCS, forbidden) == "CKR_KEY_FUNCTION_NOT_PERMITTED"
+    assert code_of(s.init, "C_SignRecoverInit", CKM.SHA256_RSA_PKCS, private) == "CKR_MECHANISM_INVALID"
+    assert code_of(s.init, "C_VerifyRecoverInit", CKM.RSA_PKCS, private) == "CKR_KEY_TYPE_INCONSISTENT"
 
 
 def test_wrong_padding_has_one_code(token):

@@ -95,10 +95,10 @@ static const struct tok_op_type whole = {
 static const struct tok_op_type hashed = {
     .room = room, .update = update, .final = final, .verify = verify, .free = free_state};
 
-/* Both ways of verifying are one kind. */
+/* Both ways of signing are one kind, and both ways of verifying. */
 static enum tok_op_kind kind_of(const struct tok_op *op)
 {
-  return op->kind == TOK_SIGN ? TOK_SIGN : TOK_VERIFY;
+  return op->kind == TOK_SIGN || op->kind == TOK_SIGN_RECOVER ? TOK_SIGN : TOK_VERIFY;
 }
 
 /* A context that was parked with the key, if it is for the same parameter. */
@@ -141,7 +141,7 @@ CK_RV tok_asym_start(struct tok_op *op, CK_MECHANISM_PTR mechanism, const struct
       asym->param_len = mechanism->ulParameterLen;
       if (asym->param_len > 0) memcpy(asym->param, mechanism->pParameter, asym->param_len);
     }
-    rv = make(asym, op->kind, params);
+    rv = make(asym, kind_of(op), params);
   }
   asym->whole = false;
   op->state = asym;

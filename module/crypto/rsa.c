@@ -109,6 +109,7 @@ static CK_RV start(struct tok_op *op, CK_MECHANISM_PTR mechanism)
   enum tok_hash own = TOK_HASH_OF(op->mech->arg), hash = own, mgf = TOK_HASH_NONE;
   OSSL_PARAM params[5], *param = params;
   int padding = RSA_NO_PADDING, salt = 0;
+  if (op->kind == TOK_VERIFY_RECOVER) return tok_rsa_recover(op, mechanism);
   CK_RV rv = tok_rsa_size(op, &bits, &size);
   if (rv != CKR_OK) return rv;
   if (form == TOK_RSA_PSS)

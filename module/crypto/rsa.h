@@ -15,6 +15,9 @@ CK_RV tok_rsa_size(const struct tok_op *op, CK_ULONG *bits, CK_ULONG *bytes);
  * less than the modulus (PKCS #11 3.2, "X.509 (raw) RSA"). */
 CK_RV tok_rsa_pad(const struct tok_object *key, const CK_BYTE *data, CK_ULONG len, CK_BYTE *block, CK_ULONG size);
 
+/* The `sign` of the family for TOK_VERIFY_RECOVER. */
+CK_RV tok_rsa_recover(struct tok_op *op, CK_MECHANISM_PTR mechanism);
+
 /* Encryption and decryption: the `cipher` of the family. */
 CK_RV tok_rsa_cipher(struct tok_op *op, CK_MECHANISM_PTR mechanism);
 
