@@ -62,12 +62,12 @@ static void open_store(struct tok_slot *slot, struct tok_token_record *token)
   CK_RV rv = tok_store_open(slot->path, &store, why, sizeof why);
   if (rv == CKR_OK) rv = tok_store_token(store, token);
   slot->broken = rv;
-  if (rv == CKR_OK) {
+  if (rv == CKR_OK)
     atomic_store(&slot->store, store);
-    return;
-  }
-  tok_store_close(store);
-  fprintf(stderr, "libp11token: %s\n", why[0] != '\0' ? why : slot->path);
+  else
+    tok_store_close(store);
+  /* A damaged file of which something can be read opens, but not without a word. */
+  if (rv != CKR_OK || why[0] != '\0') fprintf(stderr, "libp11token: %s\n", why[0] != '\0' ? why : slot->path);
 }
 
 /* A slot for a token file, or a blank one (path NULL). Its number is the one in the file if that is free. */
