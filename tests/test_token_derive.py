@@ -226,15 +226,30 @@ def test_no_few_bytes_of_a_protected_key(s):
 
 
 def test_no_few_bytes_by_a_detour(s):
-    """Known bytes put beside the protected ones first, and then a part with one unknown byte cut out."""
+    """Known bytes put beside the protected ones first, as data or as a key, and then a part with one unknown byte cut
+    out."""
     base, derive = protected(s, KEY), {CKA.DERIVE: True}
     mixed = s.derive((CKM.CONCATENATE_DATA_AND_BASE, string(bytes(31))), base, derive)
     again = s.derive((CKM.XOR_BASE_AND_DATA, string(bytes(63))), mixed, derive)
     beside = s.derive((CKM.CONCATENATE_BASE_AND_KEY, base), secret(s, bytes(31)), derive)
-    for key in (mixed, again, beside, s.copy(mixed)):
+    disguised = s.derive((CKM.CONCATENATE_BASE_AND_KEY, base), protected(s, bytes(31)), derive)
+    for key in (mixed, again, beside, disguised, s.copy(mixed)):
         assert code(s.derive, (CKM.EXTRACT_KEY_FROM_KEY, 0), key, {CKA.VALUE_LEN: 32}) == "CKR_KEY_SIZE_RANGE"
     whole = s.derive((CKM.EXTRACT_KEY_FROM_KEY, 8), mixed, {CKA.VALUE_LEN: 63, **derive})
     assert code(s.derive, (CKM.EXTRACT_KEY_FROM_KEY, 0), whole, {CKA.VALUE_LEN: 31}) == "CKR_KEY_SIZE_RANGE"
+
+
+def test_the_detour_is_remembered(token):
+    """Also of a key that is stored, by the next program; and nobody can take the mark away."""
+    s = token.session()
+    mixed = s.derive((CKM.CONCATENATE_DATA_AND_BASE, string(bytes(31))), protected(s, KEY),
+                     {CKA.DERIVE: True, CKA.TOKEN: True, CKA.LABEL: "mixed"})
+    for attribute in range(CKA.VENDOR_DEFINED | 0x50313100, CKA.VENDOR_DEFINED | 0x50313110):
+        assert code(s.set, mixed, {attribute: False}).startswith("CKR_ATTRIBUTE")
+    token.finalize()
+    s = token.session()
+    mixed = s.find_one({CKA.LABEL: "mixed"})
+    assert code(s.derive, (CKM.EXTRACT_KEY_FROM_KEY, 0), mixed, {CKA.VALUE_LEN: 32}) == "CKR_KEY_SIZE_RANGE"
 
 
 def test_one_way_derivations_inherit_unless_told(s):

@@ -26,14 +26,14 @@ static CK_RV common_history(struct tok_attrs *key, const struct pair *p)
   return rv;
 }
 
-/* Marks a key that has bytes of a protected parent beside bytes that are not. */
+/* Marks what is joined of a protected parent and something else. That the other parent is protected too does not mean
+ * that nobody knows its value: whoever imported it does, or whoever has the other half of a key agreement. */
 static CK_RV mark(struct tok_attrs *key, const struct pair *p, bool joined)
 {
   bool base = !tok_derive_readable(p->base), other = p->other != NULL && !tok_derive_readable(p->other);
   bool before =
       (base && tok_attrs_has(&p->base->attrs, TOK_A_MIXED)) || (other && tok_attrs_has(&p->other->attrs, TOK_A_MIXED));
-  if (!before && !(joined && base != other)) return CKR_OK;
-  return tok_attrs_set_bool(key, TOK_A_MIXED, true);
+  return before || (joined && (base || other)) ? tok_attrs_set_bool(key, TOK_A_MIXED, true) : CKR_OK;
 }
 
 /* What the template may ask, by both parents: the stricter of them counts. */

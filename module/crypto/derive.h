@@ -22,8 +22,8 @@ struct tok_template {
 /* The longest key that a derivation makes, in bytes. */
 #define TOK_DERIVE_MOST 65536
 
-/* Kept with a key that was made of a protected one and of bytes that the caller knows; see tok_derive_enough. No caller
- * can set it: it is not an attribute of any class. */
+/* Kept with a key that was made of a protected one and of bytes that the caller may know; see tok_derive_enough. No
+ * caller can set it: it is not an attribute of any class. */
 #define TOK_A_MIXED (CKA_VENDOR_DEFINED | 0x50313101UL)
 
 /* How the new key is related to the base, which decides what the template may ask (PKCS #11 3.2, "rules about key
