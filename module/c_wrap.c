@@ -201,6 +201,7 @@ static CK_RV read_template(struct tok_session *session, const struct tok_object 
   for (CK_ULONG i = 0; i < total; i++)
     if (all[i].type == CKA_CLASS) class = CK_UNAVAILABLE_INFORMATION;
   rv = tok_template_read(session, TOK_UNWRAP, class, CK_UNAVAILABLE_INFORMATION, all, total, key);
+  if (rv == CKR_OK) rv = tok_unwrap_keep_sensitive(unwrapping_key, key);
   for (size_t i = 0; i < added.count && rv == CKR_OK; i++) {
     if (!is_nested(added.list[i].type)) continue;
     if (!tok_attrs_has(key, added.list[i].type))

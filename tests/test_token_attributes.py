@@ -4,7 +4,7 @@ import ctypes
 
 import pytest
 
-from cryptoki import CK, CKA, CKK, CKM, CKO, CKR, CKU, CkError, struct, template
+from cryptoki import CK, CKA, CKG, CKK, CKM, CKO, CKR, CKU, CKZ, CkError, struct, template
 from token_kinds import BOOLS, KINDS, NSS, TEMPLATES, sample, standard
 
 # Where we forgive what the standard does not, or do without what it has; kind_attributes.def says why.
@@ -425,6 +425,33 @@ def test_the_unwrapping_keys_template_is_kept_to(said, rv, session):
         key = session.unwrap(mech, wrapping, blob, wanted)
         assert session.get_bool(key, CKA.SENSITIVE) and not session.get_bool(key, CKA.EXTRACTABLE)
         assert session.get(key, CKA.LABEL) == b"forced"
+
+
+@pytest.mark.parametrize("base,sensitive,name,said,outcome", [
+    # unwrapping key, is it sensitive, what is unwrapped, CKA_SENSITIVE in its template, CKA_SENSITIVE of the new key
+    ("AES", False, "generic", None, False), ("AES", False, "generic", False, False),
+    ("AES", False, "EC private", False, False), ("AES", True, "generic", None, True), ("AES", True, "generic", True, True),
+    ("AES", True, "generic", False, None), ("AES", True, "EC private", None, True), ("AES", True, "EC private", False, None),
+    ("RSA private", True, "generic", None, False), ("RSA private", True, "generic", False, False),
+    ("RSA private", True, "EC private", None, True), ("RSA private", True, "EC private", False, None)])
+def test_a_sensitive_key_unwraps_sensitive_keys(base, sensitive, name, said, outcome, session):
+    """Else whoever may use it reads what it protects (Tookan's attack A3). But secrets that come under a private key are
+    read by NSS: mail, RSA key exchange."""
+    unwrapping = session.create({**KINDS[base].template, CKA.SENSITIVE: sensitive})
+    wrapping, mech = unwrapping, (CKM.AES_CBC_PAD, bytes(16))
+    if base == "RSA private":
+        wrapping = session.create(KINDS["RSA public"].template)
+        oaep = struct("CK_RSA_PKCS_OAEP_PARAMS", hashAlg=CKM.SHA_1, mgf=CKG.MGF1_SHA1, source=CKZ.DATA_SPECIFIED)
+        mech = CKM.RSA_PKCS
+        if name == "EC private":
+            mech = (CKM.RSA_AES_KEY_WRAP, struct("CK_RSA_AES_KEY_WRAP_PARAMS", ulAESKeyBits=256, pOAEPParams=oaep))
+    blob = session.wrap(mech, wrapping, session.create({**KINDS[name].template, CKA.EXTRACTABLE: True}))
+    wanted = {a: KINDS[name].template[a] for a in (CKA.CLASS, CKA.KEY_TYPE)}
+    wanted.update({CKA.SENSITIVE: said} if said is not None else {})
+    if outcome is None:
+        assert result(session.unwrap, mech, unwrapping, blob, wanted) == "CKR_TEMPLATE_INCONSISTENT"
+    else:
+        assert session.get_bool(session.unwrap(mech, unwrapping, blob, wanted), CKA.SENSITIVE) == outcome
 
 
 def test_the_derivation_keys_template_is_kept_to(session):

@@ -85,3 +85,11 @@ CK_RV tok_template_impose(struct tok_attrs *attrs, enum tok_origin origin, const
   tok_attrs_clear(&wanted);
   return rv;
 }
+
+CK_RV tok_unwrap_keep_sensitive(const struct tok_object *unwrapping_key, struct tok_attrs *attrs)
+{
+  if (unwrapping_key->class != CKO_SECRET_KEY) return CKR_OK;
+  if (!tok_attrs_bool(&unwrapping_key->attrs, CKA_SENSITIVE, false)) return CKR_OK;
+  if (!tok_told(attrs, CKA_SENSITIVE)) return tok_attrs_set_bool(attrs, CKA_SENSITIVE, true);
+  return tok_attrs_bool(attrs, CKA_SENSITIVE, false) ? CKR_OK : CKR_TEMPLATE_INCONSISTENT;
+}

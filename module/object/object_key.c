@@ -48,7 +48,7 @@ static bool mechanism_allowed(const struct tok_object *key, const struct tok_mec
   CK_ULONG len;
   const CK_BYTE *list = tok_attrs_get(&key->attrs, CKA_ALLOWED_MECHANISMS, &len);
   if (list == NULL || len == 0 || mech == NULL) return true;
-  for (CK_ULONG i = 0; i < len; i += sizeof mech->type)
+  for (CK_ULONG i = 0; i + sizeof mech->type <= len; i += sizeof mech->type)
     if (memcmp(list + i, &mech->type, sizeof mech->type) == 0) return true;
   return false;
 }

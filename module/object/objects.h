@@ -74,6 +74,14 @@ enum tok_origin { TOK_CREATE, TOK_GENERATE, TOK_UNWRAP, TOK_DERIVE, TOK_COPY };
 CK_RV tok_template_read(struct tok_session *session, enum tok_origin origin, CK_OBJECT_CLASS class,
                         CK_KEY_TYPE key_type, const CK_ATTRIBUTE *templ, CK_ULONG count, struct tok_attrs *attrs);
 
+/* For C_UnwrapKey, after tok_template_read. A key that was sensitive when it was wrapped is not to come back
+ * readable, by whoever may use the unwrapping key and writes CKA_SENSITIVE=FALSE into the template (attack A3 of
+ * Bortolozzo, Centenaro, Focardi, Steel: "Attacking and fixing PKCS #11 security tokens", 2010). The wrapped bytes
+ * do not say what it was, but the unwrapping key does: a sensitive one unwraps sensitive keys, so that becomes the
+ * default and CKR_TEMPLATE_INCONSISTENT the answer to FALSE. Except for secret keys under a private key: NSS reads
+ * those, it is how it decrypts mail and does RSA key exchange. */
+CK_RV tok_unwrap_keep_sensitive(const struct tok_object *unwrapping_key, struct tok_attrs *attrs);
+
 /* Publishes a new object: checks that it is complete (CKR_TEMPLATE_INCOMPLETE) and that its key material is sound
  * (tok_material_complete of crypto/pkey.h), sets what the token sets (CKA_LOCAL, CKA_KEY_GEN_MECHANISM,
  * CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE, CKA_UNIQUE_ID), stores it durably if it is a token object. mechanism
