@@ -433,10 +433,10 @@ def test_the_unwrapping_keys_template_is_kept_to(said, rv, session):
     ("AES", False, "EC private", False, False), ("AES", True, "generic", None, True), ("AES", True, "generic", True, True),
     ("AES", True, "generic", False, None), ("AES", True, "EC private", None, True), ("AES", True, "EC private", False, None),
     ("RSA private", True, "generic", None, False), ("RSA private", True, "generic", False, False),
-    ("RSA private", True, "EC private", None, True), ("RSA private", True, "EC private", False, None)])
-def test_a_sensitive_key_unwraps_sensitive_keys(base, sensitive, name, said, outcome, session):
-    """Else whoever may use it reads what it protects (Tookan's attack A3). But secrets that come under a private key are
-    read by NSS: mail, RSA key exchange."""
+    ("RSA private", True, "EC private", None, True), ("RSA private", True, "EC private", False, False)])
+def test_a_sensitive_secret_key_unwraps_sensitive_keys(base, sensitive, name, said, outcome, session):
+    """Else whoever may use it reads what it protects (Tookan's attack A3). But what comes under a private key is traffic,
+    which NSS reads: mail, RSA key exchange."""
     unwrapping = session.create({**KINDS[base].template, CKA.SENSITIVE: sensitive})
     wrapping, mech = unwrapping, (CKM.AES_CBC_PAD, bytes(16))
     if base == "RSA private":

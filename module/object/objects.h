@@ -67,19 +67,20 @@ enum tok_origin { TOK_CREATE, TOK_GENERATE, TOK_UNWRAP, TOK_DERIVE, TOK_COPY };
  *
  * class and key_type are what the function makes (CKO_PRIVATE_KEY, CKK_RSA), or CK_UNAVAILABLE_INFORMATION if the
  * template must or may tell; a template that contradicts them is CKR_TEMPLATE_INCONSISTENT. What the origin forbids
- * is CKR_ATTRIBUTE_READ_ONLY or CKR_TEMPLATE_INCONSISTENT as the standard's footnotes have it, a value of a wrong
- * form CKR_ATTRIBUTE_VALUE_INVALID, an attribute that the class does not have CKR_ATTRIBUTE_TYPE_INVALID. Also
- * checks that the session may make such an object (CKR_SESSION_READ_ONLY, CKR_USER_NOT_LOGGED_IN,
- * CKR_TOKEN_WRITE_PROTECTED). `attrs` was empty and is the caller's, to be cleared by it or taken by tok_object_add. */
+ * is CKR_ATTRIBUTE_READ_ONLY as the standard's footnotes have it, a value of a wrong form
+ * CKR_ATTRIBUTE_VALUE_INVALID, an attribute of other kinds of objects CKR_TEMPLATE_INCONSISTENT, one that no table has
+ * CKR_ATTRIBUTE_TYPE_INVALID. Also checks that the session may make such an object (CKR_SESSION_READ_ONLY,
+ * CKR_USER_NOT_LOGGED_IN). A derived key whose type is not told has its defaults from tok_object_add.
+ * `attrs` was empty and is so after an error; it is the caller's, to be cleared by it or taken by tok_object_add. */
 CK_RV tok_template_read(struct tok_session *session, enum tok_origin origin, CK_OBJECT_CLASS class,
                         CK_KEY_TYPE key_type, const CK_ATTRIBUTE *templ, CK_ULONG count, struct tok_attrs *attrs);
 
-/* For C_UnwrapKey, after tok_template_read. A key that was sensitive when it was wrapped is not to come back
- * readable, by whoever may use the unwrapping key and writes CKA_SENSITIVE=FALSE into the template (attack A3 of
- * Bortolozzo, Centenaro, Focardi, Steel: "Attacking and fixing PKCS #11 security tokens", 2010). The wrapped bytes
- * do not say what it was, but the unwrapping key does: a sensitive one unwraps sensitive keys, so that becomes the
- * default and CKR_TEMPLATE_INCONSISTENT the answer to FALSE. Except for secret keys under a private key: NSS reads
- * those, it is how it decrypts mail and does RSA key exchange. */
+/* For C_UnwrapKey, after tok_template_read. A key that was sensitive when it was wrapped is not to come back readable,
+ * by whoever may use the unwrapping key and writes CKA_SENSITIVE=FALSE into the template (attack A3 of Bortolozzo,
+ * Centenaro, Focardi, Steel: "Attacking and fixing PKCS #11 security tokens", 2010). The wrapped bytes do not say what
+ * it was, but the unwrapping key does: a sensitive secret key unwraps sensitive keys, so that becomes the default and
+ * CKR_TEMPLATE_INCONSISTENT the answer to FALSE. Not so a private key: what comes under its public half is traffic
+ * from outside, and NSS reads it; it is how it decrypts mail and does RSA key exchange. */
 CK_RV tok_unwrap_keep_sensitive(const struct tok_object *unwrapping_key, struct tok_attrs *attrs);
 
 /* Publishes a new object: checks that it is complete (CKR_TEMPLATE_INCOMPLETE) and that its key material is sound
