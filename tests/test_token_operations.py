@@ -1,5 +1,7 @@
 """The rules that all operations of a session share: begin, ask for the size, end, cancel, log out."""
 import ctypes
+import hashlib
+import os
 import random
 import threading
 from dataclasses import dataclass
@@ -494,3 +496,25 @@ def test_threads_with_one_key(token, count):
     # And with one session after the other the answers are the same as of another implementation.
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     assert s.encrypt((CKM.AES_GCM, GCM), aes, TEXT) == AESGCM(AES).encrypt(bytes(12), TEXT, None)
+
+
+def test_operations_in_a_forked_child(token):
+    """A child that calls C_Initialize for itself computes with ciphers and hashes of its own."""
+    parent = token.session()
+    key = key_of(parent, CKK.AES, AES)
+    sealed = parent.encrypt((CKM.AES_GCM, GCM), key, TEXT)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            token.loaded.initialize()
+            child = token.session()
+            key = key_of(child, CKK.AES, AES)
+            right = child.encrypt((CKM.AES_GCM, GCM), key, TEXT) == sealed
+            right = right and child.digest(CKM.SHA256, TEXT) == hashlib.sha256(TEXT).digest()
+            token.loaded.finalize()
+            status = 0 if right else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert parent.encrypt((CKM.AES_GCM, GCM), key, TEXT) == sealed

@@ -72,6 +72,7 @@ static void after_fork_child(void)
   tok_store_after_fork_child();
   tok_auth_after_fork_child();
   tok_sessions_abandon();
+  tok_ciphers_abandon();
   tok_module = NULL;
   kept.context = NULL;
   kept.legacy = false;

@@ -75,6 +75,12 @@ void tok_ciphers_unload(void)
     for (size_t j = 0; j < SIZES; j++) EVP_CIPHER_free(atomic_exchange(&fetched[i][j], NULL));
 }
 
+void tok_ciphers_abandon(void)
+{
+  for (size_t i = 0; i < CIPHERS; i++)
+    for (size_t j = 0; j < SIZES; j++) atomic_store(&fetched[i][j], NULL);
+}
+
 CK_RV tok_cipher_feed(EVP_CIPHER_CTX *context, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
 {
   const CK_ULONG most = 1ul << 30; /* a multiple of every block */

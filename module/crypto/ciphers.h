@@ -22,6 +22,8 @@ CK_RV tok_cipher_key(const struct tok_object *object, unsigned cipher, struct to
  * Thread-safe. */
 EVP_CIPHER *tok_cipher_fetch(unsigned cipher, CK_ULONG len);
 void tok_ciphers_unload(void);
+/* In a forked child: forgets the parent's without touching them. Async-signal-safe. */
+void tok_ciphers_abandon(void);
 
 /* EVP_CipherUpdate without its limit of INT_MAX bytes. *out_len is set; `out` NULL for additional authenticated data.
  * CKR_OK or CKR_FUNCTION_FAILED. */

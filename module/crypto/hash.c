@@ -4,6 +4,7 @@
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
+#include <string.h>
 
 /* What the standard calls an algorithm in its different roles; 0: it has no name there. */
 static const struct {
@@ -83,6 +84,7 @@ EVP_MAC *tok_hmac(void)
 
 CK_RV tok_hashes_load(OSSL_LIB_CTX *context)
 {
+  memset(&loaded, 0, sizeof loaded); /* in a forked child the parent's are still there, and stay */
   for (enum tok_hash h = TOK_HASH_NONE + 1; h < TOK_HASH_COUNT; h++) {
     loaded.md[h] = EVP_MD_fetch(context, hashes[h].name, NULL);
     if (loaded.md[h] == NULL) goto failed;
