@@ -154,6 +154,21 @@ static CK_RV fix_length(struct tok_attrs *attrs, const struct tok_curve *curve)
   return rv;
 }
 
+/* A compressed or hybrid point: "a key of an unsupported form" (PKCS #11 3.2, 6.3). */
+static bool other_form(const struct tok_curve *curve, const CK_BYTE *value, CK_ULONG len)
+{
+  struct tok_der in = {value, len}, point;
+  if (!tok_der_next(&in, TOK_DER_OCTET_STRING, &point) || in.left != 0) point = (struct tok_der){value, len};
+  if (curve->kind != TOK_WEIERSTRASS || point.left < 1 + curve->size) return false;
+  switch (point.at[0]) {
+    case 2:
+    case 3: return point.left == 1 + curve->size;
+    case 6:
+    case 7: return point.left == 1 + 2 * curve->size;
+    default: return false;
+  }
+}
+
 /* All kinds of curves. A private key also gets CKA_EC_POINT: NSS asks for it (SECKEY_ConvertToPublicKey, seckey.c), and
  * keys made of it later need no computing. */
 static CK_RV curve_key(struct tok_attrs *attrs, bool private)
@@ -168,7 +183,7 @@ static CK_RV curve_key(struct tok_attrs *attrs, bool private)
   const CK_BYTE *given = tok_attrs_get(attrs, CKA_EC_POINT, &len), *value = tok_attrs_get(attrs, CKA_VALUE, &value_len);
   if (private ? value == NULL : given == NULL) return CKR_TEMPLATE_INCOMPLETE;
   if (given != NULL && !(private && len == 0) && !tok_point_bytes(curve, given, len, &point))
-    return CKR_ATTRIBUTE_VALUE_INVALID;
+    return other_form(curve, given, len) ? CKR_TEMPLATE_INCONSISTENT : CKR_ATTRIBUTE_VALUE_INVALID;
   if (private) {
     rv = tok_point_of(curve, value, value_len, computed);
     if (rv == CKR_OK && point != NULL && memcmp(point, computed, size) != 0) rv = CKR_TEMPLATE_INCONSISTENT;
