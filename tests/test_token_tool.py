@@ -2,6 +2,7 @@
 import fcntl
 import os
 import pty
+import signal
 import re
 import shutil
 import subprocess
@@ -178,6 +179,7 @@ def on_terminal(argv, env, answers):
     def take_terminal():
         os.setsid()
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored if the tests run in the background
 
     p = subprocess.Popen(argv, env=env, stdin=slave, stdout=slave, stderr=slave, preexec_fn=take_terminal)
     os.close(slave)

@@ -107,7 +107,10 @@ static ssize_t ask_once(int tty, const char *name, const char *again, char *line
   struct termios echoing, silent;
   if (tcgetattr(tty, &echoing) != 0) return -1;
   caught = 0;
-  for (int i = 0; i < ENDS; i++) sigaction(ends[i], &note, &before[i]);
+  for (int i = 0; i < ENDS; i++) {
+    sigaction(ends[i], NULL, &before[i]);
+    if (before[i].sa_handler != SIG_IGN) sigaction(ends[i], &note, NULL); /* whoever started us wants it ignored */
+  }
   silent = echoing;
   silent.c_lflag &= ~(tcflag_t)ECHO;
   tcsetattr(tty, TCSAFLUSH, &silent);
