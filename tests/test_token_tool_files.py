@@ -101,6 +101,7 @@ def check_signature(session, private, kind, public):
         raw = session.sign(CKM.ECDSA_SHA256, private, data)
         r, s = (int.from_bytes(half, "big") for half in (raw[:len(raw) // 2], raw[len(raw) // 2:]))
         public.verify(encode_dss_signature(r, s), data, ec.ECDSA(hashes.SHA256()))
+        assert session.get_bool(private, CKA.DERIVE)
     elif kind == "ed25519":
         public.verify(session.sign(CKM.EDDSA, private, data), data)
 
@@ -228,6 +229,25 @@ def test_a_key_that_the_token_does_not_know(tool, token, files):
     openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:sect163k1", "-out", "binary.key", cwd=files)
     assert "cannot import: binary.key: the token does not know the key's curve" in tool("import", "binary.key", pin=True, status=COULD_NOT).stderr
     assert token.session().find() == []
+
+
+@pytest.mark.nss
+def test_nss_gives_a_certificate_the_id_that_its_key_has(tool, token, files, run, tmp_path):
+    """The other way round: NSS computes the id of the certificates that it stores beside the imported keys."""
+    tool("import", "rsa.key", "p256.key", "p384.key", pin=True)
+    (tmp_path / "pin").write_text(token.pin)
+    database = f"sql:{tmp_path}"
+    run("certutil", "-N", "-d", database, "--empty-password")
+    run("modutil", "-force", "-dbdir", database, "-add", "token", "-libfile", token.module, env=token.env)
+    names = ("rsa", "p256", "p384")
+    for name in names:
+        run("certutil", "-A", "-d", database, "-h", token.label, "-n", f"nss {name}", "-t", ",,", "-i", files / f"{name}.crt", "-f",
+            tmp_path / "pin", env=token.env)
+    s = token.session()
+    for name in names:
+        cert = s.find_one({CKA.CLASS: CERT, CKA.LABEL: f"nss {name}"})
+        assert s.get(cert, CKA.ID) == nss_id(public_key(files / f"{name}.key"))
+        assert len(s.find({CKA.CLASS: PRIVATE, CKA.ID: s.get(cert, CKA.ID)})) == 1
 
 
 # --- export ---

@@ -139,7 +139,8 @@ static bool set_from_token(const struct tok_place *place, struct tok_attrs *attr
 }
 
 /* The template of an object of `class`. Issuer and serial number of a certificate, and what a key may be used for, are
- * left to the token, which takes them from the certificate and gives a key all that its type can do. */
+ * left to the token, which takes them from the certificate and gives a key what its type is for; but an EC key may also
+ * agree on keys, as NSS has it (S/MIME by ECDH). */
 static CK_RV make_template(const struct tok_place *place, struct tok_attrs *attrs, CK_OBJECT_CLASS class,
                            const struct arguments *args, const struct tok_items *items, const struct tok_item *item)
 {
@@ -171,7 +172,9 @@ static CK_RV make_template(const struct tok_place *place, struct tok_attrs *attr
       if (rv == CKR_OK) rv = tok_attrs_set_bool(attrs, CKA_EXTRACTABLE, args->extractable);
       break;
   }
-  if (rv == CKR_OK) rv = tok_attrs_set_ulong(attrs, CKA_KEY_TYPE, tok_pkey_type(item->key));
+  CK_KEY_TYPE type = tok_pkey_type(item->key);
+  if (rv == CKR_OK) rv = tok_attrs_set_ulong(attrs, CKA_KEY_TYPE, type);
+  if (rv == CKR_OK && type == CKK_EC) rv = tok_attrs_set_bool(attrs, CKA_DERIVE, true);
   if (rv == CKR_OK) rv = tok_attrs_from_pkey(attrs, item->key, class == CKO_PRIVATE_KEY);
   return rv;
 }
