@@ -3,6 +3,7 @@ import ctypes
 import datetime
 import hashlib
 import json
+import resource
 import subprocess
 import sys
 import threading
@@ -442,6 +443,21 @@ def test_session_objects_by_thousands(session, count):
         session.destroy(handle)
     assert session.find() == handles[1::2]
     assert session.find({CKA.LABEL: "l0"}) == []
+
+
+def resident() -> int:
+    """Memory of this process, bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.nosan
+def test_large_objects_are_not_all_kept_in_memory(session):
+    """120 megabytes of them go through a cache of 64."""
+    size, before = 1 << 20, resident()
+    handles = [session.create({**DATA, CKA.TOKEN: True, CKA.VALUE: bytes([i]) * size}) for i in range(120)]
+    for i, handle in enumerate(handles):
+        assert session.get(handle, CKA.VALUE) == bytes([i]) * size
+    assert resident() - before < 96 << 20
 
 
 @pytest.mark.threads

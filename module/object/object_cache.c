@@ -8,8 +8,9 @@
 #include "object/object_rows.h"
 #include "store/store.h"
 
-/* About 2 KB each. */
+/* A key or certificate takes about 2 KB; what is larger makes the cache smaller. */
 #define MOST_CACHED 4096
+#define MOST_BYTES ((size_t)64 << 20)
 
 /* --- under the lock ----------------------------------------------------------------------------------------- */
 
@@ -48,6 +49,7 @@ static void evict(struct tok_objects *objects, struct tok_cached *entry, struct 
   tok_index_remove(&objects->by_row, &entry->by_row);
   unlink_use(objects, entry);
   objects->cached--;
+  objects->cached_bytes -= entry->bytes;
   entry->older = *list;
   *list = entry;
 }
@@ -95,6 +97,9 @@ void tok_cache_put(struct tok_object *object, uint64_t checked, uint64_t generat
   fresh->checked = checked;
   fresh->generation = generation;
   fresh->opened = opened;
+  fresh->bytes = sizeof *object;
+  for (size_t i = 0; i < object->attrs.count; i++)
+    fresh->bytes += sizeof object->attrs.list[i] + object->attrs.list[i].len;
   pthread_mutex_lock(&objects->lock);
   struct tok_cached *entry = entry_of(objects, object->row);
   /* What a login opened may not stay after its end; tok_objects_logged_out comes after the generation has changed. */
@@ -105,11 +110,14 @@ void tok_cache_put(struct tok_object *object, uint64_t checked, uint64_t generat
     return;
   }
   if (entry != NULL) evict(objects, entry, &list);
-  if (objects->cached >= MOST_CACHED) evict(objects, objects->oldest, &list);
+  while (objects->oldest != NULL &&
+         (objects->cached >= MOST_CACHED || objects->cached_bytes + fresh->bytes > MOST_BYTES))
+    evict(objects, objects->oldest, &list);
   tok_object_ref(object);
   tok_index_add(&objects->by_row, &fresh->by_row, (uint64_t)object->row, fresh);
   link_newest(objects, fresh);
   objects->cached++;
+  objects->cached_bytes += fresh->bytes;
   pthread_mutex_unlock(&objects->lock);
   free_list(list);
 }

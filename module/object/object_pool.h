@@ -43,6 +43,7 @@ struct tok_cached {
   struct tok_cached *newer, *older; /* by last use */
   uint64_t checked;                 /* the store's change number when it was known to be up to date, or TOK_NEVER */
   uint64_t generation;              /* of the login that opened it */
+  size_t bytes;                     /* about, in memory */
   bool opened;                      /* has a part that only a login opens: forgotten at logout */
 };
 
@@ -53,7 +54,7 @@ struct tok_objects {
   struct tok_index by_serial, by_owner, by_class, by_privacy, by_tag; /* session objects */
   struct tok_index by_row;
   struct tok_cached *newest, *oldest;
-  size_t cached;
+  size_t cached, cached_bytes;
 };
 
 /* Handles: bit 0: token object; bit 1: private; from bit 2 the row or the serial number of a session object. In token
