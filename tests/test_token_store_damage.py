@@ -147,7 +147,7 @@ def test_damaged_at_random(filled, run, root, way, count):
     """An object none of whose bytes lies on a page that was touched is found and read; of the others every answer is the
     right value or an error."""
     rng, seen = random.Random(way.__name__), 0
-    for i in range(count(300)):
+    for i in range(count(100)):
         image, touched = way(filled.image, rng)
         put(filled, image)
         out = look(filled, run, root)

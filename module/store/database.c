@@ -245,7 +245,7 @@ CK_RV tok_connection_lock(struct tok_connection *connection, char *why, size_t w
   }
   if (connection->db == NULL) {
     rv = connect(connection, why, why_size);
-    connection->store->data_version = connection == &connection->store->reader ? -1 : connection->store->data_version;
+    if (connection == &connection->store->reader) connection->store->data_version = -1;
   }
   if (rv == CKR_OK) rv = tok_shm_check(connection, connection == &connection->store->writer);
   if (rv != CKR_OK) pthread_mutex_unlock(&connection->lock);
