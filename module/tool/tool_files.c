@@ -57,6 +57,15 @@ static bool write_all(int fd, const unsigned char *data, size_t size)
   return true;
 }
 
+bool tok_put_in_place(const char *temporary, const char *path, bool force)
+{
+  if (force) return rename(temporary, path) == 0;
+  if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0) return true;
+  if (errno != EINVAL && errno != ENOSYS) return false;
+  /* Not every file system can do that; fewer still can neither do that nor link. */
+  return link(temporary, path) == 0 && unlink(temporary) == 0;
+}
+
 bool tok_write_file(const char *path, const void *data, size_t size, unsigned mode, bool force)
 {
   if (strcmp(path, "-") == 0) {
@@ -71,9 +80,11 @@ bool tok_write_file(const char *path, const void *data, size_t size, unsigned mo
   int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   bool good = fd >= 0 && write_all(fd, data, size) && fsync(fd) == 0;
   if (fd >= 0 && close(fd) != 0) good = false;
-  /* link, unlike rename, leaves a file alone that has come in the meantime. */
-  if (good) good = force ? rename(temporary, path) == 0 : link(temporary, path) == 0;
   int error = errno;
-  if (fd >= 0 && (!force || !good)) unlink(temporary);
+  if (good && !tok_put_in_place(temporary, path, force)) {
+    good = false;
+    error = errno;
+  }
+  if (fd >= 0 && !good) unlink(temporary);
   return good || tok_fail("cannot write", path, "%s", strerror(error));
 }

@@ -57,11 +57,11 @@ static bool copy(const struct arguments *args)
                     errno != 0 ? strerror(errno) : "the folder cannot be written, or the token file is damaged");
   }
   if (rv != CKR_OK) return tok_fail_rv("cannot copy the token", args->file, rv);
-  /* link does not replace: a file that has come in the meantime stays. */
-  int status = args->common.force ? rename(temporary, args->file) : link(temporary, args->file);
-  int error = errno;
-  if (!args->common.force || status != 0) unlink(temporary);
-  if (status != 0) return tok_fail("cannot write", args->file, "%s", strerror(error));
+  if (!tok_put_in_place(temporary, args->file, args->common.force)) {
+    int error = errno;
+    unlink(temporary);
+    return tok_fail("cannot write", args->file, "%s", strerror(error));
+  }
   printf("%s: copied to %s\n", place.label, args->file);
   return true;
 }

@@ -51,7 +51,7 @@ static const struct argp_option options[] = {
   TOK_OPTIONS_PIN,
   TOK_OPTIONS_SO_PIN,
   {"kdf-cost", OPT_COST, "N", 0, "What a try of a PIN costs: 2^N blocks of scrypt (default 15, about 0.1 s)", 2},
-  {"profile", OPT_PROFILE, "NAME", 0, "The profile that the token follows", 2},
+  {"profile", OPT_PROFILE, "NAME", 0, "Name of a profile, kept with the token, which does not act on it yet", 2},
   {"force", TOK_OPT_FORCE, NULL, 0, "Destroy the objects of the token that is chosen; allow a label twice", 2},
   TOK_OPTIONS_TOKEN,
   {0},
