@@ -1,4 +1,6 @@
 """p11token import and export: real files of the openssl command, checked on the token and by openssl."""
+import collections
+import random
 import re
 import shutil
 import subprocess
@@ -208,6 +210,25 @@ def test_import_refuses_and_leaves_the_token_alone(tool, token, files, content, 
         (files / "bad").write_bytes(content)
     assert words in tool("import", "rsa.crt", "bad", pin=True, status=COULD_NOT).stderr
     assert token.session().find() == [], "the good file beside it was not imported either"
+
+
+def test_import_of_damaged_files_ends_orderly(tool, token, files, count):
+    """Cut short, or with a byte changed: imported if the damage does not show, else refused; never a crash."""
+    names = ["rsa.der", "rsa.enc.der", "rsa.aes.p12", "rsa.rc2.p12", "rsa.crt.der", "ca.crl.der", "p256.sec1.der", "all.pem", "rsa.enc.pkcs1.pem"]
+    random.seed(8)
+    ends = collections.Counter()
+    for i in range(count(450)):
+        data = bytearray((files / names[i % len(names)]).read_bytes())
+        if i % 3 == 0:
+            del data[random.randrange(1, len(data)):]
+        else:
+            data[random.randrange(min(len(data), 80 if i % 3 == 1 else len(data)))] ^= 1 << random.randrange(8)
+        (files / "damaged").write_bytes(data)
+        p = tool("import", "damaged", "--file-pin", PASSPHRASE, pin=True, status=None)
+        ends[p.returncode] += 1
+        assert p.returncode in (0, COULD_NOT), f"{p.returncode} for {bytes(data).hex()}"
+    assert ends[COULD_NOT] > 10
+    token.session()
 
 
 @pytest.mark.parametrize("args, words", [

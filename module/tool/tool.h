@@ -132,8 +132,8 @@ void tok_describe(const struct tok_place *place, CK_OBJECT_HANDLE object);
  * of *size + 1 bytes: it may hold a key. "-": standard input. */
 void *tok_read_file(const char *path, size_t *size);
 
-/* Gives a finished file its name; one that has that name already, or has got it meanwhile, is replaced only with `force`.
- * False with errno. */
+/* Gives a finished file its name; one that has that name already, or has got it meanwhile, is replaced only with
+ * `force`. False with errno. */
 bool tok_put_in_place(const char *temporary, const char *path, bool force);
 /* Writes a whole file with that mode, or nothing; an existing one is replaced only with `force`. "-": standard
  * output. */
