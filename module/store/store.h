@@ -5,6 +5,13 @@
  * CKR_DEVICE_ERROR when the file is damaged or cannot be read or written, CKR_TOKEN_WRITE_PROTECTED when it may not be
  * written, CKR_HOST_MEMORY.
  *
+ * Damage: pages, rows and the token's row have checksums. A damaged index is passed over, a damaged object is
+ * CKR_DEVICE_ERROR, the others are read even if SQLite cannot make sense of the file any more (then nothing is written).
+ *
+ * Nobody but SQLite may open() a token file while a store of this process has it open: closing any descriptor of a file
+ * drops all of the process's POSIX locks on it. A file that is put in another's place needs the other one's -wal and -shm
+ * removed first.
+ *
  * fork: SQLite's connections and its table of POSIX locks must not be carried into a child, so all connections of the
  * process are closed before a fork (tok_store_before_fork, which waits for statements that are running) and opened again
  * by whoever needs one next, in the parent or in a child after its own C_Initialize. */
@@ -70,7 +77,7 @@ struct tok_row {
  * is never replaced: CKR_DEVICE_ERROR). Mode 0600. */
 CK_RV tok_store_create(const char *path, const struct tok_token_record *token);
 /* Opens a token file; CKR_DEVICE_ERROR, with the reason in `why` (a sentence for a log, may be NULL), if it is damaged, is
- * no token file or was written by a newer version. */
+ * no token file or was written by another version. A file that opens though it is damaged leaves its sentence there too. */
 CK_RV tok_store_open(const char *path, struct tok_store **store, char *why, size_t why_size);
 void tok_store_close(struct tok_store *store); /* NULL is allowed */
 
