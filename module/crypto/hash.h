@@ -7,31 +7,32 @@
 #include "pkcs11.h"
 
 /* id, OpenSSL's name, bytes, digest mechanism, HMAC mechanism */
-#define TOK_HASHES(X) \
-  X(MD5, "MD5", 16, CKM_MD5, CKM_MD5_HMAC) \
-  X(SHA1, "SHA1", 20, CKM_SHA_1, CKM_SHA_1_HMAC) \
-  X(SHA224, "SHA2-224", 28, CKM_SHA224, CKM_SHA224_HMAC) \
-  X(SHA256, "SHA2-256", 32, CKM_SHA256, CKM_SHA256_HMAC) \
-  X(SHA384, "SHA2-384", 48, CKM_SHA384, CKM_SHA384_HMAC) \
-  X(SHA512, "SHA2-512", 64, CKM_SHA512, CKM_SHA512_HMAC) \
+#define TOK_HASHES(X)                                                    \
+  X(MD5, "MD5", 16, CKM_MD5, CKM_MD5_HMAC)                               \
+  X(SHA1, "SHA1", 20, CKM_SHA_1, CKM_SHA_1_HMAC)                         \
+  X(SHA224, "SHA2-224", 28, CKM_SHA224, CKM_SHA224_HMAC)                 \
+  X(SHA256, "SHA2-256", 32, CKM_SHA256, CKM_SHA256_HMAC)                 \
+  X(SHA384, "SHA2-384", 48, CKM_SHA384, CKM_SHA384_HMAC)                 \
+  X(SHA512, "SHA2-512", 64, CKM_SHA512, CKM_SHA512_HMAC)                 \
   X(SHA512_224, "SHA2-512/224", 28, CKM_SHA512_224, CKM_SHA512_224_HMAC) \
   X(SHA512_256, "SHA2-512/256", 32, CKM_SHA512_256, CKM_SHA512_256_HMAC) \
-  X(SHA3_224, "SHA3-224", 28, CKM_SHA3_224, CKM_SHA3_224_HMAC) \
-  X(SHA3_256, "SHA3-256", 32, CKM_SHA3_256, CKM_SHA3_256_HMAC) \
-  X(SHA3_384, "SHA3-384", 48, CKM_SHA3_384, CKM_SHA3_384_HMAC) \
+  X(SHA3_224, "SHA3-224", 28, CKM_SHA3_224, CKM_SHA3_224_HMAC)           \
+  X(SHA3_256, "SHA3-256", 32, CKM_SHA3_256, CKM_SHA3_256_HMAC)           \
+  X(SHA3_384, "SHA3-384", 48, CKM_SHA3_384, CKM_SHA3_384_HMAC)           \
   X(SHA3_512, "SHA3-512", 64, CKM_SHA3_512, CKM_SHA3_512_HMAC)
+/* clang-format on */
 
 enum tok_hash {
   TOK_HASH_NONE,
 #define X(id, name, size, digest, hmac) TOK_##id,
   TOK_HASHES(X)
 #undef X
-  TOK_HASH_COUNT
+      TOK_HASH_COUNT
 };
 /* Added to a hash in tok_mech.arg: the _GENERAL form, whose parameter is the length of the MAC. */
 #define TOK_GENERAL 0x100u
 /* The hash in tok_mech.arg. */
-#define TOK_HASH_OF(arg) ((enum tok_hash)((arg) & 0xff))
+#define TOK_HASH_OF(arg) ((enum tok_hash)((arg)&0xff))
 
 /* OpenSSL's digest, NULL for TOK_HASH_NONE. Fetched at C_Initialize, valid until C_Finalize. */
 const EVP_MD *tok_hash_md(enum tok_hash hash);
