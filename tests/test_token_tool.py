@@ -2,9 +2,9 @@
 import fcntl
 import os
 import pty
-import signal
 import re
 import shutil
+import signal
 import subprocess
 import termios
 
