@@ -207,8 +207,8 @@ def test_the_other_key_protects_too(s):
 
 
 def test_no_few_bytes_of_a_protected_key(s):
-    """One byte of a key, as a key, is found by trying out 256: at least 112 bits of the base are in the new key, or
-    all."""
+    """One byte of a key, as a key, is found by trying out 256: at least 112 bits of the base are in the new key, and of an
+    unextractable one all."""
     base, known = protected(s, KEY), secret(s, MORE)
     few = [
         ((CKM.EXTRACT_KEY_FROM_KEY, 0), base, 1),
@@ -220,7 +220,10 @@ def test_no_few_bytes_of_a_protected_key(s):
     ]
     for mech, from_, length in few:
         assert code(s.derive, mech, from_, {CKA.VALUE_LEN: length}) == "CKR_KEY_SIZE_RANGE", mech
-    assert s.derive((CKM.EXTRACT_KEY_FROM_KEY, 77), base, {CKA.VALUE_LEN: 14})
+    assert code(s.derive, (CKM.EXTRACT_KEY_FROM_KEY, 77), base, {CKA.VALUE_LEN: 31}) == "CKR_KEY_SIZE_RANGE"
+    may_leave = secret(s, KEY, SENSITIVE=True, EXTRACTABLE=True)
+    assert code(s.derive, (CKM.EXTRACT_KEY_FROM_KEY, 77), may_leave, {CKA.VALUE_LEN: 13}) == "CKR_KEY_SIZE_RANGE"
+    assert s.derive((CKM.EXTRACT_KEY_FROM_KEY, 77), may_leave, {CKA.VALUE_LEN: 14})
     short = protected(s, b"\x42")
     assert s.derive((CKM.CONCATENATE_BASE_AND_DATA, string(MORE)), short, {})
 

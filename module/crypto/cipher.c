@@ -249,11 +249,21 @@ out:
   return rv;
 }
 
+/* Eight effective bits of an RC2 key are found by trying 256, the next eight then by 256 more: so a key that may not
+ * leave is used with all of its bits, or 112. */
+static bool enough_bits(const struct tok_object *key, unsigned bits)
+{
+  CK_ULONG len = 0;
+  if (bits == 0 || tok_attrs_bool(&key->attrs, CKA_EXTRACTABLE, false)) return true;
+  return tok_attrs_get(&key->attrs, CKA_VALUE, &len) != NULL && bits >= (len < 14 ? len * 8 : 112);
+}
+
 static CK_RV start(struct tok_op *op, CK_MECHANISM_PTR mechanism)
 {
   unsigned arg = op->mech->arg;
   struct parameter p = {.left = UINT64_MAX};
-  if (!modes[arg].read(mechanism, modes[arg].block, &p)) return CKR_MECHANISM_PARAM_INVALID;
+  if (!modes[arg].read(mechanism, modes[arg].block, &p) || !enough_bits(op->key, p.rc2_bits))
+    return CKR_MECHANISM_PARAM_INVALID;
   bool encrypt = op->kind == TOK_ENCRYPT;
   struct tok_cipher_state *state = (struct tok_cipher_state *)tok_park_take(op->key, op->mech, op->kind);
   bool fresh = state == NULL;

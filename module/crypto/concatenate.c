@@ -48,6 +48,13 @@ static CK_RV bind(struct tok_attrs *key, const struct tok_template *t, const str
   return rv == CKR_OK ? common_history(key, p) : rv;
 }
 
+/* Ciphers that keep a key only if nobody has related ones. DES takes seven bits of each byte, and its two or three keys
+ * can be found one by one; RC4 with a known beginning gives the rest away (Fluhrer, Mantin and Shamir, 2001). */
+static bool is_weak(CK_KEY_TYPE type)
+{
+  return type == CKK_DES || type == CKK_DES2 || type == CKK_DES3 || type == CKK_RC2 || type == CKK_RC4;
+}
+
 /* `first` and then `second` is the material; the new key takes it from the beginning. */
 static CK_RV join(struct tok_attrs *key, const struct tok_template *t, const struct pair *p, bool base_first)
 {
@@ -144,6 +151,9 @@ static CK_RV derive(struct tok_session *session, const struct tok_mech *mech, CK
   CK_RV rv = tok_derive_value(base, &p.value);
   if (rv == CKR_OK) rv = read_parameter(session, mech, mechanism, &p, &bit);
   if (rv == CKR_OK) rv = bind(key, &t, &p);
+  bool stays = tok_derive_stays(base) || (p.other != NULL && tok_derive_stays(p.other));
+  if (rv == CKR_OK && stays && is_weak(tok_attrs_ulong(key, CKA_KEY_TYPE, CKK_GENERIC_SECRET)))
+    rv = CKR_TEMPLATE_INCONSISTENT;
   if (rv != CKR_OK) goto out;
   switch (mech->arg) {
     case CKM_XOR_BASE_AND_DATA: rv = exclusive_or(key, &t, &p); break;

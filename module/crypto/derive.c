@@ -21,6 +21,11 @@ bool tok_derive_readable(const struct tok_object *base)
   return !tok_attrs_bool(&base->attrs, CKA_SENSITIVE, true) && tok_attrs_bool(&base->attrs, CKA_EXTRACTABLE, false);
 }
 
+bool tok_derive_stays(const struct tok_object *base)
+{
+  return base->class != CKO_DATA && !tok_attrs_bool(&base->attrs, CKA_EXTRACTABLE, false);
+}
+
 const CK_ATTRIBUTE *tok_template_find(const struct tok_template *t, CK_ATTRIBUTE_TYPE type)
 {
   for (CK_ULONG i = 0; i < t->count; i++)
@@ -101,14 +106,23 @@ CK_RV tok_derive_inherit(struct tok_attrs *key, const struct tok_template *t, co
   if (tok_attrs_ulong(key, CKA_CLASS, CKO_SECRET_KEY) != CKO_SECRET_KEY) return CKR_OK;
   CK_RV rv = inherit(key, t, CKA_SENSITIVE, tok_attrs_bool(&base->attrs, CKA_SENSITIVE, true), true, bond);
   if (rv != CKR_OK) return rv;
-  return inherit(key, t, CKA_EXTRACTABLE, tok_attrs_bool(&base->attrs, CKA_EXTRACTABLE, false), false, bond);
+  rv = inherit(key, t, CKA_EXTRACTABLE, tok_attrs_bool(&base->attrs, CKA_EXTRACTABLE, false), false, bond);
+  /* Else the same bits would leave under a key that nobody trusts. */
+  bool trusted_only = bond == TOK_BOND_BINDS && tok_attrs_bool(&base->attrs, CKA_WRAP_WITH_TRUSTED, false);
+  return rv == CKR_OK && trusted_only ? inherit(key, t, CKA_WRAP_WITH_TRUSTED, true, true, bond) : rv;
 }
 
 CK_RV tok_derive_enough(const struct tok_object *base, CK_ULONG len, CK_ULONG taken)
 {
   if (tok_derive_readable(base) || taken == 0 || taken >= len) return CKR_OK;
-  if (tok_attrs_has(&base->attrs, TOK_A_MIXED)) return CKR_KEY_SIZE_RANGE;
+  if (tok_derive_stays(base) || tok_attrs_has(&base->attrs, TOK_A_MIXED)) return CKR_KEY_SIZE_RANGE;
   return taken >= ENOUGH ? CKR_OK : CKR_KEY_SIZE_RANGE;
+}
+
+CK_RV tok_derive_halves(const struct tok_object *key)
+{
+  bool mixed = tok_derive_stays(key) && tok_attrs_has(&key->attrs, TOK_A_MIXED);
+  return mixed ? CKR_KEY_FUNCTION_NOT_PERMITTED : CKR_OK;
 }
 
 CK_RV tok_derive_publish(struct tok_session *session, const struct tok_object *base, struct tok_attrs *key,

@@ -40,6 +40,9 @@ enum tok_bond {
 CK_RV tok_derive_value(const struct tok_object *base, struct tok_span *value);
 /* Not sensitive, and extractable: anybody who may use the key may also read it. */
 bool tok_derive_readable(const struct tok_object *base);
+/* Unextractable: its value must come out by no call whatever, so not by many calls together either. What is sensitive but
+ * extractable leaves by C_WrapKey, if somebody wants it to. */
+bool tok_derive_stays(const struct tok_object *base);
 
 /* The attribute in the caller's template, or NULL. */
 const CK_ATTRIBUTE *tok_template_find(const struct tok_template *t, CK_ATTRIBUTE_TYPE type);
@@ -58,15 +61,20 @@ CK_RV tok_derive_leading(struct tok_attrs *key, const struct tok_template *t, co
 /* The same with the last bytes and `any`: of the shared secrets "the truncation removes bytes from the leading end". */
 CK_RV tok_derive_trailing(struct tok_attrs *key, const struct tok_template *t, const CK_BYTE *material, CK_ULONG len);
 
-/* CKA_SENSITIVE and CKA_EXTRACTABLE of the new key. CKR_TEMPLATE_INCONSISTENT if the template asks for what the bond
- * does not allow. */
+/* CKA_SENSITIVE and CKA_EXTRACTABLE of the new key, and CKA_WRAP_WITH_TRUSTED if the bond binds and the base has it.
+ * CKR_TEMPLATE_INCONSISTENT if the template asks for what the bond does not allow. */
 CK_RV tok_derive_inherit(struct tok_attrs *key, const struct tok_template *t, const struct tok_object *base,
                          enum tok_bond bond);
 /* For derivations that copy bits of a base which cannot be read: are enough of its `len` bytes in the new key? A key
  * with one unknown byte is found by trying out 256 of them, whatever its CKA_SENSITIVE says (Clulow, "On the security
  * of PKCS #11", 2003), so all of the base must be in it, or 112 bits; and of a base that has bytes known to the
- * caller, all. CKR_KEY_SIZE_RANGE if not. */
+ * caller, all. Of an unextractable one always all: 14 bytes with a known one behind them have the same digest and MAC
+ * as 15 bytes if the guess was right, and so on byte by byte. CKR_KEY_SIZE_RANGE if not. */
 CK_RV tok_derive_enough(const struct tok_object *base, CK_ULONG len, CK_ULONG taken);
+
+/* May the PRF of TLS 1.0 have this key? It works on the two halves of a secret apart, so known bytes before an
+ * unextractable key would move its bytes into a half of their own one by one. CKR_KEY_FUNCTION_NOT_PERMITTED. */
+CK_RV tok_derive_halves(const struct tok_object *key);
 
 /* Publishes a derived key. CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE follow the base; a derivation from several
  * keys sets in `key` what these have together. Takes the attributes, like tok_object_add. */

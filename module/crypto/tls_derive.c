@@ -87,7 +87,8 @@ static CK_RV exporter(const struct tok_tls_call *c)
       {p->pContextData,  p->ulContextDataLength},
   };
   CK_ULONG len = 0;
-  CK_RV rv = tok_derive_inherit(c->key, &c->t, c->base, TOK_BOND_BINDS);
+  CK_RV rv = hash == TOK_HASH_NONE ? tok_derive_halves(c->base) : CKR_OK;
+  if (rv == CKR_OK) rv = tok_derive_inherit(c->key, &c->t, c->base, TOK_BOND_BINDS);
   if (rv == CKR_OK) rv = tok_derive_length(c->key, &c->t, 0, false, &len);
   if (rv != CKR_OK) return rv;
   CK_BYTE *out = tok_alloc(len);
@@ -128,6 +129,8 @@ static CK_RV derive(struct tok_session *session, const struct tok_mech *mech, CK
   CK_RV rv = tok_derive_value(base, &c.secret);
   if (rv != CKR_OK) return rv;
   if (!kind->dh && c.secret.len != TOK_TLS_SECRET) return CKR_KEY_SIZE_RANGE;
+  if (kind->version == TOK_TLS10) rv = tok_derive_halves(base);
+  if (rv != CKR_OK) return rv;
   switch (kind->step) {
     case TOK_TLS_MASTER: return tok_tls_master(&c);
     case TOK_TLS_EXTENDED_MASTER: return tok_tls_extended_master(&c);

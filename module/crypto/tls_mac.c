@@ -186,11 +186,12 @@ static CK_RV sign(struct tok_op *op, CK_MECHANISM_PTR mechanism)
     case CKM_SSL3_MD5_MAC:
     case CKM_SSL3_SHA1_MAC: return start_ssl3(s, key, mechanism);
     case CKM_TLS_MAC:
-    case CKM_TLS12_MAC: return start_finished(s, mechanism);
+    case CKM_TLS12_MAC: rv = start_finished(s, mechanism); break;
     case CKM_TLS10_MAC_SERVER:
-    case CKM_TLS10_MAC_CLIENT: return start_tls10(s, mechanism);
-    default: return start_general(s, mechanism);
+    case CKM_TLS10_MAC_CLIENT: rv = start_tls10(s, mechanism); break;
+    default: rv = start_general(s, mechanism); break;
   }
+  return rv == CKR_OK && s->hash == TOK_HASH_NONE ? tok_derive_halves(op->key) : rv;
 }
 
 const struct tok_family tok_family_tls_mac = {.sign = sign};
