@@ -106,7 +106,6 @@ def test_init_leaves_the_first_pin_to_nss(tool, module):
     (["--label", "x", "--kdf-cost", "3", "--pin", PIN, "--so-pin", SO_PIN], "not a cost: 3"),
     (["--label", "x", "--kdf-cost", "21", "--pin", PIN, "--so-pin", SO_PIN], "not a cost: 21"),
     (["--label", "x", "--kdf-cost", "ten", "--pin", PIN, "--so-pin", SO_PIN], "not a cost: ten"),
-    (["--label", "x", "--profile", "p" * 32, "--pin", PIN, "--so-pin", SO_PIN], "not a good name of a profile"),
     (["--label", "x", "--pin", PIN, "--so-pin", ""], "no security officer to set it: --pin"),
     (["--label", "x", "--pin", "123", "--so-pin", SO_PIN], "not a good length: user PIN: give 4 to"),
     (["--label", "x", "--pin", PIN, "--so-pin", "123"], "not a good length: security officer's PIN"),
@@ -137,10 +136,10 @@ def test_making_a_token_new_needs_force_and_the_so_pin(make, tool, module):
         s.login("new-pin")
 
 
-def test_cost_and_profile_are_kept(tool):
-    tool("init", "--label", "a", "--so-pin", "", "--kdf-cost", "6", "--profile", "key-only")
+def test_cost_is_kept(tool):
+    tool("init", "--label", "a", "--so-pin", "", "--kdf-cost", "6")
     out = tool("list").stdout
-    assert "cost of a PIN: 6\n" in out and "profile: key-only\n" in out
+    assert "cost of a PIN: 6\n" in out
 
 
 # --- PINs: where they come from ---

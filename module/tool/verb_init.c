@@ -5,14 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/slots.h"
-#include "store/store.h"
-
-enum { OPT_LABEL = TOK_OPT_OWN, OPT_COST, OPT_PROFILE };
+enum { OPT_LABEL = TOK_OPT_OWN, OPT_COST };
 
 struct arguments {
   struct tok_args common;
-  const char *label, *profile;
+  const char *label;
   unsigned long cost; /* 0: as configured */
 };
 
@@ -22,7 +19,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   char *end;
   switch (key) {
     case OPT_LABEL: args->label = arg; return 0;
-    case OPT_PROFILE: args->profile = arg; return 0;
     case OPT_COST:
       args->cost = strtoul(arg, &end, 10);
       /* scrypt takes 1 KiB << cost; beyond 1 GiB no PIN could be checked on many a machine. */
@@ -33,9 +29,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
       if (args->label == NULL || args->label[0] == '\0')
         tok_misuse(state, "no label", "--label", "give the token a name");
       if (strlen(args->label) > 32) tok_misuse(state, "label too long", args->label, "give at most 32 bytes");
-      if (args->profile != NULL && strlen(args->profile) >= sizeof((struct tok_token_record *)0)->profile) {
-        tok_misuse(state, "not a good name of a profile", args->profile, "give at most 31 bytes");
-      }
       if (args->common.so_pin.bytes != NULL && args->common.so_pin.len == 0 && args->common.pin.bytes != NULL) {
         tok_misuse(state, "no security officer to set it", "--pin",
                    "leave it out, or give a --so-pin that is not empty");
@@ -51,7 +44,6 @@ static const struct argp_option options[] = {
   TOK_OPTIONS_PIN,
   TOK_OPTIONS_SO_PIN,
   {"kdf-cost", OPT_COST, "N", 0, "What a try of a PIN costs: 2^N blocks of scrypt (default 15, about 0.1 s)", 2},
-  {"profile", OPT_PROFILE, "NAME", 0, "Name of a profile, kept with the token, which does not act on it yet", 2},
   {"force", TOK_OPT_FORCE, NULL, 0, "Destroy the objects of the token that is chosen; allow a label twice", 2},
   TOK_OPTIONS_TOKEN,
   {0},
@@ -102,23 +94,6 @@ static bool set_pin(struct tok_place *place, struct tok_args *common)
   return rv == CKR_OK || tok_fail_rv("cannot set the user's PIN", place->label, rv);
 }
 
-static CK_RV note_profile(struct tok_token_record *token, bool *erase, void *context)
-{
-  (void)erase;
-  snprintf(token->profile, sizeof token->profile, "%s", (const char *)context);
-  return CKR_OK;
-}
-
-/* PKCS #11 has no call for it. */
-static bool set_profile(const struct tok_place *place, const char *profile)
-{
-  struct tok_slot *slot = tok_slot_by_id(place->slot);
-  char name[32];
-  snprintf(name, sizeof name, "%s", profile);
-  CK_RV rv = tok_store_change_token(slot->store, note_profile, name);
-  return rv == CKR_OK || tok_fail_rv("cannot note the profile", place->label, rv);
-}
-
 static bool make(struct arguments *args)
 {
   struct tok_args *common = &args->common;
@@ -140,7 +115,6 @@ static bool make(struct arguments *args)
   rv = tok_look(place.slot, &place);
   if (rv != CKR_OK) return tok_fail_rv("cannot use the token", args->label, rv);
   if (!first_pin_by_nss && !set_pin(&place, common)) return false;
-  if (args->profile != NULL && !set_profile(&place, args->profile)) return false;
   printf("slot %lu, serial %s, label \"%s\"\n", place.slot, place.serial, place.label);
   return true;
 }

@@ -78,7 +78,6 @@ static bool print_token(struct tok_place *place, bool logged_in)
   print_pin("user PIN", &token.user, token.pin_limit);
   print_pin("security officer's PIN", &token.so, token.so_pin_limit);
   printf("  cost of a PIN: %u\n", token.user.set ? token.user.cost : token.so.cost);
-  if (token.profile[0] != '\0') printf("  profile: %s\n", token.profile);
   printf("  file: %s\n", slot->path);
   if (!tok_find_all(place, NULL, &found, &count)) return false;
   printf("  objects: %zu%s\n", count, logged_in ? "" : ", not counting private ones");
