@@ -244,7 +244,10 @@ CK_RV tok_connection_lock(struct tok_connection *connection, char *why, size_t w
       tok_connection_close(connection, false);
   }
   if (connection->db == NULL) {
+    pthread_mutex_lock(&connection->store->opening);
     rv = connect(connection, why, why_size);
+    connection->opened = ++connection->store->opened;
+    pthread_mutex_unlock(&connection->store->opening);
     if (connection == &connection->store->reader) connection->store->data_version = -1;
   }
   if (rv == CKR_OK) rv = tok_shm_check(connection, connection == &connection->store->writer);

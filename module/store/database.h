@@ -61,17 +61,20 @@ struct tok_connection {
   struct tok_store *store;
   sqlite3 *db; /* NULL: not open (yet, or since a fork) */
   sqlite3_stmt *statements[TOK_SQL_COUNT];
-  bool fixed;       /* opened as a file that nobody changes, because SQLite cannot make its log and index of it */
-  struct stat seen; /* of a fixed file, when it was opened */
-  bool unreadable;  /* page 1 is damaged: SQL does not work, only salvage does */
-  int frames;       /* pages in the write-ahead log after the last commit of this connection */
-  int patience_ms;  /* how long to wait for other processes */
+  unsigned long opened; /* one more than that of the connection that was opened before it */
+  bool fixed;           /* opened as a file that nobody changes, because SQLite cannot make its log and index of it */
+  struct stat seen;     /* of a fixed file, when it was opened */
+  bool unreadable;      /* page 1 is damaged: SQL does not work, only salvage does */
+  int frames;           /* pages in the write-ahead log after the last commit of this connection */
+  int patience_ms;      /* how long to wait for other processes */
   struct timespec waiting_since;
 };
 
 struct tok_store {
   char *path;
   struct tok_connection reader, writer;
+  pthread_mutex_t opening; /* they are opened one after the other, with their own lock held: `opened` tells the order */
+  unsigned long opened;
   /* For tok_store_change_number, guarded by the reader's lock: */
   uint64_t change;
   int64_t data_version; /* what the reader's `change` stands for; -1: the reader was opened anew */
@@ -125,6 +128,11 @@ size_t tok_raw_read(sqlite3 *db, void *to, size_t size, int64_t offset);
 
 /* SQLite's own functions for files. */
 const sqlite3_io_methods *tok_unix_methods(void);
+
+/* --- filelocks.c --- */
+
+/* From now on all of SQLite's locks are those of open file descriptions. SQLITE_OK, or an error of SQLite. */
+int tok_filelocks_use(sqlite3_vfs *unix_vfs);
 
 /* --- sharedmap.c --- */
 

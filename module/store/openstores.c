@@ -39,6 +39,7 @@ CK_RV tok_store_open(const char *path, struct tok_store **store, char *why, size
   s->data_version = -1;
   pthread_mutex_init(&s->reader.lock, NULL);
   pthread_mutex_init(&s->writer.lock, NULL);
+  pthread_mutex_init(&s->opening, NULL);
   pthread_mutex_lock(&registry);
   rv = tok_database_start();
   s->next = open_stores;
@@ -65,13 +66,17 @@ void tok_store_close(struct tok_store *store)
   if (store == NULL) return;
   pthread_mutex_lock(&store->writer.lock);
   pthread_mutex_lock(&store->reader.lock);
-  tok_connection_close(&store->reader, true);
-  tok_connection_close(&store->writer, true);
+  /* The lock that both have on the main file belongs to the one that was opened first (filelocks.c). It is closed last, for
+   * only who has the file alone writes the log back and removes it. */
+  bool reader_last = store->reader.opened < store->writer.opened;
+  tok_connection_close(reader_last ? &store->writer : &store->reader, true);
+  tok_connection_close(reader_last ? &store->reader : &store->writer, true);
   pthread_mutex_unlock(&store->reader.lock);
   pthread_mutex_unlock(&store->writer.lock);
   forget(store);
   pthread_mutex_destroy(&store->reader.lock);
   pthread_mutex_destroy(&store->writer.lock);
+  pthread_mutex_destroy(&store->opening);
   free(store->path);
   free(store);
 }

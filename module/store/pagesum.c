@@ -128,9 +128,9 @@ const sqlite3_io_methods *tok_unix_methods(void)
 int tok_pagesum_register(void)
 {
   static const char *const names[2] = {TOK_VFS, TOK_VFS_FIXED};
-  int rc = SQLITE_OK;
   unix_vfs = sqlite3_vfs_find("unix");
   if (unix_vfs == NULL) return SQLITE_ERROR;
+  int rc = tok_filelocks_use(unix_vfs);
   for (int i = 0; i < 2 && rc == SQLITE_OK; i++) {
     ours[i] = *unix_vfs;
     ours[i].pNext = NULL;
