@@ -118,6 +118,7 @@ $(SHIM_OBJ) $(STUB_OBJ): FLAGS := $(SHARED)
 # So a host with other copies is not disturbed, nor are we by its: an engine that the host makes its default is asked for
 # RSA and EC in every library context of its libcrypto (openssl -engine pkcs11 would lead from us back to us), and a host
 # that exits shuts its libcrypto down before it finalises us. A packager who wants the system's: TOKEN_CRYPTO=-lcrypto.
+# It is never unloaded: a thread that has used libcrypto runs a function of it at its end, which may be after dlclose.
 TOKEN_CRYPTO ?= -l:libcrypto.a
 MODLINK   = $(HARDEN) -l:libsqlite3.a $(TOKEN_CRYPTO) -lm -lpthread -ldl
 $(MOD_OBJ): FLAGS := $(SHARED) $(MODINC)
@@ -125,8 +126,8 @@ $(TOOL_OBJ): FLAGS := -fPIE $(MODINC)
 
 $(BUILD)/libp11token.so: $(MOD_OBJ) module/exports.map
 	$(call say,LINK,$@)
-	$(Q)$(CC) -shared $(SAN) $(LDFLAGS) -Wl,--exclude-libs,ALL -Wl,-soname,libp11token.so -Wl,--version-script=module/exports.map \
-	  -o $@ $(MOD_OBJ) $(MODLINK)
+	$(Q)$(CC) -shared $(SAN) $(LDFLAGS) -Wl,-z,nodelete -Wl,--exclude-libs,ALL -Wl,-soname,libp11token.so \
+	  -Wl,--version-script=module/exports.map -o $@ $(MOD_OBJ) $(MODLINK)
 
 $(BUILD)/p11token: $(MOD_OBJ) $(TOOL_OBJ)
 	$(call say,LINK,$@)
