@@ -129,6 +129,7 @@ static void make_keys(void)
       {CKA_VERIFY,    &yes,     1             }
   };
   MUST(list->C_GenerateKeyPair(session, &rsa_gen, rsa_pub, 4, private, 4, &rsa_public, &rsa_private));
+  id[0]++; /* softoken takes two private keys with one CKA_ID for the same */
   MUST(list->C_GenerateKeyPair(session, &ec_gen, ec_pub, 3, private, 4, &ec_public, &ec_private));
   MUST(list->C_GenerateKey(session, &aes_gen, secret, 3, &aes));
   MUST(list->C_GenerateKey(session, &secret_gen, mac, 3, &hmac));
