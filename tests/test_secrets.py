@@ -155,6 +155,9 @@ def test_demo_files(build, demo):
     ours = {**files_below(demo.folder / "traces"), **printed(build, demo.folder / "traces")}
     for name in ("traced.so", "traced.conf"):
         ours[name] = (demo.folder / name).read_bytes()
+    tokens = files_below(demo.folder / "tokens")
+    assert any(name.endswith(".p11token") for name in tokens)
+    ours.update({"tokens/" + name: data for name, data in tokens.items()})
     assert sum(name.endswith(".p11t") for name in ours) >= 15
     assert search(ours, wanted, keys) == []
 
@@ -166,6 +169,8 @@ def test_demo_public_values_are_found(build, demo):
     found = {name for _, name in search(files_below(demo.folder / "traces"),
                                         needles({"label": LABEL}, {"modulus": modulus}), {"modulus": modulus})}
     assert "label, raw" in found
+    in_token = search(files_below(demo.folder / "tokens"), needles({}, {"modulus": modulus}), {})
+    assert "modulus first, raw" in {name for _, name in in_token}
     assert {"modulus first, raw", "modulus middle, raw", "modulus last, raw", "modulus at 100"} <= found
     assert LABEL.encode() in printed(build, demo.folder / "traces")["dump"]
 
