@@ -53,7 +53,8 @@ def key_material(mech: int, tls12: bool) -> Derivation:
     ivs = cryptoki.Guarded(16), cryptoki.Guarded(16)
     out = struct("CK_SSL3_KEY_MAT_OUT", pIVClient=ivs[0].memory, pIVServer=ivs[1].memory)
     more = {"prfHashMechanism": CKM.SHA256} if tls12 else {}
-    p = struct("CK_TLS12_KEY_MAT_PARAMS" if tls12 else "CK_SSL3_KEY_MAT_PARAMS", ulMacSizeInBits=160, ulKeySizeInBits=128,
+    p = struct("CK_TLS12_KEY_MAT_PARAMS" if tls12 else "CK_SSL3_KEY_MAT_PARAMS", ulMacSizeInBits=160,
+               ulKeySizeInBits=128,
                ulIVSizeInBits=128, RandomInfo=randoms(), pReturnedKeyMaterial=out, **more)
     return Derivation(mech, p, {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE_LEN: 16}, True,
                       lambda: [out.hClientMacSecret, out.hServerMacSecret, out.hClientKey, out.hServerKey])
@@ -63,8 +64,8 @@ def master(mech: int, tls12: bool, version: bool) -> Derivation:
     more = {"prfHashMechanism": CKM.SHA256} if tls12 else {}
     if version:
         more["pVersion"] = struct("CK_VERSION")
-    p = struct("CK_TLS12_MASTER_KEY_DERIVE_PARAMS" if tls12 else "CK_SSL3_MASTER_KEY_DERIVE_PARAMS", RandomInfo=randoms(), **more)
-    return Derivation(mech, p)
+    kind = "CK_TLS12_MASTER_KEY_DERIVE_PARAMS" if tls12 else "CK_SSL3_MASTER_KEY_DERIVE_PARAMS"
+    return Derivation(mech, struct(kind, RandomInfo=randoms(), **more))
 
 
 def extended(mech: int) -> Derivation:
@@ -88,10 +89,12 @@ def kbkdf(mech: int, prf: int, other: int) -> Derivation:
             f.ulValueLen = len(value) if isinstance(value, bytes) else ctypes.sizeof(value)
         return f
     counter = struct("CK_SP800_108_COUNTER_FORMAT", ulWidthInBits=16)
-    fields = [field("ITERATION_VARIABLE", counter if mech == CKM.SP800_108_COUNTER_KDF else None), field("BYTE_ARRAY", b"data")]
+    iteration = field("ITERATION_VARIABLE", counter if mech == CKM.SP800_108_COUNTER_KDF else None)
+    fields = [iteration, field("BYTE_ARRAY", b"data")]
     if other:
         fields.append(field("KEY_HANDLE", ULONG(other)))
-    second, more = ULONG(), template({CKA.KEY_TYPE: CKK.AES, CKA.VALUE_LEN: 16, CKA.SENSITIVE: False, CKA.EXTRACTABLE: True})
+    second = ULONG()
+    more = template({CKA.KEY_TYPE: CKK.AES, CKA.VALUE_LEN: 16, CKA.SENSITIVE: False, CKA.EXTRACTABLE: True})
     extra = struct("CK_DERIVED_KEY", pTemplate=more, ulAttributeCount=len(more), phKey=second)
     kind = "CK_SP800_108_FEEDBACK_KDF_PARAMS" if mech == CKM.SP800_108_FEEDBACK_KDF else "CK_SP800_108_KDF_PARAMS"
     p = struct(kind, prfType=prf, ulNumberOfDataParams=len(fields), pDataParams=fields, ulAdditionalDerivedKeys=1,
@@ -111,8 +114,8 @@ def tls_kdf(mech: int, prf: int) -> Derivation:
 
 
 def derivations(mech: int, size: int, known: bytes, other: int) -> list:
-    """The ways to derive with a mechanism from a base of `size` bytes; `known` are data, `other` is a secret key. Empty if
-    the mechanism is not known here."""
+    """The ways to derive with a mechanism from a base of `size` bytes; `known` are data, `other` is a secret key.
+    Empty if the mechanism is not known here."""
     name = CKM.name(mech)[4:]
     if name.endswith("_KEY_DERIVATION"):
         return [Derivation(mech)]
@@ -120,7 +123,8 @@ def derivations(mech: int, size: int, known: bytes, other: int) -> list:
         return [Derivation(mech, string(known[:32]))]
     if name.endswith("_CBC_ENCRYPT_DATA"):
         kind = "CK_AES_CBC_ENCRYPT_DATA_PARAMS" if name.startswith("AES") else "CK_DES_CBC_ENCRYPT_DATA_PARAMS"
-        return [Derivation(mech, struct(kind, iv=bytes(16 if name.startswith("AES") else 8), pData=known[:32], length=32))]
+        iv = bytes(16 if name.startswith("AES") else 8)
+        return [Derivation(mech, struct(kind, iv=iv, pData=known[:32], length=32))]
     if name in ("CONCATENATE_BASE_AND_DATA", "CONCATENATE_DATA_AND_BASE"):
         return [Derivation(mech, string(known[:n]), more) for n in (1, 16)
                 for more in ({}, {CKA.VALUE_LEN: size}, {CKA.VALUE_LEN: 8})]
@@ -168,7 +172,8 @@ PARAMETERS = {
     CKM.NSS_CHACHA20_POLY1305: struct("CK_NSS_AEAD_PARAMS", pNonce=bytes(12), pAAD=b"header", ulTagLen=16),
     CKM.RC2_ECB: 128, CKM.RC2_CBC: struct("CK_RC2_CBC_PARAMS", ulEffectiveBits=128, iv=bytes(8)),
     CKM.RC2_CBC_PAD: struct("CK_RC2_CBC_PARAMS", ulEffectiveBits=128, iv=bytes(8)),
-    CKM.RSA_PKCS_OAEP: OAEP, CKM.RSA_AES_KEY_WRAP: struct("CK_RSA_AES_KEY_WRAP_PARAMS", ulAESKeyBits=256, pOAEPParams=OAEP),
+    CKM.RSA_PKCS_OAEP: OAEP, CKM.RSA_AES_KEY_WRAP: struct("CK_RSA_AES_KEY_WRAP_PARAMS", ulAESKeyBits=256,
+                                                          pOAEPParams=OAEP),
     CKM.RSA_PKCS_PSS: struct("CK_RSA_PKCS_PSS_PARAMS", hashAlg=CKM.SHA256, mgf=CKG.MGF1_SHA256, sLen=32),
     CKM.TLS_MAC: struct("CK_TLS_MAC_PARAMS", prfHashMechanism=CKM.SHA256, ulMacLength=12, ulServerOrClient=1),
     CKM.TLS12_MAC: struct("CK_TLS_MAC_PARAMS", prfHashMechanism=CKM.SHA256, ulMacLength=12, ulServerOrClient=1),

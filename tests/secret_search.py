@@ -16,7 +16,8 @@ WINDOW = 8
 MASK = 0x5c                    # the tests' data: nothing but this byte
 KNOWN = bytes([MASK]) * 64
 
-COMPONENTS = (CKA.VALUE, CKA.PRIVATE_EXPONENT, CKA.PRIME_1, CKA.PRIME_2, CKA.EXPONENT_1, CKA.EXPONENT_2, CKA.COEFFICIENT)
+COMPONENTS = (CKA.VALUE, CKA.PRIVATE_EXPONENT, CKA.PRIME_1, CKA.PRIME_2, CKA.EXPONENT_1, CKA.EXPONENT_2,
+              CKA.COEFFICIENT)
 
 
 def noise(label: str, n: int) -> bytes:
@@ -78,11 +79,12 @@ def odd(key: bytes) -> bytes:
 
 
 SECRET_KEYS = {
-    "AES-128": (CKK.AES, 16), "AES-192": (CKK.AES, 24), "AES-256": (CKK.AES, 32), "DES": (CKK.DES, 8), "DES2": (CKK.DES2, 16),
-    "DES3": (CKK.DES3, 24), "RC2": (CKK.RC2, 16), "RC4": (CKK.RC4, 16), "ChaCha20": (CKK.CHACHA20, 32),
-    "NSS ChaCha20": (CKK.NSS_CHACHA20, 32), "generic-32": (CKK.GENERIC_SECRET, 32), "generic-48": (CKK.GENERIC_SECRET, 48),
-    "HKDF": (CKK.HKDF, 32), "MD5 HMAC": (CKK.MD5_HMAC, 20), "SHA-1 HMAC": (CKK.SHA_1_HMAC, 20),
-    "SHA-224 HMAC": (CKK.SHA224_HMAC, 28), "SHA-256 HMAC": (CKK.SHA256_HMAC, 100), "SHA-384 HMAC": (CKK.SHA384_HMAC, 48),
+    "AES-128": (CKK.AES, 16), "AES-192": (CKK.AES, 24), "AES-256": (CKK.AES, 32),
+    "DES": (CKK.DES, 8), "DES2": (CKK.DES2, 16), "DES3": (CKK.DES3, 24), "RC2": (CKK.RC2, 16), "RC4": (CKK.RC4, 16),
+    "ChaCha20": (CKK.CHACHA20, 32), "NSS ChaCha20": (CKK.NSS_CHACHA20, 32),
+    "generic-32": (CKK.GENERIC_SECRET, 32), "generic-48": (CKK.GENERIC_SECRET, 48), "HKDF": (CKK.HKDF, 32),
+    "MD5 HMAC": (CKK.MD5_HMAC, 20), "SHA-1 HMAC": (CKK.SHA_1_HMAC, 20), "SHA-224 HMAC": (CKK.SHA224_HMAC, 28),
+    "SHA-256 HMAC": (CKK.SHA256_HMAC, 100), "SHA-384 HMAC": (CKK.SHA384_HMAC, 48),
     "SHA-512 HMAC": (CKK.SHA512_HMAC, 64), "SHA-512/224 HMAC": (CKK.SHA512_224_HMAC, 28),
     "SHA-512/256 HMAC": (CKK.SHA512_256_HMAC, 32), "SHA3-224 HMAC": (CKK.SHA3_224_HMAC, 28),
     "SHA3-256 HMAC": (CKK.SHA3_256_HMAC, 32), "SHA3-384 HMAC": (CKK.SHA3_384_HMAC, 48),
@@ -104,7 +106,8 @@ def keys() -> dict:
     for name, key in made.items():
         out[name] = {CKA.CLASS: CKO.PRIVATE_KEY, **parts_of(key)[1]}
     x = int.from_bytes(noise("DSA", 27), "big") % DSA_Q
-    out["DSA"] = {CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.DSA, CKA.PRIME: octets(DSA_P), CKA.SUBPRIME: octets(DSA_Q),
+    out["DSA"] = {CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.DSA, CKA.PRIME: octets(DSA_P),
+                  CKA.SUBPRIME: octets(DSA_Q),
                   CKA.BASE: octets(DSA_G), CKA.VALUE: octets(x)}
     out["DH"] = {CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.DH, CKA.PRIME: octets(DH_P), CKA.BASE: b"\2",
                  CKA.VALUE: number(int.from_bytes(noise("DH", 40), "big"))}

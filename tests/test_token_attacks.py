@@ -1,5 +1,6 @@
-"""Ways to the value of a key that take many calls, each of them harmless alone.  With a key that may leave (it is extractable)
-they work, which shows that they are real; with an unextractable one the token refuses a step that they need."""
+"""Ways to the value of a key that take many calls, each of them harmless alone.  With a key that may leave (it is
+extractable) they work, which shows that they are real; with an unextractable one the token refuses a step that they
+need."""
 import hmac
 
 import pytest
@@ -33,8 +34,8 @@ def rc2_with_few_bits(s, target: int, effective: int) -> bytes:
 
 
 def test_rc2_key_by_effective_bits(s):
-    """With eight effective bits only one byte of the expanded key counts (RFC 2268, 2), with sixteen two, and so on. A key of
-    128 bytes is its own expansion."""
+    """With eight effective bits only one byte of the expanded key counts (RFC 2268, 2), with sixteen two, and so on.
+    A key of 128 bytes is its own expansion."""
     value = noise("rc2", 128)
     target, found = key(s, value, EXTRACTABLE, CKK.RC2), b""
     for n in range(1, 4):
@@ -49,8 +50,8 @@ def test_rc2_key_by_effective_bits(s):
     target = key(s, value, UNEXTRACTABLE, CKK.RC2)
     for bits in (1, 8, 64, 104, 111):
         assert code_of(rc2_with_few_bits, s, target, bits) == "CKR_MECHANISM_PARAM_INVALID"
-    assert code_of(s.encrypt, (CKM.RC2_CBC, struct("CK_RC2_CBC_PARAMS", ulEffectiveBits=8, iv=bytes(8))), target, bytes(8)) == \
-        "CKR_MECHANISM_PARAM_INVALID"
+    cbc = CKM.RC2_CBC, struct("CK_RC2_CBC_PARAMS", ulEffectiveBits=8, iv=bytes(8))
+    assert code_of(s.encrypt, cbc, target, bytes(8)) == "CKR_MECHANISM_PARAM_INVALID"
     assert rc2_with_few_bits(s, target, 112) and rc2_with_few_bits(s, target, 1024)
 
 
@@ -62,8 +63,8 @@ def test_rc2_as_it_is_used_with_short_keys(s, size, bits):
 
 
 def test_byte_by_byte_from_longer_and_longer_parts(s):
-    """Fourteen bytes of the key with a known one behind them are the first fifteen bytes if the guess is right, and any use
-    tells whether two keys are the same."""
+    """Fourteen bytes of the key with a known one behind them are the first fifteen bytes if the guess is right, and
+    any use tells whether two keys are the same."""
     def part(base, n):
         return s.derive((CKM.EXTRACT_KEY_FROM_KEY, 0), base, {CKA.VALUE_LEN: n, CKA.DERIVE: True, CKA.SIGN: True})
 
@@ -99,10 +100,11 @@ def xor(a: bytes, b: bytes) -> bytes:
 
 
 def test_halves_of_a_secret_in_the_prf_of_tls_1_0(s):
-    """S1 is as many known bytes as it takes and one byte of the key, S2 the rest of it: what two different beginnings have in
-    common cancels out, and 256 guesses are left (RFC 2246, 5)."""
+    """S1 is as many known bytes as it takes and one byte of the key, S2 the rest of it: what two different beginnings
+    have in common cancels out, and 256 guesses are left (RFC 2246, 5)."""
     def output(target, beginning):
-        joined = s.derive((CKM.CONCATENATE_DATA_AND_BASE, string(beginning)), target, {CKA.SIGN: True, CKA.DERIVE: True})
+        joined = s.derive((CKM.CONCATENATE_DATA_AND_BASE, string(beginning)), target,
+                          {CKA.SIGN: True, CKA.DERIVE: True})
         return s.sign((CKM.TLS_PRF_GENERAL, 32), joined, b"seed")
 
     def attack(target) -> bytes:
@@ -120,7 +122,8 @@ def test_halves_of_a_secret_in_the_prf_of_tls_1_0(s):
     for mech in (CKM.TLS10_MAC_SERVER, CKM.TLS10_MAC_CLIENT, (CKM.TLS_MAC, finished)):
         assert code_of(s.sign, mech, joined, b"") == "CKR_KEY_FUNCTION_NOT_PERMITTED"
     master = struct("CK_SSL3_MASTER_KEY_DERIVE_PARAMS", RandomInfo=randoms)
-    exporter = struct("CK_TLS_KDF_PARAMS", prfMechanism=CKM.TLS_PRF, pLabel=b"label", RandomInfo=randoms, ulLabelLength=5)
+    exporter = struct("CK_TLS_KDF_PARAMS", prfMechanism=CKM.TLS_PRF, pLabel=b"label", RandomInfo=randoms,
+                      ulLabelLength=5)
     for mech in ((CKM.TLS_MASTER_KEY_DERIVE_DH, master), (CKM.TLS_MASTER_KEY_DERIVE, master), (CKM.TLS_KDF, exporter)):
         assert code_of(s.derive, mech, joined, {CKA.VALUE_LEN: 48, **READABLE}) == "CKR_KEY_FUNCTION_NOT_PERMITTED"
     # The PRF of TLS 1.2 takes a secret whole.
@@ -129,8 +132,8 @@ def test_halves_of_a_secret_in_the_prf_of_tls_1_0(s):
 
 @pytest.mark.parametrize("kind", ["DES", "DES2", "DES3", "RC2", "RC4"])
 def test_no_weak_cipher_with_a_related_key(s, kind):
-    """Parity bits that the token sets tell of the bits beside them; two of three DES keys may be known ones; RC4 with known
-    bytes before its key gives it away."""
+    """Parity bits that the token sets tell of the bits beside them; two of three DES keys may be known ones; RC4 with
+    known bytes before its key gives it away."""
     size = {"DES": 8, "DES2": 16, "DES3": 24, "RC2": 16, "RC4": 16}[kind]
     how = {CKA.KEY_TYPE: getattr(CKK, kind), **({CKA.VALUE_LEN: size} if kind in ("RC2", "RC4") else {})}
     known = key(s, bytes(range(1, 9)), READABLE)

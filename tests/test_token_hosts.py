@@ -1,5 +1,6 @@
-"""libp11token.so as a guest: it reads no configuration but its own, leaves nothing behind, survives every way in which a host
-may end, fork or unload it, and does not grow.  The hosts are tests/clients/token_host.c and token_forks.c."""
+"""libp11token.so as a guest: it reads no configuration but its own, leaves nothing behind, survives every way in
+which a host may end, fork or unload it, and does not grow.  The hosts are tests/clients/token_host.c and
+token_forks.c."""
 import os
 import re
 import shutil
@@ -34,8 +35,8 @@ def test_no_other_file_is_opened(build, run, token, tmp_path):
         token.module, token.pin, env=token.env)
     opened = set(re.findall(r'(?:open\w*\((?:AT_FDCWD, )?)"([^"]*)"', log.read_text()))
     ours = {name for name in opened if name.startswith(str(token.directory))}
-    rest = {name for name in opened - ours if not re.match(r"/etc/ld\.so|/lib|/usr/lib.*/(lib\w+\.so|ossl-modules/legacy\.so)"
-                                                           r"|/dev/u?random|/proc/|/sys/", name)}
+    system = re.compile(r"/etc/ld\.so|/lib|/usr/lib.*/(lib\w+\.so|ossl-modules/legacy\.so)|/dev/u?random|/proc/|/sys/")
+    rest = {name for name in opened - ours if not system.match(name)}
     assert len(ours) >= 3
     assert rest - {str(token.module), token.env["P11TOKEN_CONF"], str(token.module.parent)} == set()
     assert log.read_text().count("execve(") == 1
@@ -43,7 +44,8 @@ def test_no_other_file_is_opened(build, run, token, tmp_path):
 
 @pytest.mark.nosan
 def test_openssl_is_not_configured_by_the_host(host, token, tmp_path):
-    """OPENSSL_CONF names a FIFO, at which whoever reads it waits for ever, or a file that would switch every provider off."""
+    """OPENSSL_CONF names a FIFO, at which whoever reads it waits for ever, or a file that would switch every provider
+    off."""
     fifo, off = tmp_path / "fifo.cnf", tmp_path / "off.cnf"
     os.mkfifo(fifo)
     off.write_text("openssl_conf = x\n[x]\nproviders = p\nalg_section = a\n[p]\nbase = b\n[b]\nactivate = 1\n"
@@ -93,8 +95,8 @@ def test_every_way_to_exit_beside_libcrypto(host, how, token):
 @pytest.mark.parametrize("how", ["plain", "threads", "atexit-after", "destructor", "finalized"])
 def test_exit_under_valgrind(build, run, token, how):
     """No invalid access, whatever order things are taken down in."""
-    p = run("valgrind", "-q", "--error-exitcode=9", build / "tests/clients/token_host", "exit", token.module, token.pin, how,
-            env=token.env, timeout=120)
+    p = run("valgrind", "-q", "--error-exitcode=9", build / "tests/clients/token_host", "exit", token.module,
+            token.pin, how, env=token.env, timeout=120)
     assert p.stdout == "leaving\n"
 
 
@@ -108,16 +110,16 @@ def test_thread_that_ends_after_the_module_was_unloaded(host, token):
 
 
 def test_two_libcryptos(host, token):
-    """The host's digests work, its error queue gets none of our errors and loses none of its own, also in failing calls; when
-    it has shut its libcrypto down, ours still works."""
+    """The host's digests work, its error queue gets none of our errors and loses none of its own, also in failing
+    calls; when it has shut its libcrypto down, ours still works."""
     assert host("crypto", token.pin) == "ERR queue untouched\n"
 
 
 # --- forks ------------------------------------------------------------------------------------------------------------
 
 def test_forked_children_work(host, count, token):
-    """A child initialises, logs in, signs with a key of the token and makes an object that the parent sees, while the parent's
-    threads sign and write: nothing is lost, nobody waits for ever."""
+    """A child initialises, logs in, signs with a key of the token and makes an object that the parent sees, while the
+    parent's threads sign and write: nothing is lost, nobody waits for ever."""
     n = count(500)
     assert host("work", token.pin, n, program="token_forks", timeout=120) == f"child {n} passing 0 parent complete\n"
 
@@ -125,7 +127,8 @@ def test_forked_children_work(host, count, token):
 @pytest.mark.parametrize("verb", ["idle", "spawn"])
 def test_forked_children_that_do_not_initialise(host, count, token, verb):
     """CKR_CRYPTOKI_NOT_INITIALIZED, with the parent's handles too; and programs that are started."""
-    assert host(verb, token.pin, count(300), program="token_forks", timeout=120) == "child 0 passing 0 parent complete\n"
+    out = host(verb, token.pin, count(300), program="token_forks", timeout=120)
+    assert out == "child 0 passing 0 parent complete\n"
 
 
 def test_forked_child_of_a_forked_child(host, token):
@@ -142,15 +145,15 @@ def test_forks_end_with_a_clean_folder(host, token):
 
 # --- growth -----------------------------------------------------------------------------------------------------------
 
-GROW = [("initialize", 1000), ("sessions", 10000), ("session-objects", 10000), ("token-objects", 1000), ("signatures", 2000),
-        ("logins", 200), ("failures", 200)]
+GROW = [("initialize", 1000), ("sessions", 10000), ("session-objects", 10000), ("token-objects", 1000),
+        ("signatures", 2000), ("logins", 200), ("failures", 200)]
 
 
 @pytest.mark.nosan
 @pytest.mark.parametrize("what,n", GROW)
 def test_memory_in_use_does_not_grow(host, token, what, n):
-    """Between the middle and the end malloc has given out less than half of its smallest piece for each time, and there is not
-    a page more for each time."""
+    """Between the middle and the end malloc has given out less than half of its smallest piece for each time, and
+    there is not a page more for each time."""
     half, full = (list(map(int, line.split())) for line in host("grow", token.pin, what, n, timeout=120).splitlines())
     assert full[0] - half[0] < n / 2 * 16
     assert full[1] - half[1] < min(n / 2, 100)
@@ -160,8 +163,9 @@ def test_memory_in_use_does_not_grow(host, token, what, n):
 @pytest.mark.parametrize("what", ["initialize", "token-objects", "failures", "logins"])
 def test_no_leak_under_valgrind(build, run, token, what):
     """Nothing that nobody can reach any more, and no invalid access."""
-    run("valgrind", "-q", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect,possible", "--error-exitcode=9",
-        build / "tests/clients/token_host", "grow", token.module, token.pin, what, 4, env=token.env, timeout=120)
+    run("valgrind", "-q", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect,possible",
+        "--error-exitcode=9", build / "tests/clients/token_host", "grow", token.module, token.pin, what, 4,
+        env=token.env, timeout=120)
 
 
 # --- what the host has ------------------------------------------------------------------------------------------------
@@ -193,8 +197,8 @@ def test_signals_locale_folder_and_umask(host, token):
 # --- two at once ------------------------------------------------------------------------------------------------------
 
 def test_two_copies_of_the_module_in_one_process(build, run, token, tmp_path, count):
-    """The same token by two files with the same contents: both write at once, both see everything, and the second goes on when
-    the first has ended."""
+    """The same token by two files with the same contents: both write at once, both see everything, and the second
+    goes on when the first has ended."""
     copy = tmp_path / "second.so"
     shutil.copy(token.module, copy)
     n = count(160)  # the client looks for 512 objects at most
@@ -235,8 +239,8 @@ def in_core(path, wanted: Search) -> set:
 @pytest.mark.nosan
 @pytest.mark.parametrize("when", ["logged-in", "logged-out", "finalized"])
 def test_core_dump(build, run, token, tmp_path, clean_env, when):
-    """Neither PIN nor master key of the token is in a core dump, not even while the user is logged in; after the logout no value
-    of a private object either, though all keys have been read and used."""
+    """Neither PIN nor master key of the token is in a core dump, not even while the user is logged in; after the
+    logout no value of a private object either, though all keys have been read and used."""
     names = ["AES-256", "generic-48", "EC", "RSA"]
     s = token.session()
     for name in names:
@@ -245,8 +249,8 @@ def test_core_dump(build, run, token, tmp_path, clean_env, when):
     token.finalize()
     master = read_record(token.directory).user.open(token.pin.encode())
     core = tmp_path / "core"
-    p = subprocess.Popen([build / "tests/clients/token_host", "hold", token.module, when], env={**clean_env, **token.env},
-                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    p = subprocess.Popen([build / "tests/clients/token_host", "hold", token.module, when],
+                         env={**clean_env, **token.env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         p.stdin.write(token.pin.encode() + b"\n")
         p.stdin.flush()

@@ -1,5 +1,6 @@
-"""No PIN and no key is in the token directory of libp11token.so, in the log and its index neither: while sessions are open, after
-objects were changed, copied and destroyed, after PINs were changed, and when the process was killed in between."""
+"""No PIN and no key is in the token directory of libp11token.so, in the log and its index neither: while sessions are
+open, after objects were changed, copied and destroyed, after PINs were changed, and when the process was killed in
+between."""
 import signal
 import sys
 
@@ -10,7 +11,8 @@ from cryptoki import CKA, CKM, CKO, CKU
 from secret_search import KNOWN, Search, is_private, keys, noise, secrets_of
 from test_secrets import needles
 
-PINS = {"user": "t0ken-user-Pin-17", "new user": "n3w-token-user-Pin", "so": "t0ken-so-Pin-2291", "new so": "n3w-token-so-Pin-4"}
+PINS = {"user": "t0ken-user-Pin-17", "new user": "n3w-token-user-Pin", "so": "t0ken-so-Pin-2291",
+        "new so": "n3w-token-so-Pin-4"}
 PLAIN = noise("text of a private object", 64)
 
 
@@ -40,8 +42,10 @@ def put_all(s, **more) -> list:
     """Every key of the table as a token object, in the four combinations, private and not, and a private text."""
     made = [s.create({**keys()[name], CKA.TOKEN: True, CKA.LABEL: f"label of {name}", CKA.SENSITIVE: sensitive,
                       CKA.EXTRACTABLE: extractable, **({CKA.PRIVATE: private} if private is not None else {})})
-            for name in keys() for sensitive in (False, True) for extractable in (False, True) for private in (None, True)]
-    return made + [s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: True, CKA.VALUE: PLAIN, CKA.LABEL: "a text"})]
+            for name in keys() for sensitive in (False, True) for extractable in (False, True)
+            for private in (None, True)]
+    return made + [s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: True, CKA.VALUE: PLAIN,
+                             CKA.LABEL: "a text"})]
 
 
 def change_pins(token) -> None:
@@ -75,8 +79,8 @@ def test_token_directory(token, search, spelt):
 
 
 def test_public_keys_are_kept_as_secret(token, search, spelt):
-    """Secret and private keys that are no private objects, which NSS makes when nobody has to log in: their values are sealed all
-    the same."""
+    """Secret and private keys that are no private objects, which NSS makes when nobody has to log in: their values
+    are sealed all the same."""
     s = token.session()
     for name in keys():
         s.create({**keys()[name], CKA.TOKEN: True, CKA.PRIVATE: False})
@@ -87,7 +91,8 @@ def test_the_search_looks_where_the_values_would_be(token, search, spelt):
     """What is no secret is in the same files in clear, and secrets would be found there."""
     s = token.session()
     modulus = keys()["RSA"][CKA.MODULUS]
-    s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: False, CKA.LABEL: "label-in-clear", CKA.VALUE: modulus})
+    s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: False, CKA.LABEL: "label-in-clear",
+              CKA.VALUE: modulus})
     s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: False, CKA.VALUE: b"." * 99 + PLAIN[:9] + b"." * 99})
     together = b"".join(files(token.directory).values())
     assert b"label-in-clear" in together and modulus[:100] in together
@@ -119,7 +124,8 @@ os.kill(os.getpid(), 9)
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.nosan
 def test_killed_process(token, run, search, spelt, busy, tmp_path):
-    """SIGKILL with sessions open, between calls and in the middle of writing; and the next process's recovery changes nothing."""
+    """SIGKILL with sessions open, between calls and in the middle of writing; and the next process's recovery changes
+    nothing."""
     code = KILLED.format(tests=str(ROOT / "tests"), module=str(token.module), directory=str(token.directory),
                          parameters=token.parameters, busy=busy)
     argv = (["timeout", "-s", "KILL", "3"] if busy else []) + [sys.executable, "-c", code]
@@ -137,8 +143,8 @@ def test_killed_process(token, run, search, spelt, busy, tmp_path):
 def test_generated_keys(token, spelt):
     """Readable keys that the token makes: their values are not in its files either."""
     s = token.session()
-    made = [s.generate_key(CKM.AES_KEY_GEN, {CKA.VALUE_LEN: 32, CKA.TOKEN: True, CKA.SENSITIVE: False, CKA.EXTRACTABLE: True,
-                                             CKA.PRIVATE: private}) for private in (True, False) for _ in range(10)]
+    made = [s.generate_key(CKM.AES_KEY_GEN, {CKA.VALUE_LEN: 32, CKA.TOKEN: True, CKA.SENSITIVE: False,
+                                             CKA.EXTRACTABLE: True, CKA.PRIVATE: private}) for private in (True, False) for _ in range(10)]
     values = {str(i): s.get(obj, CKA.VALUE) for i, obj in enumerate(made)}
     assert len(set(values.values())) == 20
     assert hits(token.directory, Search(values), spelt) == []
