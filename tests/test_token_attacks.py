@@ -4,10 +4,12 @@ need."""
 import hmac
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from cryptoki import CKA, CKK, CKM, CKO, struct
+from cryptoki import CK, CKA, CKK, CKM, CKO, ULONG, struct
 from mechanism_parameters import code_of
 from secret_search import noise
+from token_kinds import KINDS
 
 VALUE = noise("attacked", 32)
 EXTRACTABLE = {CKA.SENSITIVE: True, CKA.EXTRACTABLE: True}
@@ -148,3 +150,43 @@ def test_no_weak_cipher_with_a_related_key(s, kind):
         assert codes == ({"CKR_OK"} if parent is EXTRACTABLE else {"CKR_TEMPLATE_INCONSISTENT"}), (kind, parent)
     # One-way derivations make keys of every type.
     assert s.derive(CKM.SHA512_KEY_DERIVATION, base, how)
+
+
+def cmac_kdf(s, known: int, field: int, prf: int) -> bytes:
+    """PRF(known key, the value of the other key), as a key that can be read."""
+    iteration = struct("CK_PRF_DATA_PARAM", type=CK.SP800_108_ITERATION_VARIABLE)
+    handle = struct("CK_PRF_DATA_PARAM", type=CK.SP800_108_KEY_HANDLE, pValue=ULONG(field), ulValueLen=8)
+    p = struct("CK_SP800_108_FEEDBACK_KDF_PARAMS", prfType=prf, ulNumberOfDataParams=2, pDataParams=[iteration, handle])
+    size = 16 if prf == CKM.AES_CMAC else 8
+    return s.get(s.derive((CKM.SP800_108_FEEDBACK_KDF, p), known, {CKA.VALUE_LEN: size, **READABLE}), CKA.VALUE)
+
+
+def test_key_as_data_of_a_cmac(s):
+    """A CMAC of one block is the block enciphered (SP 800-38B, 6.2), so with a known base key what is a field of the input
+    comes out again."""
+    known, value = bytes(range(16)), VALUE[:16]
+
+    def attack(field: int) -> bytes:
+        block = cmac_kdf(s, key(s, known, READABLE, CKK.AES), field, CKM.AES_CMAC)
+        aes = Cipher(algorithms.AES(known), modes.ECB())
+        zero = int.from_bytes(aes.encryptor().update(bytes(16)), "big")
+        subkey = (zero << 1 & (1 << 128) - 1 ^ (0x87 if zero >> 127 else 0)).to_bytes(16, "big")
+        return xor(aes.decryptor().update(block), subkey)
+
+    assert attack(key(s, value, READABLE)) == value
+    des = key(s, KINDS["DES3"].template[CKA.VALUE], READABLE, CKK.DES3)
+    assert len(cmac_kdf(s, des, key(s, value, READABLE), CKM.DES3_CMAC)) == 8
+    for how in (EXTRACTABLE, UNEXTRACTABLE, {CKA.SENSITIVE: False, CKA.EXTRACTABLE: False}):
+        target = key(s, value, how)
+        assert code_of(attack, target) == "CKR_KEY_FUNCTION_NOT_PERMITTED"
+        assert code_of(cmac_kdf, s, des, target, CKM.DES3_CMAC) == "CKR_KEY_FUNCTION_NOT_PERMITTED"
+        # HMACs are one-way.
+        assert cmac_kdf(s, key(s, known, READABLE), target, CKM.SHA256_HMAC)
+
+
+def test_finding_does_not_confirm_a_value(s):
+    """Searching for a secret attribute of a key that cannot be read finds nothing, whether the value is right or not."""
+    readable, target = key(s, VALUE, READABLE), key(s, VALUE, UNEXTRACTABLE)
+    found = s.find({CKA.VALUE: VALUE})
+    assert target not in found
+    assert readable in found

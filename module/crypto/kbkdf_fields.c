@@ -130,6 +130,9 @@ CK_RV tok_kbkdf_prepare(struct tok_session *session, const struct tok_mech *mech
     if (k->fields[i].type == CK_SP800_108_KEY_HANDLE) {
       rv = tok_key_get(session, *(const CK_OBJECT_HANDLE *)k->fields[i].pValue, mech, CKA_DERIVE, &k->inner[i]);
       if (rv == CKR_OK) rv = tok_derive_value(k->inner[i], &value);
+      /* A CMAC is undone by who knows its key, which is the base, and so gives away a value that may not be read. */
+      if (rv == CKR_OK && k->hash == TOK_HASH_NONE && !tok_derive_readable(k->inner[i]))
+        rv = CKR_KEY_FUNCTION_NOT_PERMITTED;
       if (rv != CKR_OK) return rv;
       add_history(k, k->inner[i]);
     }

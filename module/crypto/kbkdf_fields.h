@@ -31,7 +31,8 @@ struct tok_kbkdf {
 /* The caller's structure, not looked into further. False if it has another size or contradicts itself. */
 bool tok_kbkdf_read(CK_MECHANISM_PTR mechanism, struct tok_kbkdf *k);
 /* Checks the fields against the mode, finds the PRF and the keys that are fields. CKR_MECHANISM_PARAM_INVALID,
- * CKR_KEY_TYPE_INCONSISTENT if the PRF does not take the base, or what tok_key_get says of the other keys. */
+ * CKR_KEY_TYPE_INCONSISTENT if the PRF does not take the base, CKR_KEY_FUNCTION_NOT_PERMITTED if it would give a key
+ * away that is a field, or what tok_key_get says of the other keys. */
 CK_RV tok_kbkdf_prepare(struct tok_session *session, const struct tok_mech *mech, struct tok_kbkdf *k);
 /* Settles the length field for `bytes` of keys in `segments` blocks. CKR_KEY_SIZE_RANGE if the counter does not count
  * so far, CKR_MECHANISM_PARAM_INVALID if the length does not fit its field. */
