@@ -108,7 +108,7 @@ $(BUILD)/p11stub.so: $(STUB_OBJ) $(wildcard shim/load/stub.map)
 
 $(BUILD)/p11trace: $(DEC_OBJ)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(SAN) $(LDFLAGS) -pie -Wl,-z,now,-z,relro -o $@ $(DEC_OBJ) -lzstd -ljansson -lcrypto -lm
+	$(Q)$(CC) $(SAN) $(LDFLAGS) -pie -Wl,-z,now,-z,relro -o $@ $(DEC_OBJ) -lzstd -ljansson -lcrypto -ldw -lelf -lm
 
 $(BUILD)/obj/decoder/decoder/cmd/stub_blob.o: $(STUB)
 $(DEC_OBJ): FLAGS := -fPIE -DSTUB_PATH='"$(BUILD)/p11stub.so"'
@@ -176,7 +176,7 @@ $(BUILD)/tests/mocks/%.so: tests/mocks/%.c | $(BUILD)/.tools
 $(BUILD)/.tools: Makefile
 	@mkdir -p $(@D)
 	@command -v $(firstword $(CC)) >/dev/null || { echo "no compiler ($(CC)): run 'make deps', or see README.md" >&2; exit 2; }
-	@for h in zstd.h sodium.h xxhash.h jansson.h openssl/x509.h sqlite3.h; do \
+	@for h in zstd.h sodium.h xxhash.h jansson.h elfutils/libdw.h openssl/x509.h sqlite3.h; do \
 	  printf '#include <stddef.h>\n#include <stdio.h>\n#include <%s>\n' $$h | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 || \
 	    { echo "header <$$h> is missing: run 'make deps', or see README.md" >&2; exit 2; }; done
 	@touch $@

@@ -11,7 +11,7 @@ set -eu
 # One list per verb; a package goes into the first list that needs it.  libc6-dev, g++ and binutils come with gcc or
 # build-essential on most machines, but not on every one.
 build='gcc g++ binutils libc6-dev make pkg-config libzstd-dev libjansson-dev libssl-dev libsodium-dev libxxhash-dev
-  libsqlite3-dev'
+  libdw-dev libsqlite3-dev'
 demo='libnss3-tools openssl zstd'
 check='softhsm2 firefox-esr gnutls-bin openssh-client libengine-pkcs11-openssl python3 python3-pytest
   python3-pytest-timeout python3-zstandard python3-xxhash python3-cryptography

@@ -8,6 +8,7 @@
 #include "decoder/cmd/cmd.h"
 #include "decoder/filter/filter_option.h"
 #include "decoder/show/dump.h"
+#include "decoder/symbols/symbols_option.h"
 
 enum { KEY_CALLS = 256, KEY_JSON, KEY_COLOR, KEY_CALLER, KEY_STACK, KEY_THREADS, KEY_NS };
 
@@ -24,7 +25,7 @@ static const struct argp_option options[] = {
     {"size", 's', "SIZE", 0, "Show at most SIZE bytes of a value (32)", 2},
     {"verbose", 'v', NULL, 0, "Show values, lists and tags in full", 2},
     {"caller", KEY_CALLER, NULL, 0, "Where each call came from", 2},
-    {"stack", KEY_STACK, NULL, 0, "The recorded call stack below each call", 2},
+    {"stack", KEY_STACK, NULL, 0, "The recorded call stack below each call, with names where they are known", 2},
     {"threads", KEY_THREADS, NULL, 0, "Thread ids from the first line on, not only from the second thread on", 2},
     {"color", KEY_COLOR, "WHEN", 0, "auto (when the output is a terminal), always or never", 3},
     {"quiet", 'q', NULL, 0, "Calls only, no lines about modules, lists and markers", 3},
@@ -58,6 +59,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   struct arguments *args = state->input;
   struct dump_options *o = &args->dump;
   switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &o->symbols; return 0;
     case 'e': filter_option_expression("p11trace dump", o->filter, arg); return 0;
     case KEY_CALLS: filter_option_calls("p11trace dump", o->filter, arg); return 0;
     case KEY_JSON: o->json = true; return 0;
@@ -93,7 +95,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 int cmd_dump(int argc, char **argv)
 {
-  const struct argp argp = {.options = options, .parser = parse, .args_doc = "TRACE...", .doc = doc};
+  static const struct argp_child children[] = {
+      {&symbols_option_argp, 0, NULL, 0},
+      {0               }
+  };
+  const struct argp argp = {
+      .options = options, .parser = parse, .args_doc = "TRACE...", .doc = doc, .children = children};
   struct arguments args = {.dump = {.limit = DEFAULT_LIMIT}};
   args.dump.filter = filter_new();
   args.trace = calloc((size_t)argc + 1, sizeof *args.trace);
@@ -112,6 +119,7 @@ int cmd_dump(int argc, char **argv)
   status = dump_set(set, &args.dump, STDOUT_FILENO);
   trace_close(set);
 out:
+  symbols_option_free(&args.dump.symbols);
   filter_free(args.dump.filter);
   free(args.trace);
   return status;

@@ -8,15 +8,17 @@
 #include "decoder/cmd/cmd.h"
 #include "decoder/filter/filter_option.h"
 #include "decoder/show/stat.h"
+#include "decoder/symbols/symbols_option.h"
 
-enum { KEY_CALLS = 256, KEY_JSON, KEY_BY, KEY_SORT };
+enum { KEY_CALLS = 256, KEY_JSON, KEY_BY, KEY_BY_CALLER, KEY_SORT };
 
 /* clang-format off */
 static const struct argp_option options[] = {
     {"expression", 'e', "EXPR", 0, "Count only calls for which EXPR is true; several must all be true", 1},
     {"calls", KEY_CALLS, "SET", 0, "Count only these call numbers: 7, 10-200, 300-; several sets are one", 1},
     {"by", KEY_BY, "WHAT", 0,
-     "What makes a row: one or several of fn, mechanism, slot, module, thread, process (fn,mechanism,slot)", 2},
+     "What makes a row: one or several of fn, mechanism, slot, module, thread, process, caller (fn,mechanism,slot)", 2},
+    {"by-caller", KEY_BY_CALLER, NULL, 0, "A row for each calling function: --by caller", 2},
     {"sort", KEY_SORT, "WHAT", 0, "Order of the rows: total (default), calls, errors, p50, p99, max, name", 2},
     {"json", KEY_JSON, NULL, 0, "One JSON object; times in nanoseconds", 2},
     {0},
@@ -46,7 +48,8 @@ struct word {
 };
 /* clang-format off */
 static const struct word by_words[] = {{"fn", BY_FN},         {"mechanism", BY_MECHANISM}, {"slot", BY_SLOT},
-                                       {"module", BY_MODULE}, {"thread", BY_THREAD},       {"process", BY_PROCESS}};
+                                       {"module", BY_MODULE}, {"thread", BY_THREAD},       {"process", BY_PROCESS},
+                                       {"caller", BY_CALLER}};
 static const struct word sort_words[] = {{"total", SORT_TOTAL}, {"calls", SORT_CALLS}, {"errors", SORT_ERRORS},
                                          {"p50", SORT_P50},     {"p99", SORT_P99},     {"max", SORT_MAX},
                                          {"name", SORT_NAME}};
@@ -67,9 +70,10 @@ static unsigned parse_by(struct argp_state *state, const char *arg)
     size_t length = strcspn(at, ",");
     const struct word *w = find(by_words, sizeof by_words / sizeof *by_words, at, length);
     if (w == NULL) {
-      argp_error(state,
-                 "--by=%s: character %zu: allowed are fn, mechanism, slot, module, thread and process, with commas",
-                 arg, (size_t)(at - arg) + 1);
+      argp_error(
+          state,
+          "--by=%s: character %zu: allowed are fn, mechanism, slot, module, thread, process and caller, with commas",
+          arg, (size_t)(at - arg) + 1);
       return 0;
     }
     by |= w->value;
@@ -82,6 +86,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
   struct arguments *args = state->input;
   switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &args->stat.symbols; return 0;
+    case KEY_BY_CALLER: args->stat.by = BY_CALLER; return 0;
     case 'e': filter_option_expression("p11trace stat", args->stat.filter, arg); return 0;
     case KEY_CALLS: filter_option_calls("p11trace stat", args->stat.filter, arg); return 0;
     case KEY_BY: args->stat.by = parse_by(state, arg); return 0;
@@ -103,7 +109,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 int cmd_stat(int argc, char **argv)
 {
-  const struct argp argp = {.options = options, .parser = parse, .args_doc = "TRACE...", .doc = doc};
+  static const struct argp_child children[] = {
+      {&symbols_option_argp, 0, NULL, 0},
+      {0               }
+  };
+  const struct argp argp = {
+      .options = options, .parser = parse, .args_doc = "TRACE...", .doc = doc, .children = children};
   struct arguments args = {.stat = {.by = BY_DEFAULT}};
   args.stat.filter = filter_new();
   args.trace = calloc((size_t)argc + 1, sizeof *args.trace);
@@ -119,6 +130,7 @@ int cmd_stat(int argc, char **argv)
   status = stat_set(set, &args.stat, STDOUT_FILENO);
   trace_close(set);
 out:
+  symbols_option_free(&args.stat.symbols);
   filter_free(args.stat.filter);
   free(args.trace);
   return status;

@@ -12,13 +12,14 @@ static const struct {
   int (*run)(int argc, char **argv);
   const char *what;
 } verbs[] = {
-    {"info",    cmd_info,    "what a trace holds: process, modules, counts, is it complete"   },
-    {"dump",    cmd_dump,    "the calls, as text or JSON lines"                               },
-    {"stat",    cmd_stat,    "calls, errors and times per function"                           },
-    {"check",   cmd_check,   "what the module does that NSS does not expect"                  },
-    {"recover", cmd_recover, "fold NAME.p11t.live into NAME.p11t after a process was killed"  },
-    {"wrap",    cmd_wrap,    "make a traced copy of a module for modutil, a policy or p11-kit"},
-    {"doctor",  cmd_doctor,  "why is nothing traced?"                                         },
+    {"info",      cmd_info,      "what a trace holds: process, modules, counts, is it complete"   },
+    {"dump",      cmd_dump,      "the calls, as text or JSON lines"                               },
+    {"stat",      cmd_stat,      "calls, errors and times per function"                           },
+    {"check",     cmd_check,     "what the module does that NSS does not expect"                  },
+    {"recover",   cmd_recover,   "fold NAME.p11t.live into NAME.p11t after a process was killed"  },
+    {"symbolize", cmd_symbolize, "names for call stacks, written beside the trace"                },
+    {"wrap",      cmd_wrap,      "make a traced copy of a module for modutil, a policy or p11-kit"},
+    {"doctor",    cmd_doctor,    "why is nothing traced?"                                         },
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 

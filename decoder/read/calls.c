@@ -85,12 +85,14 @@ static struct open_call *begin(struct reader *r, const struct slot *s, const str
 static void take_stack(struct open_call *o, const struct slot *s, const struct record *record)
 {
   const uint64_t *address = NULL;
-  uint32_t depth = slot_stack(s, record, &address);
+  bool stale = false;
+  uint32_t depth = slot_stack(s, record, &address, &stale);
   if (depth <= o->call.depth) return;
   uint64_t *copy = arena_alloc(&o->arena, depth * sizeof *copy);
   memcpy(copy, address, depth * sizeof *copy);
   o->call.stack = copy;
   o->call.depth = depth;
+  o->call.stale = stale;
   o->call.caller = copy[0];
 }
 

@@ -84,6 +84,7 @@ bool reader_event(struct reader *r, struct event *event)
     r->advance = s;
     uint64_t time = clock_ns(r, s, s->record.time);
     if (time > r->last_time) r->last_time = time;
+    if (s->object != NULL) table_settle(r, s);
     if (handle(r, s, event)) return true;
   }
   if (!r->finished) {

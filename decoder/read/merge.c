@@ -14,7 +14,7 @@ static void read_stack(struct slot *s, const struct record *record)
 {
   struct cursor c = cursor_of(record->body, record->length);
   uint64_t index = get_n(&c), depth = get_n(&c), address = 0;
-  get_u8(&c);
+  uint8_t flags = get_u8(&c);
   /* Index counts from 1 in this fill; one address is at least one byte. */
   if (c.bad || index == 0 || index > UINT16_MAX || depth > cursor_left(&c)) return;
   if (index > s->stacks) {
@@ -30,6 +30,7 @@ static void read_stack(struct slot *s, const struct record *record)
   if (index > 1 && s->stack[index - 2].depth > 0) address = s->address[s->stack[index - 2].offset];
   e->offset = (uint32_t)s->addresses;
   e->depth = 0;
+  e->stale = flags & STACK_STALE;
   for (uint64_t i = 0; i < depth; i++) {
     address += get_z(&c);
     if (c.bad) return;
@@ -44,7 +45,7 @@ static void unnumbered(struct reader *r, struct slot *s, const struct record *re
   switch (record->kind) {
     case P11T_STACK: read_stack(s, record); break;
     case P11T_TIME: clock_record(r, s, record); break;
-    case P11T_OBJECT: table_object(r, record); break;
+    case P11T_OBJECT: table_object(r, s, record); break;
     case P11T_THREAD: {
       uint64_t tid = get_n(&c);
       size_t length;
@@ -56,15 +57,17 @@ static void unnumbered(struct reader *r, struct slot *s, const struct record *re
   }
 }
 
-uint32_t slot_stack(const struct slot *s, const struct record *record, const uint64_t **address)
+uint32_t slot_stack(const struct slot *s, const struct record *record, const uint64_t **address, bool *stale)
 {
   if (s->from_chain) {
     *address = s->chain_stack;
+    *stale = s->chain_stale;
     return s->chain_depth;
   }
   if (record->stack == 0 || record->stack > s->stacks) return 0;
   const struct stack_entry *e = &s->stack[record->stack - 1];
   *address = s->address + e->offset;
+  *stale = e->stale;
   return e->depth;
 }
 
@@ -84,7 +87,8 @@ static void finish_chain(struct slot *s, bool whole)
 static void keep_chain_stack(struct slot *s)
 {
   const uint64_t *address = NULL;
-  s->chain_depth = slot_stack(s, &s->chain, &address);
+  s->chain_stale = false;
+  s->chain_depth = slot_stack(s, &s->chain, &address, &s->chain_stale);
   s->chain_stack = read_realloc(s->chain_stack, s->chain_depth * sizeof *address);
   if (s->chain_depth > 0) memcpy(s->chain_stack, address, s->chain_depth * sizeof *address);
 }
@@ -183,6 +187,7 @@ static void advance(struct reader *r, struct slot *s, bool open)
         return;
       }
       source_close(&s->source);
+      table_settle(r, s);
       s->state = SLOT_DONE;
       return;
     }

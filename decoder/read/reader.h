@@ -26,7 +26,9 @@ enum {
   MAX_NESTING = 12,     /* structures and templates inside each other */
   MAX_OPEN = 4096,      /* calls in flight in a process */
   MAX_PARAMS = 10,
-  MAX_TABLE = 65536, /* modules, mapped files */
+  MAX_TABLE = 65536,   /* modules */
+  MAX_OBJECTS = 16384, /* mapped files of a process */
+  STACK_STALE = 1,     /* flag of a STACK record */
   INFO_SIZE = 64,
   SKIP_HEAD = 8, /* magic and length of a skippable frame */
   FRAME_INFO = SKIP_HEAD + INFO_SIZE,
@@ -72,6 +74,7 @@ struct source {
 
 struct stack_entry {
   uint32_t offset, depth; /* in slot.address */
+  bool stale;
 };
 
 /* What is known of a slot while its frames are read one after another. */
@@ -90,6 +93,7 @@ struct slot {
   bool in_chain, chain_cut, chain_headless, from_chain;
   uint64_t *chain_stack;
   uint32_t chain_depth;
+  bool chain_stale;
   uint32_t tid;
   char thread[64];
   uint8_t clock;
@@ -99,6 +103,7 @@ struct slot {
   size_t stacks;
   uint64_t *address;
   size_t addresses, address_room;
+  struct trace_object *object, *last_object; /* told of by records before the next one, which is not delivered yet */
 };
 
 /* A call in flight, or one that is being delivered. */
@@ -113,11 +118,6 @@ struct open_call {
 };
 
 enum { OPEN_BUCKETS = 1024 };
-
-struct object {
-  uint64_t address, size;
-  char *name;
-};
 
 struct module_entry {
   struct module pub;
@@ -175,8 +175,8 @@ struct reader {
 
   struct module_entry *module;
   size_t modules;
-  struct object *object;
-  size_t objects, object_room;
+  struct trace_object **object; /* those that are mapped now, by address */
+  size_t objects, object_room, objects_seen, objects_waiting;
 
   uint64_t merge_key;
   int64_t merge_shift; /* added to a time to compare it with another process's */
@@ -241,7 +241,7 @@ void merge_advance(struct reader *r);
 /* Ticks that the process's next record has, without opening a frame; false at the end. */
 bool merge_peek(const struct reader *r, uint64_t *ns);
 /* Addresses of the stack of the slot's record; returns how many. */
-uint32_t slot_stack(const struct slot *slot, const struct record *record, const uint64_t **address);
+uint32_t slot_stack(const struct slot *slot, const struct record *record, const uint64_t **address, bool *stale);
 void merge_free(struct reader *r);
 
 /* events.c: what the last event used goes, and the process's next record is found. */
@@ -278,7 +278,9 @@ void decode_struct(struct decode *d, struct value *value, unsigned number, unsig
 
 /* tables.c */
 bool table_record(struct reader *r, const struct record *record, struct event *event);
-void table_object(struct reader *r, const struct record *record);
+void table_object(struct reader *r, struct slot *slot, const struct record *record);
+/* What OBJECT records before the slot's record said holds from now on. */
+void table_settle(struct reader *r, struct slot *slot);
 void table_free(struct reader *r);
 
 /* clock.c */

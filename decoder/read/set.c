@@ -174,6 +174,9 @@ static bool add_file(struct trace_set *set, const char *path)
   }
   if (known) return true;
   r->p.path = arena_text(&r->texts, piped ? "-" : trace, strlen(piped ? "-" : trace));
+  if (!piped && snprintf(live, sizeof live, "%s.sym", trace) < (int)sizeof live) {
+    r->p.symbols_path = arena_text(&r->texts, live, strlen(live));
+  }
   keep(set, r);
   return true;
 fail:

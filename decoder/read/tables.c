@@ -104,32 +104,107 @@ bool table_record(struct reader *r, const struct record *record, struct event *e
   }
 }
 
-void table_object(struct reader *r, const struct record *record)
+/* First of the mapped files that ends behind the address. */
+static size_t find_object(const struct reader *r, uint64_t address)
+{
+  size_t low = 0, high = r->objects;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    const struct trace_object *o = r->object[middle];
+    if (address >= o->address && address - o->address >= o->size) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+static bool covers(const struct trace_object *o, uint64_t address)
+{
+  return address - o->address < o->size;
+}
+
+/* It holds only from the slot's next record on: another thread's calls that are still to come may have been made when another
+ * file was mapped there. */
+void table_object(struct reader *r, struct slot *slot, const struct record *record)
 {
   struct cursor c = cursor_of(record->body, record->length);
-  struct object o;
-  size_t length;
+  size_t id_length, length;
   get_n(&c);
-  o.address = get_u(&c);
-  o.size = get_n(&c);
-  get_s(&c, &length); /* build-id */
-  const uint8_t *path = get_s(&c, &length);
-  if (c.bad || r->objects >= MAX_TABLE) return;
-  for (size_t i = r->objects; i-- > 0;) { /* every thread may tell of it */
-    const struct object *old = &r->object[i];
-    if (old->address == o.address && old->size == o.size) return;
+  uint64_t address = get_u(&c), size = get_n(&c);
+  const uint8_t *id = get_s(&c, &id_length), *path = get_s(&c, &length);
+  if (c.bad || size == 0 || address == UINT64_MAX) return;
+  size_t at = find_object(r, address);
+  if (slot->object == NULL && at < r->objects) { /* every thread may tell of it */
+    const struct trace_object *old = r->object[at];
+    if (old->address == address && old->size == size && strlen(old->path) == length &&
+        memcmp(old->path, path, length) == 0 && strlen(old->build_id) == id_length &&
+        memcmp(old->build_id, id, id_length) == 0) {
+      return;
+    }
   }
-  if (r->objects == r->object_room) {
-    r->object_room = r->object_room == 0 ? 32 : r->object_room * 2;
-    r->object = read_realloc(r->object, r->object_room * sizeof *r->object);
+  if (r->objects_seen >= MAX_OBJECTS) return;
+  r->objects_seen++;
+  struct trace_object *o = arena_alloc(&r->texts, sizeof *o);
+  o->address = address;
+  o->size = size <= UINT64_MAX - address ? size : UINT64_MAX - address;
+  o->path = arena_text(&r->texts, path, length);
+  o->build_id = arena_text(&r->texts, id, id_length);
+  const char *slash = strrchr(o->path, '/');
+  o->name = slash == NULL ? o->path : slash + 1;
+  if (slot->object == NULL) {
+    slot->object = o;
+  } else {
+    slot->last_object->next = o;
   }
-  const uint8_t *base = length == 0 ? NULL : memrchr(path, '/', length);
-  if (base != NULL) {
-    length -= (size_t)(base + 1 - path);
-    path = base + 1;
+  slot->last_object = o;
+  r->objects_waiting++;
+}
+
+/* What lay where the new file is mapped is not mapped any more. */
+static void map_object(struct reader *r, struct trace_object *o)
+{
+  size_t from = find_object(r, o->address), to = from;
+  while (to < r->objects && r->object[to]->address < o->address + o->size) to++;
+  if (from == to) {
+    if (r->objects == r->object_room) {
+      r->object_room = r->object_room == 0 ? 32 : r->object_room * 2;
+      r->object = read_realloc(r->object, r->object_room * sizeof *r->object);
+    }
+    memmove(r->object + from + 1, r->object + from, (r->objects - from) * sizeof *r->object);
+    r->objects++;
+  } else {
+    memmove(r->object + from + 1, r->object + to, (r->objects - to) * sizeof *r->object);
+    r->objects -= to - from - 1;
   }
-  o.name = arena_text(&r->texts, path, length);
-  r->object[r->objects++] = o;
+  r->object[from] = o;
+}
+
+void table_settle(struct reader *r, struct slot *slot)
+{
+  while (slot->object != NULL) {
+    struct trace_object *o = slot->object;
+    slot->object = o->next;
+    o->next = NULL;
+    r->objects_waiting--;
+    map_object(r, o);
+  }
+}
+
+const struct trace_object *trace_object(const struct process *process, uint64_t address)
+{
+  const struct reader *r = reader_of(process);
+  size_t at = find_object(r, address);
+  if (at < r->objects && covers(r->object[at], address)) return r->object[at];
+  /* Two threads saw it at once: one told of it, the other's call has the smaller number. */
+  for (size_t i = 0; i < r->slots && r->objects_waiting > 0; i++) {
+    unsigned looked = 0;
+    for (const struct trace_object *o = r->slot[i].object; o != NULL && looked < 64; o = o->next, looked++) {
+      if (covers(o, address)) return o;
+    }
+  }
+  return NULL;
 }
 
 const struct module *trace_module(const struct process *process, unsigned id)
@@ -159,15 +234,12 @@ size_t trace_lists(const struct process *process, unsigned id, const struct trac
 
 void trace_address(const struct process *process, uint64_t address, char *text, size_t size)
 {
-  const struct reader *r = reader_of(process);
-  for (size_t i = r->objects; i-- > 0;) { /* the latest mapping counts */
-    const struct object *o = &r->object[i];
-    if (address - o->address < o->size) {
-      snprintf(text, size, "%s+0x%" PRIx64, o->name, address - o->address);
-      return;
-    }
+  const struct trace_object *o = trace_object(process, address);
+  if (o != NULL) {
+    snprintf(text, size, "%s+0x%" PRIx64, o->name, address - o->address);
+  } else {
+    snprintf(text, size, "0x%" PRIx64, address);
   }
-  snprintf(text, size, "0x%" PRIx64, address);
 }
 
 void table_free(struct reader *r)

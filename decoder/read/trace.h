@@ -85,6 +85,7 @@ struct call {
   uint64_t caller;       /* return address, 0 unknown */
   const uint64_t *stack; /* depth addresses, caller first */
   unsigned depth;
+  bool stale; /* the recorder says that the stack may not be that of this call */
   uint32_t tid;
   const char *thread;                   /* name, "" unknown */
   uint16_t module;                      /* id */
@@ -163,6 +164,7 @@ struct process {
   uint64_t last_number;                          /* largest seen so far */
   uint32_t exit_code;                            /* noted by a wrapped _exit; with bit 31 set it is valid */
   bool losing;                                   /* the disk was full when the process was last seen */
+  const char *symbols_path;                      /* where the names of its addresses lie, if they were looked up */
   void *user;                                    /* for whoever reads */
 };
 
@@ -201,6 +203,17 @@ size_t trace_lists(const struct process *process, unsigned id, const struct trac
 
 /* Description of structure `number`: ours, or the one that the trace brings with it; NULL when there is none. */
 const struct p11_struct *trace_struct(const struct process *process, unsigned number);
+
+/* A file that was mapped into the process. Lives as long as the set. */
+struct trace_object {
+  const char *path, *name; /* name: behind the last slash */
+  const char *build_id;    /* hexadecimal digits, "" none */
+  uint64_t address, size;  /* what link-time addresses are relative to */
+  struct trace_object *next;
+};
+
+/* The file that an address of the event just delivered belongs to; NULL when no OBJECT record covers it. */
+const struct trace_object *trace_object(const struct process *process, uint64_t address);
 
 /* Text for an address: "libnss3.so+0x1f2a0", into `text`; "0x..." when no OBJECT record covers it. */
 void trace_address(const struct process *process, uint64_t address, char *text, size_t size);

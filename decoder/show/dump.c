@@ -129,6 +129,7 @@ int dump_set(struct trace_set *set, const struct dump_options *options, int fd)
     return EXIT_COULD_NOT;
   }
   text_open(&d.out, fd);
+  d.symbols = symbols_new(&options->symbols);
 
   const bool each_line = isatty(fd), progress = !each_line && isatty(STDERR_FILENO);
   struct sigaction old, act = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
@@ -148,6 +149,8 @@ int dump_set(struct trace_set *set, const struct dump_options *options, int fd)
   if (progress && events >= PROGRESS_EVERY) fputs("\r\033[K", stderr);
   sigaction(SIGINT, &old, NULL);
   if (interrupted) raise(SIGINT); /* the shell must see that we were stopped */
+  if (error == 0) symbols_tell(d.symbols, "p11trace dump");
+  symbols_free(d.symbols);
 
   if (error != 0 && error != EPIPE) {
     fprintf(stderr, "p11trace dump: cannot write the output: %s\n", strerror(error));

@@ -5,6 +5,7 @@
 #include "decoder/filter/filter.h"
 #include "decoder/read/trace.h"
 #include "decoder/show/text.h"
+#include "decoder/symbols/symbols.h"
 
 enum dump_time {
   DUMP_SINCE_START, /* seconds since the first process's start */
@@ -15,7 +16,8 @@ enum dump_time {
 struct dump_options {
   enum dump_time time;
   bool json, nanoseconds, caller, stack, threads, verbose, quiet, color;
-  size_t limit;          /* bytes of a value */
+  size_t limit; /* bytes of a value */
+  struct symbols_options symbols;
   struct filter *filter; /* never NULL */
 };
 
@@ -29,6 +31,7 @@ struct dump {
   const struct dump_options *options;
   struct trace_set *set;
   struct text out;
+  struct symbols *symbols;
   struct process *const *process;
   size_t processes;
   uint64_t origin, last; /* ns: start of the trace, time of the line before */

@@ -1,5 +1,6 @@
 /* A call as a line of text. */
 #include "decoder/show/dump.h"
+#include "decoder/show/stack.h"
 #include "decoder/show/value.h"
 
 #define S(literal) text_raw(out, literal, sizeof(literal) - 1)
@@ -126,13 +127,6 @@ static void show_flags_of(struct text *out, unsigned flags)
   if (flags & P11T_LATE) S(" <late>");
 }
 
-static void show_address(struct dump *d, const struct process *process, uint64_t address)
-{
-  char text[512];
-  trace_address(process, address, text, sizeof text);
-  text_escaped(&d->out, text, strlen(text), "");
-}
-
 void dump_call(struct dump *d, const struct event *event)
 {
   struct text *out = &d->out;
@@ -153,14 +147,11 @@ void dump_call(struct dump *d, const struct event *event)
   show_end(d, call);
   show_flags_of(out, call->flags);
   if (d->options->caller && call->caller != 0) {
+    char text[512];
+    trace_address(event->process, call->caller, text, sizeof text);
     S(" caller=");
-    show_address(d, event->process, call->caller);
+    text_escaped(out, text, strlen(text), "");
   }
   text_c(out, '\n');
-  if (!d->options->stack) return;
-  for (unsigned i = 0; i < call->depth; i++) {
-    S(" > ");
-    show_address(d, event->process, call->stack[i]);
-    text_c(out, '\n');
-  }
+  if (d->options->stack) stack_lines(out, d->symbols, event->process, call, d->options->symbols.raw);
 }

@@ -3,6 +3,7 @@
 
 #include "decoder/show/dump.h"
 #include "decoder/show/json.h"
+#include "decoder/show/stack.h"
 
 /* HEAD and its like have an empty text where nothing is known. */
 static void put_known(json_t *o, const char *key, const char *text)
@@ -99,6 +100,7 @@ static void put_stack(json_t *o, const struct call *call)
   json_t *stack = json_array();
   for (unsigned i = 0; i < call->depth; i++) json_add(stack, json_address(call->stack[i]));
   json_put(o, "stack", stack);
+  if (call->stale) json_put(o, "stack_stale", json_true());
 }
 
 void json_call(struct dump *d, const struct event *event)
@@ -128,6 +130,7 @@ void json_call(struct dump *d, const struct event *event)
   }
   put_flags(o, call->flags);
   put_stack(o, call);
+  if (d->options->stack && call->depth > 0) json_put(o, "frames", stack_json(d->symbols, event->process, call));
   json_put(o, "args", args(call));
   json_line(&d->out, o);
 }

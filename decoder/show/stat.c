@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "decoder/cmd/cmd.h"
+#include "decoder/show/stack.h"
 #include "decoder/show/text.h"
 
 /* The row of each call in flight, chosen when it begins: what is known of sessions may be otherwise when it ends. */
@@ -74,6 +75,22 @@ static const char *module_of(const struct process *process, unsigned id)
   return last;
 }
 
+/* Function and file that the call came from. */
+static const char *caller_of(struct stats *s, const struct event *event)
+{
+  if (event->call->caller == 0) return stat_intern("?");
+  const struct symbol_frame *f = symbols_frame(s->symbols, event->process, event->call->caller);
+  if (f->text != NULL) return stat_intern(f->text);
+  struct text text;
+  text_open(&text, -1);
+  stack_function(&text, f);
+  text_c(&text, '\0');
+  const char *caller = stat_intern(text.base);
+  if (f->object != NULL) symbols_keep_text(s->symbols, f, text.base, (size_t)(text.at - text.base - 1));
+  text_close(&text);
+  return caller;
+}
+
 static struct stat_row *choose_row(struct stats *s, const struct event *event)
 {
   const struct call *call = event->call;
@@ -86,6 +103,7 @@ static struct stat_row *choose_row(struct stats *s, const struct event *event)
   if (by & (BY_MODULE | BY_SLOT)) key.module = module_of(event->process, call->module);
   if (by & (BY_PROCESS | BY_THREAD)) key.pid = event->process->pid;
   if (by & BY_THREAD) key.tid = call->tid;
+  if (by & BY_CALLER) key.caller = caller_of(s, event);
   struct stat_row *row = stat_row_of(s, &key);
   if ((by & BY_THREAD) && row->thread == NULL && call->thread != NULL && call->thread[0] != '\0') {
     row->thread = strdup(call->thread);
@@ -144,7 +162,7 @@ static void end(struct stats *s, const struct event *event)
 
 int stat_set(struct trace_set *set, const struct stat_options *options, int fd)
 {
-  struct stats s = {.options = options};
+  struct stats s = {.options = options, .symbols = symbols_new(&options->symbols)};
   struct process *const *process;
   size_t processes = trace_processes(set, &process);
   if (processes > 0) filter_origin(options->filter, process[0]->first.monotonic);
@@ -167,6 +185,8 @@ int stat_set(struct trace_set *set, const struct stat_options *options, int fd)
   int error = text_flush(&out);
   text_close(&out);
   stat_free(&s);
+  if (error == 0) symbols_tell(s.symbols, "p11trace stat");
+  symbols_free(s.symbols);
   if (error != 0 && error != EPIPE) {
     fprintf(stderr, "p11trace stat: cannot write the output: %s\n", strerror(error));
     return EXIT_COULD_NOT;

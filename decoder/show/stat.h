@@ -5,9 +5,18 @@
 #include "decoder/filter/filter.h"
 #include "decoder/read/trace.h"
 #include "decoder/show/stat_hist.h"
+#include "decoder/symbols/symbols.h"
 
 /* What makes a row of the table. */
-enum stat_by { BY_FN = 1, BY_MECHANISM = 2, BY_SLOT = 4, BY_MODULE = 8, BY_THREAD = 16, BY_PROCESS = 32 };
+enum stat_by {
+  BY_FN = 1,
+  BY_MECHANISM = 2,
+  BY_SLOT = 4,
+  BY_MODULE = 8,
+  BY_THREAD = 16,
+  BY_PROCESS = 32,
+  BY_CALLER = 64
+};
 #define BY_DEFAULT (BY_FN | BY_MECHANISM | BY_SLOT)
 
 enum stat_sort { SORT_TOTAL, SORT_CALLS, SORT_ERRORS, SORT_P50, SORT_P99, SORT_MAX, SORT_NAME };
@@ -16,7 +25,8 @@ struct stat_options {
   unsigned by; /* bits of enum stat_by */
   enum stat_sort sort;
   bool json;
-  struct filter *filter; /* never NULL */
+  struct symbols_options symbols; /* for the names of callers */
+  struct filter *filter;          /* never NULL */
 };
 
 /* Reads the set and prints the tables to `fd`. Exit status as dump_set. */
@@ -30,6 +40,7 @@ struct stat_key {
   const char *function, *module; /* interned: equal texts are one pointer; NULL when not a part of the key */
   uint64_t mechanism, slot;      /* STAT_NONE */
   uint32_t pid, tid;             /* 0 */
+  const char *caller;            /* interned too */
 };
 
 struct stat_row {
@@ -50,6 +61,7 @@ struct stat_error {
 
 struct stats {
   const struct stat_options *options;
+  struct symbols *symbols;
   struct stat_row **row; /* in order of their first call; at most STAT_ROWS */
   size_t rows;
   struct stat_error **error;

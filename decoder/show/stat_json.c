@@ -29,6 +29,7 @@ static json_t *row_object(const struct stats *s, const struct stat_row *row)
   if (by & (BY_PROCESS | BY_THREAD) && row->key.pid != 0) json_put(o, "pid", json_integer(row->key.pid));
   if (by & BY_THREAD && row->key.tid != 0) json_put(o, "tid", json_integer(row->key.tid));
   json_text(o, "thread", row->thread);
+  json_text(o, "caller", row->key.caller);
   return o;
 }
 

@@ -20,6 +20,7 @@ static int by_name(const struct stat_row *a, const struct stat_row *b)
   if (c == 0) c = order(b->key.mechanism, a->key.mechanism);
   if (c == 0) c = order(b->key.slot, a->key.slot);
   if (c == 0) c = order(b->key.pid, a->key.pid);
+  if (c == 0) c = strcmp(a->key.caller != NULL ? a->key.caller : "", b->key.caller != NULL ? b->key.caller : "");
   return c != 0 ? c : order(b->key.tid, a->key.tid);
 }
 
@@ -119,6 +120,10 @@ static void put_module_name(struct text *out, const char *path)
 static void put_what(const struct stats *s, struct text *out, const struct stat_row *row)
 {
   const unsigned by = s->options->by;
+  if (row->key.caller != NULL) {
+    S("  ");
+    text_s(out, row->key.caller); /* escaped when it was made */
+  }
   if (by & BY_FN) {
     S("  ");
     text_escaped(out, row->key.function, strlen(row->key.function), "");
@@ -216,7 +221,8 @@ void stat_print_text(struct stats *s, struct text *out)
   }
   S("\n% time    total     calls  errors     p50     p95     p99     max  conc  what\n");
   for (size_t i = 0; i < s->rows && s->row[i]->calls > 0; i++) put_row(s, out, &cell, s->row[i]);
-  if (s->rows_full) S("(too many different rows: the later ones are counted without mechanism, slot and thread)\n");
+  if (s->rows_full)
+    S("(too many different rows: the later ones are counted without mechanism, slot, thread and caller)\n");
   if (s->errors > 0) S("\n     count  error\n");
   for (size_t i = 0; i < s->errors; i++) {
     text_u(&cell, s->error[i]->count);

@@ -6,6 +6,7 @@
 #include "decoder/show/stat.h"
 
 #define BUCKETS 8192 /* power of two */
+#define TEXTS 4096
 
 static struct stat_row *row_bucket[BUCKETS];
 static struct stat_error *error_bucket[BUCKETS];
@@ -14,7 +15,7 @@ struct interned {
   struct interned *next;
   char text[];
 };
-static struct interned *text_bucket[256];
+static struct interned *text_bucket[TEXTS];
 
 static void *need(void *memory)
 {
@@ -33,7 +34,7 @@ const char *stat_intern(const char *text)
 {
   unsigned h = 5381;
   for (const char *p = text; *p != '\0'; p++) h = h * 33 + (unsigned char)*p;
-  struct interned **at = &text_bucket[h % 256];
+  struct interned **at = &text_bucket[h % TEXTS];
   for (; *at != NULL; at = &(*at)->next) {
     if (strcmp((*at)->text, text) == 0) return (*at)->text;
   }
@@ -48,7 +49,7 @@ const char *stat_intern(const char *text)
 static bool is_key(const struct stat_key *a, const struct stat_key *b)
 {
   return a->function == b->function && a->module == b->module && a->mechanism == b->mechanism && a->slot == b->slot &&
-         a->pid == b->pid && a->tid == b->tid;
+         a->pid == b->pid && a->tid == b->tid && a->caller == b->caller;
 }
 
 static struct stat_row **place(const struct stat_key *key)
@@ -56,6 +57,7 @@ static struct stat_row **place(const struct stat_key *key)
   uint64_t h = mix(0, (uint64_t)(uintptr_t)key->function);
   h = mix(h, (uint64_t)(uintptr_t)key->module);
   h = mix(h, key->mechanism);
+  h = mix(h, (uint64_t)(uintptr_t)key->caller);
   h = mix(h, key->slot);
   h = mix(h, (uint64_t)key->pid << 32 | key->tid);
   return &row_bucket[h >> 32 & (BUCKETS - 1)];
@@ -72,6 +74,7 @@ struct stat_row *stat_row_of(struct stats *stats, const struct stat_key *key)
     /* The rest goes into one row for each function and module: few, however long the trace. */
     plain.mechanism = plain.slot = STAT_NONE;
     plain.pid = plain.tid = 0;
+    plain.caller = NULL;
     stats->rows_full = true;
     if (!is_key(&plain, key)) return stat_row_of(stats, &plain);
   }
