@@ -14,7 +14,8 @@ struct p11trace_gate {
 };
 
 /* Loads the target that the .conf beside `library` (the stub's own path) names, and returns its gate, which stays valid
- * until p11trace_detach. NULL when `abi` (P11T_STUB_ABI of the stub) is not one that this recorder serves. */
+ * until p11trace_detach. NULL when `abi` (P11T_STUB_ABI of the stub) is not one that this recorder serves; that is all that
+ * `library` NULL asks. */
 const struct p11trace_gate *p11trace_attach(unsigned abi, const char *library);
 
 /* The host unloads the stub: unloads the target. */

@@ -75,8 +75,13 @@ static void attach(void)
   }
   const char *module = p11t_conf_get(&conf, "module"), *path = p11t_conf_get(&conf, "recorder");
   if (path == NULL) path = "libp11trace.so";
-  void *recorder = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  p11trace_attach_function begin = recorder ? (p11trace_attach_function)dlsym(recorder, "p11trace_attach") : NULL;
+  /* Under `p11trace run` a recorder is there already, perhaps from another folder: there shall be one numbering. */
+  void *recorder = RTLD_DEFAULT;
+  p11trace_attach_function begin = (p11trace_attach_function)dlsym(recorder, "p11trace_attach");
+  if (begin == NULL || begin(P11T_STUB_ABI, NULL) == NULL) {
+    recorder = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    begin = recorder ? (p11trace_attach_function)dlsym(recorder, "p11trace_attach") : NULL;
+  }
   if (begin != NULL) {
     const struct p11trace_gate *given = begin(P11T_STUB_ABI, self.dli_fname);
     if (given != NULL) {

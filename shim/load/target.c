@@ -1,17 +1,18 @@
 #include "shim/load/target.h"
 
 #include <dlfcn.h>
-#include <pthread.h>
+#include <link.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "shim/load/preload.h"
 #include "shim/record/attached.h"
+#include "shim/record/guard.h"
 #include "shim/record/objects.h"
 #include "shim/record/say.h"
 #include "shim/trace/format.h"
 
 static struct p11t_target targets[P11T_SETS];
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 struct p11t_set p11t_sets[P11T_SETS];
 
@@ -24,10 +25,9 @@ static CK_RV not_supported(void)
   return CKR_FUNCTION_NOT_SUPPORTED;
 }
 
-static struct p11t_target *free_target(void)
+struct p11t_target *p11t_target_new(void)
 {
   struct p11t_target *t = NULL;
-  pthread_mutex_lock(&mutex);
   for (int i = 0; i < P11T_SETS && t == NULL; i++) {
     if (!targets[i].used) t = &targets[i];
   }
@@ -35,8 +35,21 @@ static struct p11t_target *free_target(void)
     memset(t, 0, sizeof *t);
     t->used = true;
   }
-  pthread_mutex_unlock(&mutex);
   return t;
+}
+
+static struct p11t_target *free_target(void)
+{
+  p11t_modules_lock();
+  struct p11t_target *t = p11t_target_new();
+  p11t_modules_unlock();
+  return t;
+}
+
+static uint64_t base_of(void *handle)
+{
+  struct link_map *map = NULL;
+  return handle != NULL && dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 ? map->l_addr : 0;
 }
 
 /* Opens the library as its host would have. No lock of ours is held: its constructors may do anything. */
@@ -45,9 +58,9 @@ static void *open_module(const char *path)
   void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (handle == NULL) {
     p11t_say("%s: cannot be loaded: %s: name the vendor's library", path, dlerror());
-  } else if (dlsym(handle, "p11trace_attach") != NULL) {
+  } else if (p11t_dlsym(handle, "p11trace_attach") != NULL) {
     p11t_say("%s: is the recorder itself: name the vendor's library", path);
-  } else if (dlsym(handle, "C_GetFunctionList") == NULL && dlsym(handle, "C_GetInterface") == NULL) {
+  } else if (p11t_dlsym(handle, "C_GetFunctionList") == NULL && p11t_dlsym(handle, "C_GetInterface") == NULL) {
     p11t_say("%s: is not a PKCS #11 module: it has neither C_GetFunctionList nor C_GetInterface", path);
   } else {
     return handle;
@@ -59,21 +72,17 @@ static void *open_module(const char *path)
 /* Wrappers of the exported entry points. */
 static bool bind_entries(struct p11t_target *t)
 {
-  p11t_any_function list[P11_FUNCTIONS] = {NULL};
-  int set = p11t_set_bind(t, list, 0);
+  p11t_any_function real[P11T_ENTRIES] = {NULL};
+  for (unsigned i = 0; i < P11T_ENTRIES && t->handle != NULL; i++)
+    real[i] = (p11t_any_function)p11t_dlsym(t->handle, p11t_entry_names[P11T_PREFIX_C][i]);
+  p11t_modules_lock();
+  int set = p11t_set_new(t);
+  if (set >= 0) p11t_set_entries(set, real);
+  p11t_modules_unlock();
   if (set < 0) {
     p11t_say("%s: %d modules are traced already: this one is not", t->path, P11T_SETS);
     return false;
   }
-  struct p11t_set *s = &p11t_sets[set];
-  if (t->handle) {
-    s->real[P11_F_C_GetFunctionList] = (p11t_any_function)dlsym(t->handle, "C_GetFunctionList");
-    s->real[P11_F_C_GetInterfaceList] = (p11t_any_function)dlsym(t->handle, "C_GetInterfaceList");
-    s->real[P11_F_C_GetInterface] = (p11t_any_function)dlsym(t->handle, "C_GetInterface");
-  }
-  s->target[P11_F_C_GetFunctionList] = p11t_thunks[set][P11T_THUNK_FUNCTION_LIST];
-  s->target[P11_F_C_GetInterfaceList] = p11t_thunks[set][P11T_THUNK_INTERFACE_LIST];
-  s->target[P11_F_C_GetInterface] = p11t_thunks[set][P11T_THUNK_INTERFACE];
   t->entry = (unsigned)set;
   t->gate.get_function_list = (CK_C_GetFunctionList)p11t_wrappers[set][P11_F_C_GetFunctionList];
   t->gate.get_interface_list = (CK_C_GetInterfaceList)p11t_wrappers[set][P11_F_C_GetInterfaceList];
@@ -97,7 +106,7 @@ struct p11t_target *p11t_target_load(const char *path, const char *stub)
     return NULL;
   }
   p11t_objects_refresh();
-  if (!t->lazy) t->module = p11t_module_attached(path, stub, P11T_HOW_CHAINED, t->handle);
+  if (!t->lazy) t->module = p11t_module_attached(path, stub, P11T_HOW_CHAINED, base_of(t->handle));
   if (!bind_entries(t)) {
     if (t->handle) dlclose(t->handle);
     t->used = false;
@@ -119,7 +128,7 @@ CK_RV p11t_target_load_late(struct p11t_target *t, const char *path)
   CK_FUNCTION_LIST_PTR list = NULL;
   void *handle = open_module(path);
   if (handle == NULL) return CKR_GENERAL_ERROR;
-  CK_C_GetFunctionList get = (CK_C_GetFunctionList)dlsym(handle, "C_GetFunctionList");
+  CK_C_GetFunctionList get = (CK_C_GetFunctionList)p11t_dlsym(handle, "C_GetFunctionList");
   CK_RV rv = get ? get(&list) : CKR_FUNCTION_NOT_SUPPORTED;
   if (rv != CKR_OK || list == NULL) {
     p11t_say("%s: gives no function list (0x%lx)", path, rv);
@@ -129,7 +138,7 @@ CK_RV p11t_target_load_late(struct p11t_target *t, const char *path)
   snprintf(t->path, sizeof t->path, "%s", path);
   t->handle = handle;
   p11t_objects_refresh();
-  t->module = p11t_module_attached(path, t->stub, P11T_HOW_CHAINED, handle);
+  t->module = p11t_module_attached(path, t->stub, P11T_HOW_CHAINED, base_of(handle));
   s->module = t->module;
   t->gate.module = t->module;
 #define F_V2_40(name) s->real[P11_F_##name] = (p11t_any_function)list->name;
@@ -149,7 +158,7 @@ void p11t_target_unload(struct p11t_target *t)
 {
   p11t_module_detached(t->module);
   p11t_lists_forget(t);
-  pthread_mutex_lock(&mutex);
+  p11t_modules_lock();
   for (int s = 0; s < P11T_SETS; s++) {
     if (p11t_sets[s].owner != t) continue;
     for (int i = 0; i < P11_FUNCTIONS; i++) {
@@ -161,6 +170,6 @@ void p11t_target_unload(struct p11t_target *t)
   }
   void *handle = t->handle;
   t->used = false;
-  pthread_mutex_unlock(&mutex);
+  p11t_modules_unlock();
   if (handle) dlclose(handle);
 }

@@ -12,6 +12,7 @@ struct p11t_target {
   bool used;
   bool lazy;           /* known only from the parameters of C_Initialize, and not loaded yet */
   bool initialized;    /* C_Initialize was called: its parameters were applied */
+  bool preloaded;      /* the host's own: not ours to unload, and its parameters are none of our business */
   unsigned module;     /* id in the trace */
   unsigned entry;      /* the set of its exported entry points */
   void *handle;        /* dlopen's */
@@ -40,8 +41,25 @@ unsigned p11t_list_functions(const CK_VERSION *version);
 /* Forgets the wrapped lists of an unloaded target. */
 void p11t_lists_forget(const struct p11t_target *t);
 
+/* A free target, taken; NULL when all are in use. Under p11t_modules_lock(), as the three below. */
+struct p11t_target *p11t_target_new(void);
+
 /* A set for the target in which the functions can be bound: one of its own without a conflict, or a free one. Returns its
  * number, or -1 when all are in use. `functions` entries of `list`; NULL ones stay unbound. */
 int p11t_set_bind(struct p11t_target *t, const p11t_any_function *list, unsigned functions);
+
+/* A set of the target's that is new; -1 when all are in use. */
+int p11t_set_new(struct p11t_target *t);
+
+/* The exported functions that hand out lists, in a set: C_GetFunctionList, C_GetInterfaceList, C_GetInterface. */
+void p11t_set_entries(int set, const p11t_any_function real[3]);
+
+/* Options of the first library that is attached hold for the process, the environment over them. `conf` NULL: there is no
+ * file. */
+struct p11t_conf;
+void p11t_options_once(const struct p11t_conf *conf);
+
+/* The recorder's own export, by whose address it knows itself. */
+extern const char p11trace_version[];
 
 #endif

@@ -1,6 +1,5 @@
 #include "shim/record/attached.h"
 
-#include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
 #include <stdio.h>
@@ -111,7 +110,7 @@ static int find_build_id(struct dl_phdr_info *info, size_t size, void *to)
   return 1;
 }
 
-unsigned p11t_module_attached(const char *path, const char *stub, uint8_t how, void *handle)
+unsigned p11t_module_attached(const char *path, const char *stub, uint8_t how, uint64_t base)
 {
   struct module *m = NULL;
   p11t_lock();
@@ -123,16 +122,13 @@ unsigned p11t_module_attached(const char *path, const char *stub, uint8_t how, v
     p11t_unlock();
     return 0;
   }
-  struct link_map *map = NULL;
   memset(m, 0, sizeof *m);
   m->id = ++last_id;
   m->how = how;
   snprintf(m->path, sizeof m->path, "%s", path);
   snprintf(m->stub, sizeof m->stub, "%s", stub);
-  if (handle && dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0) {
-    m->base = map->l_addr;
-    dl_iterate_phdr(find_build_id, m);
-  }
+  m->base = base;
+  dl_iterate_phdr(find_build_id, m);
   p11t_unlock();
   record_now(module_entry, m);
   return m->id;

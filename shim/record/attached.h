@@ -8,9 +8,9 @@
 
 #include "shim/record/process.h"
 
-/* Registers a module and records it if recording runs. `handle` is its dlopen handle, for its load address and build-id.
- * Returns its id, from 1, or 0 when 65,535 have come and gone. Takes the lock. */
-unsigned p11t_module_attached(const char *path, const char *stub, uint8_t how, void *handle);
+/* Registers a module and records it if recording runs. `base` is its load address (link_map.l_addr). Returns its id, from 1,
+ * or 0 when 65,535 have come and gone. Takes the lock. */
+unsigned p11t_module_attached(const char *path, const char *stub, uint8_t how, uint64_t base);
 
 /* The module was unloaded. Takes the lock. */
 void p11t_module_detached(unsigned id);

@@ -52,6 +52,10 @@ static bool write_end(const char *reason)
   p = field_u64(p, P11T_END_PASSED, atomic_load(&p11t_passed));
   p = field(p, P11T_END_CLOCK_PAIR, &now, sizeof now);
   p = field(p, P11T_END_REASON, reason, (uint16_t)strlen(reason));
+  if (process->exit_code >> 31) {
+    uint32_t status = process->exit_code & 0x7fffffff;
+    p = field(p, P11T_END_STATUS, &status, sizeof status);
+  }
   info.content = (uint32_t)(p - content);
   memcpy(content, &info, sizeof info);
   return p11t_write_frame(P11T_FRAME_END, &info, content, (size_t)(p - content), P11T_LEVEL_ONCE);
@@ -109,6 +113,16 @@ torn: /* a trace without a table is whole, one with half a table is not */
   return false;
 }
 
+/* Not in a vfork's child, which runs in our memory with another pid, nor in a fork's, whose page was wiped. */
+void p11t_ends_with(int status)
+{
+  struct p11t_process *p = &p11t_process;
+  uint64_t epoch = atomic_load(&p11t_guard->epoch);
+  if (epoch == 0 || epoch == EPOCH_CLOSED || p->phase != P11T_RUNNING || p->pid != (uint32_t)sys_getpid()) return;
+  p->exit_code = 1u << 31 | ((uint32_t)status & 0xff);
+  p->head->exit_code = p->exit_code;
+}
+
 void p11t_finish(const char *reason)
 {
   struct p11t_process *p = &p11t_process;
@@ -124,7 +138,9 @@ void p11t_finish(const char *reason)
   if (p->phase == P11T_RUNNING) {
     for (uint32_t i = 0; i < p->slots; i++) p11t_flush_locked(&p->thread[i], P11T_LEVEL_ONCE);
     p->retry_at = 0;
-    if (write_end(reason) && write_seek_table() && p->live.fd >= 0) sys_unlink(p->live.path);
+    /* A child that may be in a sandbox leaves the live file to `p11trace run`. */
+    bool whole = write_end(reason) && write_seek_table();
+    if (whole && p->live.fd >= 0 && !p11t_guard->reserved) sys_unlink(p->live.path);
     p11t_output_mend(&p->trace, p->end, true);
     p->head->state = P11T_CLOSED;
     p11t_output_close(&p->trace);

@@ -24,25 +24,41 @@ bool p11t_guard_make(void)
   return true;
 }
 
-void p11t_lock(void)
+static void take(_Atomic uint32_t *lock)
 {
   uint32_t seen = 0;
-  if (atomic_compare_exchange_strong_explicit(&p11t_guard->lock, &seen, 1, memory_order_acquire, memory_order_relaxed))
-    return;
+  if (atomic_compare_exchange_strong_explicit(lock, &seen, 1, memory_order_acquire, memory_order_relaxed)) return;
   int saved = errno;
-  if (seen != 2) seen = atomic_exchange_explicit(&p11t_guard->lock, 2, memory_order_acquire);
+  if (seen != 2) seen = atomic_exchange_explicit(lock, 2, memory_order_acquire);
   while (seen != 0) {
-    P11T_SYS(SYS_futex, (uint32_t *)&p11t_guard->lock, FUTEX_WAIT_PRIVATE, 2, (void *)0);
-    seen = atomic_exchange_explicit(&p11t_guard->lock, 2, memory_order_acquire);
+    P11T_SYS(SYS_futex, (uint32_t *)lock, FUTEX_WAIT_PRIVATE, 2, (void *)0);
+    seen = atomic_exchange_explicit(lock, 2, memory_order_acquire);
   }
   errno = saved;
 }
 
-void p11t_unlock(void)
+static void give_back(_Atomic uint32_t *lock)
 {
-  if (atomic_exchange_explicit(&p11t_guard->lock, 0, memory_order_release) == 2) {
+  if (atomic_exchange_explicit(lock, 0, memory_order_release) == 2) {
     int saved = errno;
-    P11T_SYS(SYS_futex, (uint32_t *)&p11t_guard->lock, FUTEX_WAKE_PRIVATE, 1);
+    P11T_SYS(SYS_futex, (uint32_t *)lock, FUTEX_WAKE_PRIVATE, 1);
     errno = saved;
   }
+}
+
+void p11t_lock(void)
+{
+  take(&p11t_guard->lock);
+}
+void p11t_unlock(void)
+{
+  give_back(&p11t_guard->lock);
+}
+void p11t_modules_lock(void)
+{
+  take(&p11t_guard->modules_lock);
+}
+void p11t_modules_unlock(void)
+{
+  give_back(&p11t_guard->modules_lock);
 }

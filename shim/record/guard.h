@@ -14,6 +14,8 @@ struct p11t_guard {
   _Atomic uint64_t epoch;
   _Atomic uint32_t lock; /* 0 free, 1 held, 2 held and waited for */
   uint32_t has_keys;
+  _Atomic uint32_t modules_lock;
+  uint32_t reserved;  /* 1: this process's files were opened when it was forked (reserve.h) */
   uint8_t key[3][16]; /* SipHash keys by class: payload, secrets, PINs */
 };
 
@@ -26,5 +28,10 @@ bool p11t_guard_make(void);
  * futex, is no cancellation point, and is free in a fork's child whatever the parent did. */
 void p11t_lock(void);
 void p11t_unlock(void);
+
+/* The lock of the tables of modules (load/): the same kind, taken before p11t_lock() and never with a call into the loader
+ * that could wait for dlopen: a constructor that looks for a module holds the loader's lock and waits for this one. */
+void p11t_modules_lock(void);
+void p11t_modules_unlock(void);
 
 #endif

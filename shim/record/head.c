@@ -13,6 +13,15 @@
 
 static int argument_count;
 
+/* What /proc says of the process; in a sandbox it can be asked no more (p11t_reserve). */
+static struct facts {
+  char executable[4097], cmdline[4097], arch[80];
+  size_t executable_size, cmdline_size, arch_size;
+  uint8_t boot_id[16];
+  bool has_boot_id;
+  uint64_t pid_ns, time_ns, start_time;
+} facts;
+
 void p11t_head_facts(int argc)
 {
   argument_count = argc;
@@ -57,49 +66,60 @@ static size_t slurp(const char *path, char *to, size_t size)
   return n;
 }
 
-static void boot_id(struct fields *f)
+static void boot_id(void)
 {
   char s[64];
-  uint8_t id[16];
   unsigned n = 0;
   if (slurp("/proc/sys/kernel/random/boot_id", s, sizeof s) < 36) return;
   for (const char *c = s; *c && n < 16; c++) {
     unsigned byte;
     if (*c == '-') continue;
     if (sscanf(c, "%2x", &byte) != 1) return;
-    id[n++] = (uint8_t)byte;
+    facts.boot_id[n++] = (uint8_t)byte;
     c++;
   }
-  if (n == 16) field(f, P11T_HEAD_BOOT_ID, id, sizeof id);
+  facts.has_boot_id = n == 16;
 }
 
 /* Inode of a namespace, from the link "pid:[4026531836]". */
-static void namespace(struct fields *f, uint16_t tag, const char *path)
+static uint64_t namespace(const char *path)
 {
   char s[64];
   ssize_t n = readlink(path, s, sizeof s - 1);
-  if (n <= 0) return;
+  if (n <= 0) return 0;
   s[n] = 0;
   const char *bracket = strchr(s, '[');
-  if (bracket) u64(f, tag, strtoull(bracket + 1, NULL, 10));
+  return bracket ? strtoull(bracket + 1, NULL, 10) : 0;
 }
 
-static void start_time(struct fields *f)
+static uint64_t start_time(void)
 {
   char s[1024];
-  if (slurp("/proc/self/stat", s, sizeof s) == 0) return;
+  if (slurp("/proc/self/stat", s, sizeof s) == 0) return 0;
   const char *c = strrchr(s, ')'); /* the name may hold anything; field 3 follows it */
   for (int i = 2; c && i < 22; i++) c = strchr(c + 1, ' ');
-  if (c) u64(f, P11T_HEAD_START_TIME, strtoull(c + 1, NULL, 10));
+  return c ? strtoull(c + 1, NULL, 10) : 0;
 }
 
-static void machine(struct fields *f)
+static void machine(void)
 {
   struct utsname name;
-  char arch[80] = {(char)(sizeof(unsigned long) * 8), 0};
+  facts.arch[0] = (char)(sizeof(unsigned long) * 8);
   if (uname(&name) != 0) return;
-  int n = snprintf(arch + 2, sizeof arch - 2, "%s", name.machine);
-  field(f, P11T_HEAD_ARCH, arch, 2 + (size_t)n);
+  facts.arch_size = 2 + (size_t)snprintf(facts.arch + 2, sizeof facts.arch - 2, "%s", name.machine);
+}
+
+void p11t_head_gather(void)
+{
+  memset(&facts, 0, sizeof facts);
+  ssize_t n = readlink("/proc/self/exe", facts.executable, sizeof facts.executable - 1);
+  facts.executable_size = n > 0 ? (size_t)n : 0;
+  if (p11t_options.cmdline) facts.cmdline_size = slurp("/proc/self/cmdline", facts.cmdline, sizeof facts.cmdline);
+  boot_id();
+  facts.pid_ns = namespace("/proc/self/ns/pid");
+  facts.time_ns = namespace("/proc/self/ns/time");
+  facts.start_time = start_time();
+  machine();
 }
 
 static void options(struct fields *f)
@@ -135,19 +155,17 @@ size_t p11t_head_build(uint8_t out[P11T_HEAD_MAX], const char *live_path)
     field(&f, P11T_HEAD_PARENT_ID, p->parent_id, sizeof p->parent_id);
     u32(&f, P11T_HEAD_PARENT_PID, p->parent_pid);
   }
-  char big[4097];
-  ssize_t n = readlink("/proc/self/exe", big, sizeof big - 1);
-  if (n > 0) field(&f, P11T_HEAD_EXECUTABLE, big, (size_t)n);
+  if (facts.executable_size) field(&f, P11T_HEAD_EXECUTABLE, facts.executable, facts.executable_size);
   text(&f, P11T_HEAD_PROGRAM, program_invocation_short_name);
   /* Arguments hold PINs (pk12util -K, pkcs11-tool --pin): only their number, unless asked. */
   if (argument_count > 0) u32(&f, P11T_HEAD_ARGC, (uint32_t)argument_count);
-  if (p11t_options.cmdline) field(&f, P11T_HEAD_CMDLINE, big, slurp("/proc/self/cmdline", big, sizeof big));
-  boot_id(&f);
-  namespace(&f, P11T_HEAD_PID_NS, "/proc/self/ns/pid");
-  namespace(&f, P11T_HEAD_TIME_NS, "/proc/self/ns/time");
+  if (p11t_options.cmdline) field(&f, P11T_HEAD_CMDLINE, facts.cmdline, facts.cmdline_size);
+  if (facts.has_boot_id) field(&f, P11T_HEAD_BOOT_ID, facts.boot_id, sizeof facts.boot_id);
+  if (facts.pid_ns) u64(&f, P11T_HEAD_PID_NS, facts.pid_ns);
+  if (facts.time_ns) u64(&f, P11T_HEAD_TIME_NS, facts.time_ns);
   u32(&f, P11T_HEAD_PID, p->pid);
-  start_time(&f);
-  machine(&f);
+  if (facts.start_time) u64(&f, P11T_HEAD_START_TIME, facts.start_time);
+  if (facts.arch_size) field(&f, P11T_HEAD_ARCH, facts.arch, facts.arch_size);
   uint8_t clock[9] = {p11t_clock_is_counter ? P11T_CLOCK_TSC : P11T_CLOCK_MONOTONIC};
   memcpy(clock + 1, &p->ticks_per_second, 8);
   field(&f, P11T_HEAD_CLOCK, clock, sizeof clock);

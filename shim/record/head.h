@@ -10,6 +10,9 @@
 /* Notes argc; called when the recorder is loaded, while /proc can still be read. */
 void p11t_head_facts(int argc);
 
+/* Reads what /proc says of the process; before p11t_head_build(). */
+void p11t_head_gather(void);
+
 /* Writes HEAD's content for the running process; returns its size. Live path "" when the live file lies beside the trace. */
 size_t p11t_head_build(uint8_t out[P11T_HEAD_MAX], const char *live_path);
 

@@ -12,6 +12,7 @@
 #include "shim/record/sys.h"
 
 #define FIRST_SLOTS 4
+#define FIRST_SIZE (P11T_LIVE_HEAD + FIRST_SLOTS * P11T_SLOT_SIZE)
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
@@ -85,16 +86,16 @@ static void give_up_file(void)
   live->path[0] = 0;
 }
 
+/* The live file has no slots yet: a child that may never make a call. */
+static bool empty;
+
 static bool try_place(const char *path)
 {
   struct p11t_output *live = &p11t_process.live;
   if (p11t_output_create_exact(live, path) != 0) return false;
   uint64_t room, total;
-  bool fits =
-      p11t_output_room(live->fd, &room, &total) && room > P11T_LIVE_HEAD + FIRST_SLOTS * P11T_SLOT_SIZE + (1u << 20);
-  if (fits && stores_are_backed(live->fd) && write_zeros(0, P11T_LIVE_HEAD + FIRST_SLOTS * P11T_SLOT_SIZE) &&
-      map_head_locked())
-    return true;
+  bool fits = p11t_output_room(live->fd, &room, &total) && room > FIRST_SIZE + (1u << 20);
+  if (fits && stores_are_backed(live->fd) && (empty || write_zeros(0, FIRST_SIZE)) && map_head_locked()) return true;
   give_up_file();
   return false;
 }
@@ -107,7 +108,7 @@ static bool try_folder(const char *folder, const char *name)
   return try_place(path);
 }
 
-bool p11t_live_create(char path[], size_t size)
+void p11t_live_place(char path[], size_t size, bool without_slots)
 {
   struct p11t_process *p = &p11t_process;
   const char *slash = strrchr(p->trace.path, '/'), *name = slash ? slash + 1 : p->trace.path;
@@ -115,7 +116,7 @@ bool p11t_live_create(char path[], size_t size)
   char beside[PATH_MAX + 8], folder[PATH_MAX];
   path[0] = 0;
   p->live.fd = -1;
-  p->write_through = false;
+  empty = without_slots;
   snprintf(beside, sizeof beside, "%.*s.live", PATH_MAX - 1, p->trace.path);
   bool placed = false;
   if (p11t_options.live[0])
@@ -129,16 +130,24 @@ bool p11t_live_create(char path[], size_t size)
     placed = try_folder(folder, name);
   }
   if (!placed) placed = try_folder("/dev/shm", name);
-  if (placed) {
-    if (!is_beside) snprintf(path, size, "%s", p->live.path);
-  } else {
+  if (placed && !is_beside) snprintf(path, size, "%s", p->live.path);
+}
+
+bool p11t_live_fill(void)
+{
+  struct p11t_process *p = &p11t_process;
+  if (empty && p->live.fd >= 0 && !write_zeros(0, FIRST_SIZE)) {
+    munmap(p->head, P11T_LIVE_HEAD);
+    give_up_file();
+  }
+  p->write_through = p->live.fd < 0;
+  if (p->write_through) {
     if (!no_room) { /* else another folder would not help, and the trace itself will say so when it cannot go on */
       p11t_say(
           "no place for the live file of %s: give P11TRACE_LIVE a folder on ext4, xfs or tmpfs; each record is now "
           "written at once, which is slow",
           p->trace.path);
     }
-    p->write_through = true;
     p->head = map(P11T_LIVE_HEAD, 0);
     if (p->head == NULL) return false;
   }

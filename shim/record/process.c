@@ -22,15 +22,22 @@ _Atomic uint64_t p11t_cut;
 /* A reason why this process and its children do not record was said already. */
 static bool failed;
 
-__attribute__((constructor)) static void load(int argc)
+void p11t_process_load(int argc)
 {
+  static atomic_flag done = ATOMIC_FLAG_INIT;
+  if (argc > 0) p11t_head_facts(argc);
+  if (atomic_flag_test_and_set(&done)) return;
   p11t_clock_choose();
   p11t_clock_read(&p11t_process.first);
-  p11t_head_facts(argc);
   if (!p11t_guard_make()) {
     p11t_say("this kernel cannot tell a process from its fork (MADV_WIPEONFORK, Linux 4.14): not recording");
     failed = true;
   }
+}
+
+__attribute__((constructor)) static void load(int argc)
+{
+  p11t_process_load(argc);
 }
 
 /* In a fork's child: lets go of what belongs to the parent. Its maps are not here (MADV_DONTFORK), its lock is free and its
@@ -40,8 +47,10 @@ static void leave_parent(void)
   struct p11t_process *p = &p11t_process;
   p11t_output_close(&p->trace);
   p11t_output_close(&p->live);
-  memcpy(p->parent_id, p->trace_id, sizeof p->parent_id);
-  p->parent_pid = p->pid;
+  if (p->phase == P11T_RUNNING) { /* else it had no trace: the child's is linked to the nearest that there is */
+    memcpy(p->parent_id, p->trace_id, sizeof p->parent_id);
+    p->parent_pid = p->pid;
+  }
   p->head = NULL;
   p->slots = 0;
 }
@@ -90,22 +99,32 @@ static bool make_memory(void)
   return p11t_scratch_make();
 }
 
-static bool open_files(void)
+/* Where the live file lies when that is not beside the trace. */
+static char live_path[PATH_MAX];
+
+static bool open_files(bool empty)
+{
+  char path[PATH_MAX];
+  if (!p11t_output_path(path) || !p11t_output_create(&p11t_process.trace, path)) return false;
+  p11t_live_place(live_path, sizeof live_path, empty);
+  p11t_head_gather();
+  return true;
+}
+
+static bool fill_files(void)
 {
   struct p11t_process *p = &p11t_process;
-  char path[PATH_MAX], live[PATH_MAX];
   static uint8_t head[P11T_HEAD_MAX];
-  if (!p11t_output_path(path) || !p11t_output_create(&p->trace, path)) return false;
-  bool started = p11t_live_create(live, sizeof live);
+  bool started = p11t_live_fill();
   if (started) {
-    size_t size = p11t_head_build(head, live);
+    size_t size = p11t_head_build(head, live_path);
     started = write_head(head, size) && write_schema();
     if (started)
       p11t_live_publish(head, size);
     else if (p->live.fd >= 0)
       sys_unlink(p->live.path);
   } else {
-    p11t_say("%s: no memory for the recorder; not recording", path);
+    p11t_say("%s: no memory for the recorder; not recording", p->trace.path);
   }
   if (!started) {
     sys_unlink(p->trace.path);
@@ -115,15 +134,37 @@ static bool open_files(void)
   return started;
 }
 
+static void begin_instance(void)
+{
+  struct p11t_process *p = &p11t_process;
+  if (p->instance > 0) leave_parent();
+  p->instance++;
+  p->pid = (uint32_t)sys_getpid();
+  p->frames = p->records = p->retry_at = p->exit_code = 0;
+}
+
+void p11t_reserve(void)
+{
+  struct p11t_process *p = &p11t_process;
+  int saved = errno;
+  if (failed) return;
+  begin_instance();
+  p->phase = P11T_IDLE;
+  p11t_thread_reserve();
+  if (open_files(true))
+    p11t_guard->reserved = 1;
+  else
+    failed = true;
+  errno = saved;
+}
+
 bool p11t_start(void)
 {
   struct p11t_process *p = &p11t_process;
   struct p11t_guard *g = p11t_guard;
-  if (p->instance > 0 && p->phase == P11T_RUNNING) leave_parent();
+  bool reserved = g->reserved == 1;
+  if (!reserved) begin_instance();
   p->phase = P11T_OFF;
-  p->instance++;
-  p->pid = (uint32_t)sys_getpid();
-  p->frames = p->records = p->retry_at = 0;
   atomic_store(&p11t_number, 0);
   atomic_store(&p11t_dropped, 0);
   atomic_store(&p11t_passed, 0);
@@ -132,7 +173,7 @@ bool p11t_start(void)
                getrandom(g->key, sizeof g->key, 0) == sizeof g->key;
   if (ready) {
     measure_clock();
-    ready = make_memory() && open_files();
+    ready = make_memory() && (reserved || open_files(false)) && fill_files();
   }
   if (ready)
     p->phase = P11T_RUNNING;

@@ -54,6 +54,7 @@ struct p11t_process {
   _Atomic uint64_t pair_ticks; /* time of the latest reading of all clocks that the trace has */
   bool head_counter;           /* HEAD's clock is the counter */
   uint64_t retry_at;           /* monotonic ns: not before is a failed write tried again */
+  uint32_t exit_code;          /* bit 31: the process said that it ends with the status below it */
   uint32_t slots;
   struct p11t_thread *thread; /* P11T_MAX_SLOTS of them, by slot */
 };
@@ -78,6 +79,9 @@ struct p11t_thread *p11t_thread_enter(void);
 /* Ticks after which a thread writes another reading of all clocks: suspend, migration and drift show in them. */
 #define P11T_TIME_EVERY (1ull << 28)
 
+/* Keeps the name of the thread that forked: later it cannot be asked for (p11t_reserve). */
+void p11t_thread_reserve(void);
+
 /* Writes a TIME record: a reading of all clocks, from which ticks become time. */
 void p11t_thread_time(struct p11t_thread *t);
 
@@ -89,6 +93,18 @@ void p11t_flush_locked(struct p11t_thread *t, int level);
 
 /* Under the lock: writes one frame of the trace. False when it could not be written. */
 bool p11t_write_frame(uint8_t kind, const struct p11t_info *info, const uint8_t *content, size_t size, int level);
+
+/* What the recorder's constructor does, for whoever needs it earlier: another library's constructor may look for a module
+ * before ours has run. argc 0: not known yet. */
+void p11t_process_load(int argc);
+
+/* In a fork's child: opens its two files, empty, and notes what /proc says, because a sandbox may forbid both before the
+ * first call (decisions.md D13). What the process does later is then confined to write, lseek, ftruncate, fstat, mmap,
+ * madvise and getrandom. */
+void p11t_reserve(void);
+
+/* The process is about to end, with this status: for END, or for the live file's head where no END will be written. */
+void p11t_ends_with(int status);
 
 /* Starts the files. Under the lock. False: phase is P11T_OFF and a line was said. */
 bool p11t_start(void);

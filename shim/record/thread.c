@@ -79,13 +79,30 @@ void p11t_thread_time(struct p11t_thread *t)
   atomic_store_explicit(&p11t_process.pair_ticks, now.ticks, memory_order_relaxed);
 }
 
+static char forked_name[17];
+
+void p11t_thread_reserve(void)
+{
+  prctl(PR_GET_NAME, forked_name, 0, 0, 0);
+}
+
+/* Where prctl may be forbidden the first thread's name is known from before. */
+static void thread_name(char name[17], uint32_t tid)
+{
+  int saved = errno;
+  name[0] = 0;
+  if (!p11t_guard->reserved)
+    prctl(PR_GET_NAME, name, 0, 0, 0);
+  else if (tid == p11t_process.pid)
+    memcpy(name, forked_name, sizeof forked_name);
+  errno = saved;
+}
+
 static void write_thread(struct p11t_thread *t)
 {
   struct p11t_writer w;
-  char name[17] = "";
-  int saved = errno;
-  prctl(PR_GET_NAME, name, 0, 0, 0);
-  errno = saved;
+  char name[17];
+  thread_name(name, t->tid);
   p11t_begin(&w, t, P11T_THREAD, 0, 0);
   p11t_n(&w, t->tid);
   p11t_text(&w, name);

@@ -99,7 +99,8 @@ enum p11t_end_tag {
   P11T_END_CLOCK_PAIR = 5,
   P11T_END_OPEN = 6,   /* u64 each: ENTER numbers of calls still running */
   P11T_END_REASON = 7, /* text: exit, full (limit reached) */
-  P11T_END_PASSED = 8  /* u64 calls passed through unrecorded */
+  P11T_END_PASSED = 8, /* u64 calls passed through unrecorded */
+  P11T_END_STATUS = 9  /* u32 what the process gave to exit(), where the recorder was told */
 };
 
 /* Record kinds. Below 16 they are numbered: they have a number and a time. */
