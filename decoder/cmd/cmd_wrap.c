@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "decoder/cmd/cmd.h"
+#include "decoder/cmd/settings_options.h"
 #include "decoder/wrap/wrap.h"
-#include "shim/spec/settings.h"
 
 enum { KEY_NSSDB = 256, KEY_REPLACE, KEY_RESTORE, KEY_RECORDER, KEY_SETTING };
 
@@ -24,18 +24,13 @@ static _Noreturn void misuse(const char *what, const char *where, const char *to
   exit(EXIT_COULD_NOT);
 }
 
-/* A setting is refused here if the recorder would not understand it: there it would only be a line on stderr of a browser
- * that nobody sees. */
 static void choose(struct arguments *args, size_t which, const char *value)
 {
   const struct p11_setting *s = &p11_settings[which];
-  if (value[0] == '\0') misuse("empty value", s->name, "leave the option out for the default");
-  if (strpbrk(value, "\r\n") != NULL) misuse("line break in a value", s->name, "values are single lines");
-  const char *allowed = p11_setting_problem(s, value);
-  if (allowed != NULL) {
-    char todo[128];
-    snprintf(todo, sizeof todo, "--%s takes %s", s->name, allowed);
-    misuse("not understood", value, todo);
+  char problem[256];
+  if (!settings_accept(which, value, problem, sizeof problem)) {
+    fprintf(stderr, "p11trace wrap: %s; see p11trace wrap --help\n", problem);
+    exit(EXIT_COULD_NOT);
   }
   size_t i = 0;
   while (i < args->request.n_settings && args->chosen[i].name != s->name) i++;
@@ -91,15 +86,7 @@ static void fill_options(struct argp_option options[])
   };
   size_t n = 0;
   for (size_t i = 0; i < sizeof own / sizeof *own; i++) options[n++] = own[i];
-  options[n++] = (struct argp_option){.doc = "Settings of the recorder, written into NAME.conf:", .group = 4};
-  for (int i = 0; i < P11_SETTINGS; i++) {
-    options[n++] = (struct argp_option){.name = p11_settings[i].name,
-                                        .key = KEY_SETTING + i,
-                                        .arg = p11_settings[i].metavar,
-                                        .doc = p11_settings[i].help,
-                                        .group = 4};
-  }
-  options[n] = (struct argp_option){0};
+  settings_options(options + n, KEY_SETTING, "Settings of the recorder, written into NAME.conf:", 4);
 }
 
 int cmd_wrap(int argc, char **argv)

@@ -12,6 +12,7 @@ static const struct {
   int (*run)(int argc, char **argv);
   const char *what;
 } verbs[] = {
+    {"run",       cmd_run,       "run a command and trace every module in it and its children"    },
     {"info",      cmd_info,      "what a trace holds: process, modules, counts, is it complete"   },
     {"dump",      cmd_dump,      "the calls, as text or JSON lines"                               },
     {"stat",      cmd_stat,      "calls, errors and times per function"                           },

@@ -123,6 +123,11 @@ void end_parse(struct reader *r, const uint8_t *bytes, size_t length)
       case P11T_END_DROPPED: p->dropped = get_u64(&f); break;
       case P11T_END_CUT: p->cut = get_u64(&f); break;
       case P11T_END_PASSED: p->passed = get_u64(&f); break;
+      case P11T_END_STATUS: {
+        uint32_t status = get_u32(&f);
+        if (!f.bad) p->exit_code = 1u << 31 | status;
+        break;
+      }
       case P11T_END_REASON: p->end_reason = arena_text(&r->texts, field, size); break;
       case P11T_END_CLOCK_PAIR: add_pair(r, &f); break;
       default: break;

@@ -39,7 +39,7 @@ static int absolute(const char *path, char out[PATH_MAX])
   return 0;
 }
 
-static int find_recorder(const char *asked, char out[PATH_MAX])
+int wrap_find_recorder(const char *asked, char out[PATH_MAX])
 {
   /* Beside p11trace is the build folder; the others are what an installation has. */
   static const char *const places[] = {"libp11trace.so", "../lib/p11trace/libp11trace.so", "../lib/libp11trace.so",
@@ -228,7 +228,7 @@ static int check_lines(const struct wrap_copy *copy)
 int wrap_write(const struct wrap_request *request, struct wrap_copy *copy)
 {
   memset(copy, 0, sizeof *copy);
-  if (find_recorder(request->recorder, copy->recorder) != 0) return -1;
+  if (wrap_find_recorder(request->recorder, copy->recorder) != 0) return -1;
   struct stat module, recorder;
   if (stat(request->module, &module) == 0 && stat(copy->recorder, &recorder) == 0 && module.st_dev == recorder.st_dev &&
       module.st_ino == recorder.st_ino) {

@@ -50,6 +50,9 @@ int nssdb_replace(const char *database, const char *name, struct wrap_request *r
  * database's own directory. */
 int nssdb_restore(const char *database);
 
+/* The recorder `asked` for, or the one that belongs to this p11trace. 0, or -1 after an error was said. */
+int wrap_find_recorder(const char *asked, char out[PATH_MAX]);
+
 /* --- shared inside the room ------------------------------------------------------------------------------------- */
 
 enum wrap_probe_answer {
