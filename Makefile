@@ -45,7 +45,7 @@ pkg       = $(shell pkg-config --$(1) $(2))
 
 STUB_SRC := $(wildcard shim/load/stub*.c)
 STUB_SRC += $(if $(STUB_SRC),$(wildcard shim/load/conf.c))
-SHIM_SRC := $(wildcard shim/spec/functions.c shim/spec/structures.c shim/spec/mechanisms.c shim/spec/attributes.c shim/spec/callset.c shim/spec/settings.c) \
+SHIM_SRC := $(wildcard shim/spec/functions.c shim/spec/structures.c shim/spec/mechanisms.c shim/spec/attributes.c shim/spec/callset.c shim/spec/triggers.c shim/spec/settings.c) \
             $(filter-out shim/load/stub%.c,$(wildcard shim/trace/*.c shim/record/*.c shim/load/*.c))
 # The decoder shares the tables, the format helpers and the reader of the configuration file with the shim.
 DEC_SRC  := $(wildcard decoder/*/*.c)

@@ -1,4 +1,4 @@
-/* How a trace ended (FORMAT.md, section 7). */
+/* How a trace ended (FORMAT.md, section 8). */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

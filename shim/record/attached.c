@@ -10,12 +10,19 @@
 #define MAX_MODULES 64
 #define MAX_LISTS 256
 
+/* The record that says it, in the trace that is written. */
+struct said {
+  uint64_t instance; /* of the trace */
+  uint64_t number, time;
+};
+
 static struct module {
   unsigned id; /* 0: free */
   uint8_t how;
   uint64_t base;
   char build_id[41];
   char path[PATH_MAX], stub[PATH_MAX];
+  struct said said;
 } modules[MAX_MODULES];
 
 static struct list {
@@ -24,16 +31,29 @@ static struct list {
   uint8_t major, minor, nulls[16];
   uint64_t flags;
   unsigned functions;
+  struct said said;
 } lists[MAX_LISTS];
 
 static unsigned last_id;
 /* Places that were ever used: the rest of the tables is memory that was never touched. */
 static int modules_used, lists_used;
 
+_Atomic unsigned p11t_attached_changes;
+
+static void say_now(struct said *s)
+{
+  p11t_lock();
+  s->number = p11t_next_number();
+  s->time = p11t_ticks();
+  s->instance = p11t_process.instance;
+  p11t_unlock();
+  atomic_fetch_add(&p11t_attached_changes, 1);
+}
+
 static void write_module(struct p11t_thread *t, const struct module *m)
 {
   struct p11t_writer w;
-  p11t_begin(&w, t, P11T_MODULE, p11t_next_number(), p11t_ticks());
+  p11t_begin(&w, t, P11T_MODULE, m->said.number, m->said.time);
   p11t_n(&w, m->id);
   p11t_text(&w, m->path);
   p11t_text(&w, m->build_id);
@@ -47,7 +67,7 @@ static void write_list(struct p11t_thread *t, const struct list *l)
 {
   struct p11t_writer w;
   size_t bytes = (l->functions + 7) / 8;
-  p11t_begin(&w, t, P11T_LIST, p11t_next_number(), p11t_ticks());
+  p11t_begin(&w, t, P11T_LIST, l->said.number, l->said.time);
   p11t_n(&w, l->module);
   p11t_text(&w, l->name);
   p11t_u8(&w, l->major);
@@ -60,7 +80,7 @@ static void write_list(struct p11t_thread *t, const struct list *l)
 }
 
 /* Runs a writer of one entry on the calling thread, if recording runs and the thread is not inside a record. */
-static void record_now(void (*write)(struct p11t_thread *, const void *), const void *entry)
+static void record_now(void (*write)(struct p11t_thread *, void *), void *entry)
 {
   if (p11t_process.phase != P11T_RUNNING || atomic_load(&p11t_guard->epoch) == 0) return; /* 0: a child without calls */
   struct p11t_thread *t = p11t_thread_enter();
@@ -70,18 +90,23 @@ static void record_now(void (*write)(struct p11t_thread *, const void *), const 
   t->busy = NULL;
 }
 
-static void module_entry(struct p11t_thread *t, const void *m)
+static void module_entry(struct p11t_thread *t, void *entry)
 {
+  struct module *m = entry;
+  say_now(&m->said);
   write_module(t, m);
 }
-static void list_entry(struct p11t_thread *t, const void *l)
+static void list_entry(struct p11t_thread *t, void *entry)
 {
+  struct list *l = entry;
+  say_now(&l->said);
   write_list(t, l);
 }
 
-static void unload_entry(struct p11t_thread *t, const void *id)
+static void unload_entry(struct p11t_thread *t, void *id)
 {
   struct p11t_writer w;
+  atomic_fetch_add(&p11t_attached_changes, 1);
   p11t_begin(&w, t, P11T_UNLOAD, p11t_next_number(), p11t_ticks());
   p11t_n(&w, *(const unsigned *)id);
   p11t_commit(&w);
@@ -168,7 +193,7 @@ void p11t_list_given(unsigned module, const char *name, uint8_t major, uint8_t m
   if (place == NULL && lists_used < MAX_LISTS) place = &lists[lists_used++];
   if (place) *place = fresh;
   p11t_unlock();
-  record_now(list_entry, &fresh);
+  record_now(list_entry, place ? place : &fresh);
 }
 
 const char *p11t_first_module_name(void)
@@ -191,9 +216,19 @@ const char *p11t_first_module_name(void)
 void p11t_attached_restate(struct p11t_thread *t)
 {
   for (int i = 0; i < modules_used; i++) {
-    if (modules[i].id != 0) write_module(t, &modules[i]);
+    if (modules[i].id != 0) module_entry(t, &modules[i]);
   }
   for (int i = 0; i < lists_used; i++) {
-    if (lists[i].module != 0) write_list(t, &lists[i]);
+    if (lists[i].module != 0) list_entry(t, &lists[i]);
+  }
+}
+
+void p11t_attached_again(struct p11t_thread *t)
+{
+  for (int i = 0; i < modules_used; i++) {
+    if (modules[i].id != 0 && modules[i].said.instance == p11t_process.instance) write_module(t, &modules[i]);
+  }
+  for (int i = 0; i < lists_used; i++) {
+    if (lists[i].module != 0 && lists[i].said.instance == p11t_process.instance) write_list(t, &lists[i]);
   }
 }

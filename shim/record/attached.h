@@ -23,7 +23,13 @@ void p11t_list_given(unsigned module, const char *name, uint8_t major, uint8_t m
 /* Base name of the first module, without ".so"; "module" when there is none. */
 const char *p11t_first_module_name(void);
 
-/* Writes MODULE and LIST records for everything that is attached. Called by the thread that starts a file. */
+/* Writes MODULE and LIST records for everything that is attached. Called by the thread that starts a trace. */
 void p11t_attached_restate(struct p11t_thread *t);
+
+/* Writes them once more, with the numbers that they have in the trace. Under the lock. */
+void p11t_attached_again(struct p11t_thread *t);
+
+/* Grows whenever p11t_attached_again would say something else. */
+extern _Atomic unsigned p11t_attached_changes;
 
 #endif

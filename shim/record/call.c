@@ -4,6 +4,7 @@
 #include "shim/record/guard.h"
 #include "shim/record/objects.h"
 #include "shim/record/options.h"
+#include "shim/record/trigger.h"
 
 /* "Inside the recorder" is a frame address, not a flag. A call that finds it set by a frame below its own has interrupted
  * a record (a signal handler): it passes. One that finds it set by a frame above, which is dead then, knows that the
@@ -60,11 +61,6 @@ static inline void time_if_late(struct p11t_thread *t, uint64_t now)
   if (__builtin_expect(now - t->pair_ticks > P11T_TIME_EVERY, 0)) p11t_thread_time(t);
 }
 
-static inline void through_if_asked(struct p11t_thread *t)
-{
-  if (__builtin_expect(p11t_process.write_through, 0)) p11t_flush(t);
-}
-
 void p11t_enter(struct p11t_call *call, unsigned function, unsigned module, const uint64_t *v, void *caller,
                 void *frame)
 {
@@ -99,7 +95,7 @@ void p11t_enter(struct p11t_call *call, unsigned function, unsigned module, cons
   w.head.time = p11t_ticks();
   p11t_commit(&w);
   time_if_late(t, w.head.time);
-  through_if_asked(t);
+  if (__builtin_expect(p11t_process.aside, 0)) p11t_aside_enter(t, call, w.head.time);
   call->number = number;
   clear_busy(t);
 }
@@ -130,7 +126,7 @@ CK_RV p11t_leave(struct p11t_call *call, const uint64_t *v, CK_RV rv)
   p11t_encode_leave(&w, &p11_functions[call->function], v, call, rv);
   p11t_commit(&w);
   time_if_late(t, now);
-  through_if_asked(t);
+  if (__builtin_expect(p11t_process.aside, 0)) p11t_aside_leave(t, call, rv, now);
   clear_busy(t);
   return rv;
 }

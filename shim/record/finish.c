@@ -3,7 +3,10 @@
 
 #include "shim/record/clock.h"
 #include "shim/record/guard.h"
+#include "shim/record/options.h"
 #include "shim/record/process.h"
+#include "shim/record/ring.h"
+#include "shim/record/rotate.h"
 #include "shim/record/sys.h"
 #include "shim/record/writer.h"
 
@@ -38,7 +41,7 @@ static uint8_t *field_u64(uint8_t *p, uint16_t tag, uint64_t v)
   return field(p, tag, &v, sizeof v);
 }
 
-static bool write_end(const char *reason)
+bool p11t_write_end(const char *reason, const char *trigger)
 {
   struct p11t_process *process = &p11t_process;
   struct p11t_info info = {.magic = P11T_INFO_MAGIC, .kind = P11T_FRAME_END};
@@ -56,6 +59,7 @@ static bool write_end(const char *reason)
     uint32_t status = process->exit_code & 0x7fffffff;
     p = field(p, P11T_END_STATUS, &status, sizeof status);
   }
+  if (trigger != NULL) p = field(p, P11T_END_TRIGGER, trigger, (uint16_t)strlen(trigger));
   info.content = (uint32_t)(p - content);
   memcpy(content, &info, sizeof info);
   return p11t_write_frame(P11T_FRAME_END, &info, content, (size_t)(p - content), P11T_LEVEL_ONCE);
@@ -69,7 +73,7 @@ static bool read_at(int fd, uint64_t at, void *to, size_t size)
 
 /* The official seek table: an entry for each frame in order, skippable ones with size 0. Sizes are found by hopping over
  * the file, so that nothing has to be remembered while recording. */
-static bool write_seek_table(void)
+bool p11t_write_seek_table(void)
 {
   struct p11t_process *p = &p11t_process;
   uint32_t entries = (uint32_t)(1 + 2 * p->frames), head[2] = {P11T_SKIP_SEEK, entries * 8 + 9};
@@ -123,6 +127,15 @@ void p11t_ends_with(int status)
   p->head->exit_code = p->exit_code;
 }
 
+static bool finish_file(const char *reason)
+{
+  struct p11t_process *p = &p11t_process;
+  p11t_rotation_ends();
+  for (uint32_t i = 0; i < p->slots; i++) p11t_flush_locked(&p->thread[i], P11T_LEVEL_ONCE);
+  p->retry_at = 0;
+  return p11t_write_end(reason, NULL) && p11t_write_seek_table();
+}
+
 void p11t_finish(const char *reason)
 {
   struct p11t_process *p = &p11t_process;
@@ -136,10 +149,12 @@ void p11t_finish(const char *reason)
   wait_for_records();
   p11t_lock();
   if (p->phase == P11T_RUNNING) {
-    for (uint32_t i = 0; i < p->slots; i++) p11t_flush_locked(&p->thread[i], P11T_LEVEL_ONCE);
-    p->retry_at = 0;
+    bool whole = true;
+    if (p11t_options.ring != 0)
+      p11t_ring_finish(reason);
+    else
+      whole = finish_file(reason);
     /* A child that may be in a sandbox leaves the live file to `p11trace run`. */
-    bool whole = write_end(reason) && write_seek_table();
     if (whole && p->live.fd >= 0 && !p11t_guard->reserved) sys_unlink(p->live.path);
     p11t_output_mend(&p->trace, p->end, true);
     p->head->state = P11T_CLOSED;

@@ -9,6 +9,9 @@
 #include "shim/record/guard.h"
 #include "shim/record/options.h"
 #include "shim/record/process.h"
+#include "shim/record/restate.h"
+#include "shim/record/ring.h"
+#include "shim/record/rotate.h"
 #include "shim/record/say.h"
 #include "shim/record/sys.h"
 #include "shim/trace/frame.h"
@@ -28,7 +31,7 @@ bool p11t_scratch_make(void)
     if (n > context) context = n;
   }
   s->packed_size = ZSTD_compressBound(P11T_CONTENT_MAX) + 8 + sizeof(struct p11t_info);
-  size_t size = context + P11T_FRAME_WORK + P11T_CONTENT_MAX + s->packed_size + 64;
+  size_t size = context + P11T_FRAME_WORK + P11T_CONTENT_MAX + P11T_SLOT_SIZE + s->packed_size + 64;
   uint8_t *m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (m == MAP_FAILED) return false;
   madvise(m, size, MADV_DONTDUMP);
@@ -38,12 +41,12 @@ bool p11t_scratch_make(void)
   m += (context + 63) & ~(size_t)63;
   s->columns = m;
   s->content = m + P11T_FRAME_WORK;
-  s->packed = s->content + P11T_CONTENT_MAX;
+  s->spare = s->content + P11T_CONTENT_MAX;
+  s->packed = s->spare + P11T_SLOT_SIZE;
   return true;
 }
 
-/* Says once that records are being lost, and why. */
-static void losing(const char *why)
+void p11t_losing(const char *why)
 {
   struct p11t_process *p = &p11t_process;
   if (p->phase != P11T_RUNNING) {
@@ -71,14 +74,14 @@ bool p11t_write_frame(uint8_t kind, const struct p11t_info *given, const uint8_t
   struct p11t_scratch *s = &p11t_scratch;
   if (p->retry_at && p11t_monotonic() < p->retry_at) return false;
   if (!p11t_output_check(&p->trace)) {
-    losing("its descriptor was closed and its name is not ours any more");
+    p11t_losing("its descriptor was closed and its name is not ours any more");
     return false;
   }
   ZSTD_CCtx_setParameter(s->zstd, ZSTD_c_compressionLevel, level);
   const size_t head = 8 + sizeof(struct p11t_info);
   size_t packed = ZSTD_compress2(s->zstd, s->packed + head, s->packed_size - head, content, size);
   if (ZSTD_isError(packed)) {
-    losing("it does not compress");
+    p11t_losing("it does not compress");
     return false;
   }
   struct p11t_info info = *given;
@@ -91,12 +94,12 @@ bool p11t_write_frame(uint8_t kind, const struct p11t_info *given, const uint8_t
   memcpy(s->packed, skippable, 8);
   memcpy(s->packed + 8, &info, sizeof info);
   if (!has_room(head + packed)) {
-    losing("less than min-free is left on its file system");
+    p11t_losing("less than min-free is left on its file system");
     return false;
   }
   long r = p11t_output_append(&p->trace, &p->end, s->packed, head + packed);
   if (r != 0) {
-    losing(p11t_errno_text((int)-r));
+    p11t_losing(p11t_errno_text((int)-r));
     return false;
   }
   if (p->head->state == P11T_LOSING && kind != P11T_FRAME_END) p11t_say("%s: is written again", p->trace.path);
@@ -106,6 +109,7 @@ bool p11t_write_frame(uint8_t kind, const struct p11t_info *given, const uint8_t
   p->head->state = P11T_RECORDING;
   p->head->frames = p->frames;
   p->head->trace_end = p->end;
+  p11t_rotation_saw(&info);
   return true;
 }
 
@@ -121,11 +125,13 @@ void p11t_flush_locked(struct p11t_thread *t, int level)
       .dropped = (uint32_t)atomic_load(&p11t_dropped),
   };
   struct p11t_scratch *s = &p11t_scratch;
+  p11t_rotate_if_full();
   size_t size = p11t_frame_build(s->content, s->columns, t->base + P11T_SLOT_HEAD,
                                  (size_t)(t->p - t->base) - P11T_SLOT_HEAD, &info);
   if (size == 0) return;
   if (!p11t_write_frame(P11T_FRAME_EVENTS, &info, s->content, size, level)) {
     p11t_process.head->dropped = atomic_fetch_add(&p11t_dropped, info.records) + info.records;
+    p11t_rotation_saw(&info); /* what is lost cannot be in a later file either */
   }
   /* In this order: killed in between, the slot is empty and of an old generation, which is harmless; the other way round
    * its content would count twice. */
@@ -134,6 +140,8 @@ void p11t_flush_locked(struct p11t_thread *t, int level)
   t->p = t->base + P11T_SLOT_HEAD;
   t->fill++;
   t->stacks = 0;
+  t->first_tid = t->tid;
+  memcpy(t->first_name, t->name, sizeof t->name);
 }
 
 /* A counter that runs at another speed than it did is no clock: from then on CLOCK_MONOTONIC. Sends every thread through
@@ -158,13 +166,17 @@ static void watch_clock(void)
 
 void p11t_flush(struct p11t_thread *t)
 {
+  if (p11t_restate_flush(t)) return;
   int saved = errno;
   sigset_t all, old;
   sigfillset(&all);
   P11T_SYS(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, 8); /* a handler that jumps away would leave the lock held */
   p11t_lock();
   if (p11t_process.phase == P11T_RUNNING) {
-    p11t_flush_locked(t, P11T_LEVEL_FULL);
+    if (p11t_options.ring != 0)
+      p11t_ring_turn(t);
+    else
+      p11t_flush_locked(t, P11T_LEVEL_FULL);
     watch_clock();
   } else { /* recording ended meanwhile: the record that wanted room is lost with the rest */
     t->p = t->base + P11T_SLOT_HEAD;

@@ -126,11 +126,13 @@ static void options(struct fields *f)
 {
   static const char *const capture[] = {"meta", "safe", "clear"};
   const struct p11t_options *o = &p11t_options;
-  char s[256];
+  char s[512];
   int n = 0;
   text(f, P11T_HEAD_CAPTURE, capture[o->capture]);
   if (o->stack == P11T_STACK_OFF) n += snprintf(s, sizeof s, "stack=off\n");
   if (o->cut != P11T_CUT_DEFAULT) n += snprintf(s + n, sizeof s - (size_t)n, "cut=%llu\n", (unsigned long long)o->cut);
+  if (o->max) n += snprintf(s + n, sizeof s - (size_t)n, "max=%llu\nfiles=%u\n", (unsigned long long)o->max, o->files);
+  if (o->ring) n += snprintf(s + n, sizeof s - (size_t)n, "ring=%llu\n", (unsigned long long)o->ring);
   if (p11t_process.write_through) n += snprintf(s + n, sizeof s - (size_t)n, "live=none\n");
   if (o->only[0] != UINT64_MAX || o->only[1] != UINT64_MAX) {
     n += snprintf(s + n, sizeof s - (size_t)n, "only=%016llx%016llx\n", (unsigned long long)o->only[1],
@@ -176,5 +178,17 @@ size_t p11t_head_build(uint8_t out[P11T_HEAD_MAX], const char *live_path)
   options(&f);
   if (*live_path) text(&f, P11T_HEAD_LIVE_PATH, live_path);
   text(&f, P11T_HEAD_RECORDER, P11T_VERSION);
+  return (size_t)(f.p - out);
+}
+
+size_t p11t_head_of_file(uint8_t *out, uint64_t complete_from, uint32_t index)
+{
+  struct fields f = {out, out + 80};
+  struct p11t_clock_pair now;
+  if (index == 1 && complete_from == 1) return 0;
+  u64(&f, P11T_HEAD_COMPLETE_FROM, complete_from);
+  u32(&f, P11T_HEAD_FILE_INDEX, index);
+  p11t_clock_read(&now);
+  if (p11t_clock_is_counter == p11t_process.head_counter) field(&f, P11T_HEAD_CLOCK_PAIR, &now, sizeof now);
   return (size_t)(f.p - out);
 }

@@ -16,4 +16,8 @@ void p11t_head_gather(void);
 /* Writes HEAD's content for the running process; returns its size. Live path "" when the live file lies beside the trace. */
 size_t p11t_head_build(uint8_t out[P11T_HEAD_MAX], const char *live_path);
 
+/* Writes the fields of HEAD that tell one file of the process from another: none for the first one. Returns their size, at
+ * most 80. */
+size_t p11t_head_of_file(uint8_t *out, uint64_t complete_from, uint32_t index);
+
 #endif

@@ -143,15 +143,14 @@ bool p11t_live_fill(void)
   p->write_through = p->live.fd < 0;
   if (p->write_through) {
     if (!no_room) { /* else another folder would not help, and the trace itself will say so when it cannot go on */
-      p11t_say(
-          "no place for the live file of %s: give P11TRACE_LIVE a folder on ext4, xfs or tmpfs; each record is now "
-          "written at once, which is slow",
-          p->trace.path);
+      p11t_say("no place for the live file of %s: give P11TRACE_LIVE a folder on ext4, xfs or tmpfs; %s", p->trace.path,
+               p11t_options.ring ? "what the flight recorder holds is lost when the program is killed"
+                                 : "each record is now written at once, which is slow");
     }
     p->head = map(P11T_LIVE_HEAD, 0);
     if (p->head == NULL) return false;
   }
-  p->slots = 0;
+  p->slots = p->places = 0;
   for (int i = 0; i < FIRST_SLOTS; i++) {
     if (!p11t_slot_grow()) return i > 0;
   }
@@ -172,24 +171,43 @@ void p11t_live_publish(const uint8_t *content, size_t size)
   memcpy(h->magic, P11T_LIVE_MAGIC, 8);
 }
 
-bool p11t_slot_grow(void)
+uint8_t *p11t_place_grow(void)
 {
   struct p11t_process *p = &p11t_process;
-  if (p->slots >= P11T_MAX_SLOTS) return false;
-  uint64_t offset = P11T_LIVE_HEAD + (uint64_t)p->slots * P11T_SLOT_SIZE;
-  if (p->live.fd >= 0 && p->slots >= FIRST_SLOTS && !write_zeros(offset, P11T_SLOT_SIZE)) return false;
+  if (p->places >= P11T_MAX_SLOTS) return NULL;
+  uint64_t offset = P11T_LIVE_HEAD + (uint64_t)p->places * P11T_SLOT_SIZE;
+  if (p->live.fd >= 0 && p->places >= FIRST_SLOTS && !write_zeros(offset, P11T_SLOT_SIZE)) return NULL;
   uint8_t *base = map(P11T_SLOT_SIZE, offset);
-  if (base == NULL) return false;
-  struct p11t_slot_head head = {.magic = P11T_SLOT_MAGIC, .index = p->slots, .generation = 1};
-  memcpy(base, &head, sizeof head);
-  struct p11t_thread *t = &p->thread[p->slots];
-  memset(t, 0, sizeof *t);
-  t->slot = (uint16_t)p->slots;
+  if (base == NULL) return NULL;
+  p->place[p->places++] = base;
+  atomic_store_explicit((_Atomic uint32_t *)&p->head->slots, p->places, memory_order_release);
+  return base;
+}
+
+void p11t_place_begin(struct p11t_thread *t, uint8_t *base, uint32_t generation)
+{
+  struct p11t_slot_head *head = (void *)base;
+  atomic_store_explicit((_Atomic uint32_t *)(void *)(base + P11T_SLOT_HEAD), 0, memory_order_release);
+  atomic_store_explicit((_Atomic uint32_t *)&head->generation, 0, memory_order_release);
+  head->index = t->slot;
+  head->tid = t->tid;
+  head->magic = P11T_SLOT_MAGIC;
+  atomic_store_explicit((_Atomic uint32_t *)&head->generation, generation, memory_order_release);
   t->base = base;
   t->p = base + P11T_SLOT_HEAD;
   t->end = base + P11T_SLOT_SIZE;
+}
+
+bool p11t_slot_grow(void)
+{
+  struct p11t_process *p = &p11t_process;
+  uint8_t *base = p->slots < P11T_MAX_SLOTS ? p11t_place_grow() : NULL;
+  if (base == NULL) return false;
+  struct p11t_thread *t = &p->thread[p->slots];
+  memset(t, 0, sizeof *t);
+  t->slot = (uint16_t)p->slots;
   t->fill = 1;
+  p11t_place_begin(t, base, 1);
   p->slots++;
-  atomic_store_explicit((_Atomic uint32_t *)&p->head->slots, p->slots, memory_order_release);
   return true;
 }

@@ -12,11 +12,12 @@
 
 static struct object {
   uint64_t start, end, base; /* [start, end) of its load segments; base: what link-time addresses are relative to */
-  uint64_t instance;         /* trace in which it was said */
+  uint64_t file;             /* in which it was said: value of `file` */
   char build_id[41];
   char path[256];
 } objects[MAX_OBJECTS];
 static _Atomic unsigned count;
+static _Atomic uint64_t file = 1;
 static unsigned long long seen_adds, seen_subs;
 
 static void read_build_id(struct object *o, const char *p, const char *end)
@@ -83,7 +84,8 @@ void p11t_object_of(struct p11t_thread *t, uint64_t address)
   while (n > 0 && !(address >= objects[n - 1].start && address < objects[n - 1].end)) n--;
   if (n == 0) return;
   struct object *o = &objects[n - 1];
-  if (__atomic_exchange_n(&o->instance, p11t_process.instance, __ATOMIC_RELAXED) == p11t_process.instance) return;
+  uint64_t now = atomic_load(&file) + (p11t_process.instance << 32);
+  if (__atomic_exchange_n(&o->file, now, __ATOMIC_RELAXED) == now) return;
   struct p11t_writer w;
   p11t_begin(&w, t, P11T_OBJECT, 0, 0);
   p11t_n(&w, n);
@@ -92,4 +94,9 @@ void p11t_object_of(struct p11t_thread *t, uint64_t address)
   p11t_text(&w, o->build_id);
   p11t_text(&w, o->path);
   p11t_commit(&w);
+}
+
+void p11t_objects_forget(void)
+{
+  atomic_fetch_add(&file, 1);
 }

@@ -13,4 +13,7 @@ void p11t_objects_refresh(void);
 /* Writes the OBJECT record of the file that holds `address`, unless this trace has it or the list does not know it. */
 void p11t_object_of(struct p11t_thread *t, uint64_t address);
 
+/* What was said is in a file that may go: it is said again when it is next needed. Under the lock. */
+void p11t_objects_forget(void);
+
 #endif

@@ -13,6 +13,8 @@ struct p11t_options p11t_options = {
     .cut = P11T_CUT_DEFAULT,
     .min_free = UINT64_MAX,
     .only = {UINT64_MAX, UINT64_MAX},
+    .files = P11T_FILES_DEFAULT,
+    .dump_every = P11T_DUMP_EVERY_DEFAULT,
 };
 
 static void set_only(const char *value)
@@ -46,6 +48,11 @@ bool p11t_option_set(const char *name, const char *value, const char *where)
     case P11_SETTING_CUT: p11_setting_size(value, &o->cut); break;
     case P11_SETTING_MIN_FREE: p11_setting_size(value, &o->min_free); break;
     case P11_SETTING_ONLY: set_only(value); break;
+    case P11_SETTING_MAX: p11_setting_size(value, &o->max); break;
+    case P11_SETTING_FILES: p11_setting_count(s, value, &o->files); break;
+    case P11_SETTING_RING: p11_setting_size(value, &o->ring); break;
+    case P11_SETTING_DUMP_ON: p11_triggers_parse(value, &o->dump_on); break;
+    case P11_SETTING_DUMP_EVERY: p11_duration_parse(value, strlen(value), &o->dump_every); break;
     case P11_SETTING_CMDLINE: o->cmdline = word % 2 == 0; break;
     case P11_SETTING_OFF: o->off = word % 2 == 0; break;
     case P11_SETTINGS: break;

@@ -6,8 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "shim/spec/triggers.h"
+
 enum p11t_capture { P11T_CAPTURE_META, P11T_CAPTURE_SAFE, P11T_CAPTURE_CLEAR };
 #define P11T_CUT_DEFAULT (1u << 20)
+#define P11T_FILES_DEFAULT 4
+#define P11T_DUMP_EVERY_DEFAULT 10000000000ull
 
 enum p11t_stack_mode { P11T_STACK_OFF, P11T_STACK_CALLER };
 
@@ -16,11 +20,16 @@ struct p11t_options {
   char live[PATH_MAX]; /* folder for the live file, "" to choose */
   enum p11t_capture capture;
   enum p11t_stack_mode stack;
-  uint64_t cut;      /* largest value kept in full, bytes */
-  uint64_t min_free; /* bytes that must stay free; UINT64_MAX: 5 % or 1 GiB, whichever is less */
-  uint64_t only[2];  /* bit per function: recorded */
-  bool cmdline;      /* keep the arguments of the program */
-  bool off;          /* pass everything through */
+  uint64_t cut;        /* largest value kept in full, bytes */
+  uint64_t min_free;   /* bytes that must stay free; UINT64_MAX: 5 % or 1 GiB, whichever is less */
+  uint64_t only[2];    /* bit per function: recorded */
+  uint64_t max;        /* bytes of one file, 0: any number */
+  unsigned files;      /* files or dumps that are kept */
+  uint64_t ring;       /* bytes of the flight recorder, 0: none */
+  uint64_t dump_every; /* ns */
+  struct p11_triggers dump_on;
+  bool cmdline; /* keep the arguments of the program */
+  bool off;     /* pass everything through */
 };
 
 extern struct p11t_options p11t_options;

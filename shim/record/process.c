@@ -9,8 +9,10 @@
 #include "shim/record/guard.h"
 #include "shim/record/head.h"
 #include "shim/record/live.h"
+#include "shim/record/rotate.h"
 #include "shim/record/say.h"
 #include "shim/record/sys.h"
+#include "shim/record/trigger.h"
 #include "shim/trace/schema.h"
 
 struct p11t_process p11t_process;
@@ -52,7 +54,7 @@ static void leave_parent(void)
     p->parent_pid = p->pid;
   }
   p->head = NULL;
-  p->slots = 0;
+  p->slots = p->places = 0;
 }
 
 /* The rate of the counter, from two readings that are far enough apart: the recorder was loaded a while ago, as a rule. */
@@ -65,17 +67,20 @@ static void measure_clock(void)
   p11t_process.ticks_per_second = p11t_clock_rate(&p11t_process.first, &now);
 }
 
-static bool write_head(const uint8_t *head, size_t size)
+/* HEAD as it was at the start; later files say the same, when nothing can be asked any more. */
+static uint8_t head[P11T_HEAD_MAX];
+static size_t head_size;
+
+static long write_head(uint64_t complete_from, uint32_t index)
 {
   struct p11t_process *p = &p11t_process;
-  uint32_t skippable[2] = {P11T_SKIP_HEAD, (uint32_t)size};
   uint8_t *frame = p11t_scratch.packed;
+  memcpy(frame + 8, head, head_size);
+  size_t size = head_size + p11t_head_of_file(frame + 8 + head_size, complete_from, index);
+  uint32_t skippable[2] = {P11T_SKIP_HEAD, (uint32_t)size};
   memcpy(frame, skippable, 8);
-  memcpy(frame + 8, head, size);
-  p->end = 0;
-  long r = p11t_output_append(&p->trace, &p->end, frame, 8 + size);
-  if (r != 0) p11t_say("%s: cannot be written: %s; not recording", p->trace.path, p11t_errno_text((int)-r));
-  return r == 0;
+  p->end = p->frames = 0;
+  return p11t_output_append(&p->trace, &p->end, frame, 8 + size);
 }
 
 static bool write_schema(void)
@@ -85,6 +90,12 @@ static bool write_schema(void)
   struct p11t_info info = {.magic = P11T_INFO_MAGIC, .kind = P11T_FRAME_SCHEMA, .content = (uint32_t)size};
   memcpy(content, &info, sizeof info);
   return size != 0 && p11t_write_frame(P11T_FRAME_SCHEMA, &info, content, size, P11T_LEVEL_ONCE);
+}
+
+long p11t_begin_file(uint64_t complete_from, uint32_t index)
+{
+  long r = write_head(complete_from, index);
+  return r != 0 ? r : write_schema() ? 0 : -ENOSPC;
 }
 
 static bool make_memory(void)
@@ -114,13 +125,14 @@ static bool open_files(bool empty)
 static bool fill_files(void)
 {
   struct p11t_process *p = &p11t_process;
-  static uint8_t head[P11T_HEAD_MAX];
   bool started = p11t_live_fill();
   if (started) {
-    size_t size = p11t_head_build(head, live_path);
-    started = write_head(head, size) && write_schema();
+    head_size = p11t_head_build(head, live_path);
+    long r = write_head(1, 1);
+    if (r != 0) p11t_say("%s: cannot be written: %s; not recording", p->trace.path, p11t_errno_text((int)-r));
+    started = r == 0 && write_schema() && p11t_rotation_start();
     if (started)
-      p11t_live_publish(head, size);
+      p11t_live_publish(head, head_size);
     else if (p->live.fd >= 0)
       sys_unlink(p->live.path);
   } else {
@@ -175,9 +187,10 @@ bool p11t_start(void)
     measure_clock();
     ready = make_memory() && (reserved || open_files(false)) && fill_files();
   }
-  if (ready)
+  if (ready) {
     p->phase = P11T_RUNNING;
-  else
+    p11t_trigger_start();
+  } else
     failed = true;
   atomic_store(&g->epoch, (p->instance << 32) + 1);
   return ready;

@@ -25,6 +25,9 @@ struct p11t_thread {
   uint16_t slot;
   uint16_t stacks; /* STACK records in this fill */
   bool owned;
+  uint64_t left;                 /* number given out last when the thread that had this ended */
+  uint32_t first_tid;            /* the thread that had this when the fill began */
+  char name[17], first_name[17]; /* of the two threads */
   struct {
     uint64_t address;
     uint32_t fill;
@@ -49,15 +52,20 @@ struct p11t_process {
   struct p11t_output trace, live;
   struct p11t_live_head *head; /* mapped head of the live file, or an anonymous page */
   bool write_through;          /* no live file: each record is written at once */
+  uint8_t aside;               /* enum p11t_aside: what else is to be done at the end of a record */
   uint64_t end;                /* of the last whole frame in the trace */
-  uint64_t frames, records;
+  uint64_t frames, records;    /* data frames of this file; records of all */
   _Atomic uint64_t pair_ticks; /* time of the latest reading of all clocks that the trace has */
   bool head_counter;           /* HEAD's clock is the counter */
   uint64_t retry_at;           /* monotonic ns: not before is a failed write tried again */
   uint32_t exit_code;          /* bit 31: the process said that it ends with the status below it */
   uint32_t slots;
   struct p11t_thread *thread; /* P11T_MAX_SLOTS of them, by slot */
+  uint32_t places;            /* slots of the live file; more than `slots` in a flight recorder */
+  uint8_t *place[P11T_MAX_SLOTS];
 };
+
+enum p11t_aside { P11T_ASIDE_THROUGH = 1, P11T_ASIDE_TRIGGER = 2 };
 
 extern struct p11t_process p11t_process;
 extern _Atomic uint64_t p11t_number;  /* last number given out */
@@ -81,6 +89,8 @@ struct p11t_thread *p11t_thread_enter(void);
 
 /* Keeps the name of the thread that forked: later it cannot be asked for (p11t_reserve). */
 void p11t_thread_reserve(void);
+/* Writes a THREAD record: the records that follow are this thread's. */
+void p11t_thread_name(struct p11t_thread *t);
 
 /* Writes a TIME record: a reading of all clocks, from which ticks become time. */
 void p11t_thread_time(struct p11t_thread *t);
@@ -105,6 +115,16 @@ void p11t_reserve(void);
 
 /* The process is about to end, with this status: for END, or for the live file's head where no END will be written. */
 void p11t_ends_with(int status);
+/* Says once that records are being lost, and why; nothing is tried again for a second. */
+void p11t_losing(const char *why);
+
+/* Begins the file that p11t_process.trace is: HEAD, as it was at the start of the process but for what the arguments say,
+ * and SCHEMA. Under the lock. 0 or a negative errno. */
+long p11t_begin_file(uint64_t complete_from, uint32_t index);
+
+/* The last frame of a file, with the trigger of a dump or NULL, and what comes behind it. */
+bool p11t_write_end(const char *reason, const char *trigger);
+bool p11t_write_seek_table(void);
 
 /* Starts the files. Under the lock. False: phase is P11T_OFF and a line was said. */
 bool p11t_start(void);
@@ -112,14 +132,21 @@ bool p11t_start(void);
 /* Ends recording: flushes all slots, writes END and the seek table, removes the live file. */
 void p11t_finish(const char *reason);
 
-/* Maps one more slot at the end of the live file. Under the lock. */
+/* Maps one more slot at the end of the live file and makes it a thread's. Under the lock. */
 bool p11t_slot_grow(void);
+
+/* Maps one more slot at the end of the live file; NULL when there is no room. Under the lock. */
+uint8_t *p11t_place_grow(void);
+
+/* Gives a mapped slot to a thread's records: first they are gone, then it says whose the next ones are. */
+void p11t_place_begin(struct p11t_thread *t, uint8_t *base, uint32_t generation);
 
 /* One mapping for everything that needs memory while writing: no malloc in the host. */
 struct p11t_scratch {
   uint8_t *columns; /* P11T_SLOT_SIZE * 2: work space of the frame builder */
   uint8_t *content; /* P11T_CONTENT_MAX */
   uint8_t *packed;  /* packed_size */
+  uint8_t *spare;   /* P11T_SLOT_SIZE: records that are no thread's slot */
   size_t packed_size;
   void *zstd; /* ZSTD_CCtx in static memory */
 };

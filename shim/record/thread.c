@@ -6,6 +6,7 @@
 #include "shim/record/attached.h"
 #include "shim/record/guard.h"
 #include "shim/record/process.h"
+#include "shim/record/ring.h"
 #include "shim/record/sys.h"
 #include "shim/record/writer.h"
 
@@ -25,6 +26,7 @@ static void thread_exits(void *unused)
   p11t_lock();
   if (p11t_process.phase == P11T_RUNNING) {
     t->owned = false;
+    t->left = atomic_load(&p11t_number);
     ((struct p11t_slot_head *)(void *)t->base)->tid = 0;
   }
   p11t_unlock();
@@ -98,14 +100,14 @@ static void thread_name(char name[17], uint32_t tid)
   errno = saved;
 }
 
-static void write_thread(struct p11t_thread *t)
+void p11t_thread_name(struct p11t_thread *t)
 {
   struct p11t_writer w;
-  char name[17];
-  thread_name(name, t->tid);
   p11t_begin(&w, t, P11T_THREAD, 0, 0);
+  size_t n = strlen(t->name);
   p11t_n(&w, t->tid);
-  p11t_text(&w, name);
+  p11t_n(&w, n);
+  p11t_bytes(&w, t->name, n);
   p11t_commit(&w);
 }
 
@@ -113,7 +115,7 @@ static void write_thread(struct p11t_thread *t)
 static void introduce(struct p11t_thread *t, bool restate)
 {
   t->busy = __builtin_frame_address(0);
-  write_thread(t);
+  p11t_thread_name(t);
   t->pair_ticks = atomic_load_explicit(&p11t_process.pair_ticks, memory_order_relaxed);
   /* Another thread's reading of a moment ago, or HEAD's, will do, if it was of the same clock. */
   bool same = p11t_process.head_counter == p11t_clock_is_counter;
@@ -145,9 +147,15 @@ struct p11t_thread *p11t_thread_enter(void)
     return NULL;
   }
   if (t == NULL) t = claim_slot();
+  if (t != NULL && t->base == NULL && !p11t_ring_take(t)) t = NULL;
   if (t != NULL) {
     t->owned = true;
     t->tid = (uint32_t)sys_gettid();
+    thread_name(t->name, t->tid);
+    if (t->p == t->base + P11T_SLOT_HEAD) {
+      t->first_tid = t->tid;
+      memcpy(t->first_name, t->name, sizeof t->name);
+    }
     t->busy = NULL;
     t->epoch = epoch;
     ((struct p11t_slot_head *)(void *)t->base)->tid = t->tid;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "callset.h"
+#include "triggers.h"
 
 const struct p11_setting p11_settings[P11_SETTINGS] = {
 #define S(id, name, variable, looks, words, metavar, help) {name, variable, P11_SETTING_##looks, words, metavar, help},
@@ -32,6 +33,16 @@ bool p11_setting_size(const char *text, uint64_t *size)
   return true;
 }
 
+bool p11_setting_count(const struct p11_setting *s, const char *text, unsigned *count)
+{
+  char *end;
+  if (!isdigit((unsigned char)*text)) return false;
+  unsigned long n = strtoul(text, &end, 10);
+  if (*end != 0 || n == 0 || n > strtoul(s->words, NULL, 10)) return false;
+  *count = (unsigned)n;
+  return true;
+}
+
 int p11_setting_word(const struct p11_setting *s, const char *value)
 {
   int place = 0;
@@ -45,23 +56,39 @@ int p11_setting_word(const struct p11_setting *s, const char *value)
   return -1;
 }
 
-/* "one of: a b c", for each list of words. */
-#define S(id, name, variable, looks, words, metavar, help) "one of: " words,
-static const char *const one_of[P11_SETTINGS] = {
+/* What to give, for each setting whose `words` say it. */
+#define SAY_PATH(words) ""
+#define SAY_SIZE(words) "a size of at least " words ", such as 64K, 500M or 1G"
+#define SAY_FUNCTIONS(words) ""
+#define SAY_COUNT(words) "a number from 1 to " words
+#define SAY_DURATION(words) ""
+#define SAY_TRIGGERS(words) ""
+#define SAY_WORD(words) "one of: " words
+#define S(id, name, variable, looks, words, metavar, help) SAY_##looks(words),
+static const char *const allowed[P11_SETTINGS] = {
 #include "settings.def"
 };
 
 const char *p11_setting_problem(const struct p11_setting *s, const char *value)
 {
-  uint64_t size;
+  uint64_t size, least = 0;
+  unsigned count;
   struct p11_callset set;
   struct p11_callset_error error;
+  struct p11_triggers triggers;
   switch (s->looks) {
     case P11_SETTING_PATH: return strlen(value) < PATH_MAX ? NULL : "a shorter path";
-    case P11_SETTING_SIZE: return p11_setting_size(value, &size) ? NULL : "a size such as 64K, 500M or 1G";
+    case P11_SETTING_SIZE:
+      if (*s->words) p11_setting_size(s->words, &least);
+      if (p11_setting_size(value, &size) && size >= least) return NULL;
+      return *s->words ? allowed[s - p11_settings] : "a size such as 64K, 500M or 1G";
     case P11_SETTING_FUNCTIONS:
       return p11_callset_parse(value, strlen(value), &set, &error) ? NULL : "functions such as %session,!C_GetSlotInfo";
-    case P11_SETTING_WORD: return p11_setting_word(s, value) >= 0 ? NULL : one_of[s - p11_settings];
+    case P11_SETTING_COUNT: return p11_setting_count(s, value, &count) ? NULL : allowed[s - p11_settings];
+    case P11_SETTING_DURATION:
+      return p11_duration_parse(value, strlen(value), &size) ? NULL : "a time such as 10s or 500ms";
+    case P11_SETTING_TRIGGERS: return p11_triggers_parse(value, &triggers);
+    case P11_SETTING_WORD: return p11_setting_word(s, value) >= 0 ? NULL : allowed[s - p11_settings];
   }
   return NULL;
 }

@@ -11,12 +11,22 @@ enum p11_setting_id {
   P11_SETTINGS
 };
 
-enum p11_setting_looks { P11_SETTING_PATH, P11_SETTING_SIZE, P11_SETTING_FUNCTIONS, P11_SETTING_WORD };
+enum p11_setting_looks {
+  P11_SETTING_PATH,
+  P11_SETTING_SIZE,
+  P11_SETTING_FUNCTIONS,
+  P11_SETTING_COUNT,
+  P11_SETTING_DURATION,
+  P11_SETTING_TRIGGERS,
+  P11_SETTING_WORD
+};
 
 struct p11_setting {
   const char *name, *variable;
   enum p11_setting_looks looks;
-  const char *words; /* of WORD: separated by blanks, the first word is number 0; of a switch the even ones are on */
+  const char
+      *words; /* of WORD: separated by blanks, the first word is number 0; of a switch the even ones are on. Of SIZE
+                        the least, of COUNT the largest one that is allowed */
   const char *metavar, *help;
 };
 
@@ -30,6 +40,9 @@ const char *p11_setting_problem(const struct p11_setting *s, const char *value);
 
 /* Bytes, with K, M, G or T for powers of 1024; false when the text is no size or too large. */
 bool p11_setting_size(const char *text, uint64_t *size);
+
+/* A whole number from 1 to the largest that the setting allows. */
+bool p11_setting_count(const struct p11_setting *s, const char *text, unsigned *count);
 
 /* Place of `value` among the words of the setting, or -1. */
 int p11_setting_word(const struct p11_setting *s, const char *value);

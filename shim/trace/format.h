@@ -98,9 +98,10 @@ enum p11t_end_tag {
   P11T_END_LAST = 4,    /* u64 last number given out */
   P11T_END_CLOCK_PAIR = 5,
   P11T_END_OPEN = 6,   /* u64 each: ENTER numbers of calls still running */
-  P11T_END_REASON = 7, /* text: exit, full (limit reached) */
-  P11T_END_PASSED = 8, /* u64 calls passed through unrecorded */
-  P11T_END_STATUS = 9  /* u32 what the process gave to exit(), where the recorder was told */
+  P11T_END_REASON = 7,  /* text: exit, full (goes on in the next file), dump (of a flight recorder) */
+  P11T_END_PASSED = 8,  /* u64 calls passed through unrecorded */
+  P11T_END_STATUS = 9,  /* u32 what the process gave to exit(), where the recorder was told */
+  P11T_END_TRIGGER = 10 /* text: why a flight recorder's records were written */
 };
 
 /* Record kinds. Below 16 they are numbered: they have a number and a time. */
@@ -159,8 +160,8 @@ struct p11t_raw {
 /* First bytes of a slot. */
 struct p11t_slot_head {
   uint32_t magic;
-  uint32_t index;
-  uint32_t generation; /* of the fill that is being written; frames hold the smaller ones */
+  uint32_t index;      /* the slot of frames and records: in a flight recorder not the place in the file */
+  uint32_t generation; /* of the fill that is being written; 0: being changed, nothing is in it */
   uint32_t tid;        /* owner, 0: free */
   uint32_t reserved[12];
 };
@@ -179,8 +180,11 @@ struct p11t_live_head {
   uint32_t exit_code;          /* noted by a wrapped _exit; with bit 31 set it is valid */
   struct p11t_clock_pair last; /* latest reading, so that a killed trace can be timed */
   uint32_t head_bytes;         /* copy of HEAD's content follows at offset 256 */
+  uint32_t file;               /* index of the file that trace_end is of; 0: the first and only, or between two files */
+  uint64_t complete_from;      /* of a flight recorder: all numbers from here on are in the slots */
 };
 #define P11T_LIVE_HEAD_COPY 256
+#define P11T_SLOT_TABLES 0xffffffffu /* index of a slot that holds what TABLES frames hold */
 enum p11t_live_state { P11T_RECORDING = 1, P11T_LOSING = 2, P11T_CLOSED = 3 };
 
 /* Value forms (V). */
