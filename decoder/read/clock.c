@@ -31,8 +31,13 @@ void clock_start(struct reader *r)
 
 uint64_t clock_ns(const struct reader *r, const struct slot *slot, uint64_t ticks)
 {
-  if ((slot->clock == 0 ? r->p.clock : slot->clock) == P11T_CLOCK_MONOTONIC) return ticks;
   const struct p11t_clock_pair *base = slot->has_base ? &slot->base : &r->p.first;
+  if ((slot->clock == 0 ? r->p.clock : slot->clock) == P11T_CLOCK_MONOTONIC) {
+    /* A record whose time was read just before its process gave the counter up; recorders before 0.2 told the clock of
+     * such a frame wrongly. No reading of CLOCK_MONOTONIC is older than the first one. */
+    if (r->p.clock == P11T_CLOCK_MONOTONIC || ticks >= r->p.first.monotonic) return ticks;
+    base = &r->p.first;
+  }
   int64_t delta = (int64_t)(ticks - base->ticks);
   return base->monotonic + (uint64_t)(int64_t)(((__int128)delta * r->tick_rate) >> 32);
 }

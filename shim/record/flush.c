@@ -118,7 +118,9 @@ void p11t_flush_locked(struct p11t_thread *t, int level)
   struct p11t_slot_head *slot = (void *)t->base;
   struct p11t_info info = {
       .kind = P11T_FRAME_EVENTS,
-      .clock = p11t_clock_is_counter ? P11T_CLOCK_TSC : P11T_CLOCK_MONOTONIC,
+      .clock = t->fill_clock != 0          ? t->fill_clock
+               : p11t_process.head_counter ? P11T_CLOCK_TSC
+                                           : P11T_CLOCK_MONOTONIC,
       .slot = t->slot,
       .tid = t->tid,
       .generation = slot->generation,
@@ -139,6 +141,7 @@ void p11t_flush_locked(struct p11t_thread *t, int level)
   atomic_store_explicit((_Atomic uint32_t *)&slot->generation, slot->generation + 1, memory_order_release);
   t->p = t->base + P11T_SLOT_HEAD;
   t->fill++;
+  t->fill_clock = t->clock;
   t->stacks = 0;
   t->first_tid = t->tid;
   memcpy(t->first_name, t->name, sizeof t->name);
@@ -146,15 +149,17 @@ void p11t_flush_locked(struct p11t_thread *t, int level)
 
 /* A counter that runs at another speed than it did is no clock: from then on CLOCK_MONOTONIC. Sends every thread through
  * p11t_thread_enter once, where it writes a TIME record of the new clock. */
-static void watch_clock(void)
+static bool watch_clock(void)
 {
   struct p11t_process *p = &p11t_process;
   struct p11t_clock_pair now;
+  bool changed = false;
   p11t_clock_read(&now);
   if (p11t_clock_is_counter && now.monotonic - p->first.monotonic > 50000000u) {
     uint64_t rate = p11t_clock_rate(&p->first, &now), expected = p->ticks_per_second;
     if (rate < expected - expected / 100 || rate > expected + expected / 100) {
       p11t_clock_is_counter = false;
+      changed = true;
       atomic_fetch_add(&p11t_guard->epoch, 1);
       p11t_clock_read(&now);
     }
@@ -162,12 +167,14 @@ static void watch_clock(void)
   p->head->last = now;
   p->head->cut = atomic_load(&p11t_cut);
   p->head->passed = atomic_load(&p11t_passed);
+  return changed;
 }
 
-void p11t_flush(struct p11t_thread *t)
+static void flush(struct p11t_thread *t, bool between_records)
 {
   if (p11t_restate_flush(t)) return;
   int saved = errno;
+  bool changed = false;
   sigset_t all, old;
   sigfillset(&all);
   P11T_SYS(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, 8); /* a handler that jumps away would leave the lock held */
@@ -177,7 +184,7 @@ void p11t_flush(struct p11t_thread *t)
       p11t_ring_turn(t);
     else
       p11t_flush_locked(t, P11T_LEVEL_FULL);
-    watch_clock();
+    if (between_records) changed = watch_clock();
   } else { /* recording ended meanwhile: the record that wanted room is lost with the rest */
     t->p = t->base + P11T_SLOT_HEAD;
     t->fill++;
@@ -185,5 +192,16 @@ void p11t_flush(struct p11t_thread *t)
   }
   p11t_unlock();
   P11T_SYS(SYS_rt_sigprocmask, SIG_SETMASK, &old, (void *)0, 8);
+  if (changed) p11t_thread_time(t); /* the record that comes next is of the new clock already */
   errno = saved;
+}
+
+void p11t_flush(struct p11t_thread *t)
+{
+  flush(t, true);
+}
+
+void p11t_flush_within(struct p11t_thread *t)
+{
+  flush(t, false);
 }

@@ -25,6 +25,8 @@ struct p11t_thread {
   uint16_t slot;
   uint16_t stacks; /* STACK records in this fill */
   bool owned;
+  uint8_t clock;      /* of the last TIME record in this slot; 0: HEAD's */
+  uint8_t fill_clock; /* the same, when this fill began */
   uint64_t left;                 /* number given out last when the thread that had this ended */
   uint32_t first_tid;            /* the thread that had this when the fill began */
   char name[17], first_name[17]; /* of the two threads */
@@ -97,6 +99,8 @@ void p11t_thread_time(struct p11t_thread *t);
 
 /* Empties the thread's slot into the trace. Never fails: what cannot be written is dropped and counted. Keeps errno. */
 void p11t_flush(struct p11t_thread *t);
+/* The same inside a record, whose time has been read: the clock stays what it is. */
+void p11t_flush_within(struct p11t_thread *t);
 
 /* The same under the lock, with signals left alone. */
 void p11t_flush_locked(struct p11t_thread *t, int level);

@@ -73,8 +73,9 @@ void p11t_thread_time(struct p11t_thread *t)
   struct p11t_writer w;
   struct p11t_clock_pair now;
   p11t_clock_read(&now);
+  t->clock = p11t_clock_is_counter ? P11T_CLOCK_TSC : P11T_CLOCK_MONOTONIC;
   p11t_begin(&w, t, P11T_TIME, 0, 0);
-  p11t_u8(&w, p11t_clock_is_counter ? P11T_CLOCK_TSC : P11T_CLOCK_MONOTONIC);
+  p11t_u8(&w, t->clock);
   p11t_bytes(&w, &now, sizeof now);
   p11t_commit(&w);
   t->pair_ticks = now.ticks;

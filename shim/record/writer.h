@@ -29,7 +29,7 @@ void p11t_writer_more(struct p11t_writer *w);
 static inline void p11t_begin(struct p11t_writer *w, struct p11t_thread *t, uint8_t kind, uint64_t number,
                               uint64_t time)
 {
-  if (__builtin_expect((size_t)(t->end - t->p) < P11T_ROOM, 0)) p11t_flush(t);
+  if (__builtin_expect((size_t)(t->end - t->p) < P11T_ROOM, 0)) p11t_flush_within(t);
   w->thread = t;
   w->record = t->p;
   w->p = t->p + P11T_RAW;

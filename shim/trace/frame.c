@@ -30,14 +30,15 @@ static int next_raw(const uint8_t *records, size_t size, size_t *at, struct p11t
   return 1;
 }
 
-/* Smallest and largest number, first time, count: what the columns are relative to. */
+/* Smallest and largest number, first time and its clock, count: what the columns are relative to. */
 static void survey(const uint8_t *records, size_t size, struct p11t_info *info)
 {
   struct p11t_raw raw;
   info->records = 0;
   info->first_number = info->last_number = info->first_time = 0;
-  for (size_t at = 0; next_raw(records, size, &at, &raw);) {
+  for (size_t at = 0, next = 0; next_raw(records, size, &next, &raw); at = next) {
     info->records++;
+    if (raw.kind == P11T_TIME && raw.body > 0 && info->first_number == 0) info->clock = records[at + P11T_RAW];
     if (!P11T_NUMBERED(raw.kind)) continue;
     if (info->first_number == 0) info->first_time = raw.time;
     if (info->first_number == 0 || raw.number < info->first_number) info->first_number = raw.number;

@@ -12,7 +12,8 @@
 
 /* Builds the content of one EVENTS (or TABLES) frame from `size` bytes of raw records, each as struct p11t_raw says; stops
  * at a commit word of 0 or one that does not fit. `info` gives kind, clock, slot, tid, generation, dropped and gets magic,
- * content, records, first_number, last_number and first_time; packed and hash stay 0. `out` has room for
+ * content, records, first_number, last_number and first_time; clock, that of the beginning, becomes that of first_time;
+ * packed and hash stay 0. `out` has room for
  * 2 * P11T_SLOT_SIZE bytes. Returns the size of the content, 0 when there was no record. */
 size_t p11t_frame_build(uint8_t *out, uint8_t *work, const uint8_t *records, size_t size, struct p11t_info *info);
 
