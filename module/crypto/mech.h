@@ -22,24 +22,24 @@ struct tok_family {
   CK_RV (*cipher)(struct tok_op *op, CK_MECHANISM_PTR mechanism); /* op->kind: TOK_ENCRYPT or TOK_DECRYPT */
   CK_RV (*sign)(struct tok_op *op, CK_MECHANISM_PTR mechanism);   /* op->kind: TOK_SIGN or TOK_VERIFY(_SIGNATURE) */
   /* Fill in the key material; the attributes come from tok_template_read and are complete but for it. */
-  CK_RV (*generate)
+  CK_RV(*generate)
   (struct tok_session *session, const struct tok_mech *mech, CK_MECHANISM_PTR mechanism, struct tok_attrs *key);
-  CK_RV (*generate_pair)
+  CK_RV(*generate_pair)
   (struct tok_session *session, const struct tok_mech *mech, CK_MECHANISM_PTR mechanism, struct tok_attrs *public_key,
    struct tok_attrs *private_key);
   /* Derive from `base`: the chapter has read the template into `key` (class and key type may still be missing: then the
    * derivation decides). A derivation that makes several keys (TLS) publishes the others itself and writes their handles
    * into the parameter; it sets *none if there is no key to return (CKM_TLS12_KEY_AND_MAC_DERIVE ...: phKey is not used).
    * It must not publish anything if it fails. */
-  CK_RV (*derive)
+  CK_RV(*derive)
   (struct tok_session *session, const struct tok_mech *mech, CK_MECHANISM_PTR mechanism, struct tok_object *base,
    const CK_ATTRIBUTE *templ, CK_ULONG count, struct tok_attrs *key, bool *none);
   /* Wrap and unwrap otherwise than by enciphering the key's bytes with `cipher`; NULL: by `cipher`. *out is the caller's
    * (tok_wipe_free). `secret` is what wrap.c makes of the key to be wrapped: its bytes, or PKCS #8. */
-  CK_RV (*wrap)
+  CK_RV(*wrap)
   (const struct tok_mech *mech, CK_MECHANISM_PTR mechanism, struct tok_object *wrapping_key, const CK_BYTE *secret,
    CK_ULONG len, CK_BYTE **out, CK_ULONG *out_len);
-  CK_RV (*unwrap)
+  CK_RV(*unwrap)
   (const struct tok_mech *mech, CK_MECHANISM_PTR mechanism, struct tok_object *unwrapping_key, const CK_BYTE *wrapped,
    CK_ULONG len, CK_BYTE **out, CK_ULONG *out_len);
 };

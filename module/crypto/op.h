@@ -35,7 +35,7 @@ struct tok_op_type {
   /* Verification instead of final and single: CKR_OK, CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE. verify_single
    * NULL: update, then verify. */
   CK_RV (*verify)(struct tok_op *op, const CK_BYTE *signature, CK_ULONG len);
-  CK_RV (*verify_single)
+  CK_RV(*verify_single)
   (struct tok_op *op, const CK_BYTE *data, CK_ULONG data_len, const CK_BYTE *signature, CK_ULONG len);
   /* Frees and wipes op->state; called after a start that failed too, if it had set op->type. */
   void (*free)(struct tok_op *op);

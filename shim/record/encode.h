@@ -27,7 +27,7 @@ struct p11t_call {
   uint16_t in_place; /* inputs that an output overwrote: bit by parameter */
   uint16_t function, module;
   void *frame;
-  uint64_t start; /* time of ENTER, when a trigger asks for it */
+  uint64_t start;                     /* time of ENTER, when a trigger asks for it */
   uint64_t capacity[P11T_CAPACITIES]; /* ulValueLen of an OUT template as it was */
 };
 

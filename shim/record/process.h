@@ -25,8 +25,8 @@ struct p11t_thread {
   uint16_t slot;
   uint16_t stacks; /* STACK records in this fill */
   bool owned;
-  uint8_t clock;      /* of the last TIME record in this slot; 0: HEAD's */
-  uint8_t fill_clock; /* the same, when this fill began */
+  uint8_t clock;                 /* of the last TIME record in this slot; 0: HEAD's */
+  uint8_t fill_clock;            /* the same, when this fill began */
   uint64_t left;                 /* number given out last when the thread that had this ended */
   uint32_t first_tid;            /* the thread that had this when the fill began */
   char name[17], first_name[17]; /* of the two threads */

@@ -97,7 +97,7 @@ enum p11t_end_tag {
   P11T_END_CUT = 3,     /* u64 values cut */
   P11T_END_LAST = 4,    /* u64 last number given out */
   P11T_END_CLOCK_PAIR = 5,
-  P11T_END_OPEN = 6,   /* u64 each: ENTER numbers of calls still running */
+  P11T_END_OPEN = 6,    /* u64 each: ENTER numbers of calls still running */
   P11T_END_REASON = 7,  /* text: exit, full (goes on in the next file), dump (of a flight recorder) */
   P11T_END_PASSED = 8,  /* u64 calls passed through unrecorded */
   P11T_END_STATUS = 9,  /* u32 what the process gave to exit(), where the recorder was told */
