@@ -65,7 +65,8 @@ class MarionetteError(Exception):
 class Firefox:
     """A running Firefox with the given profile; use as a context manager."""
 
-    def __init__(self, profile: Path, env: dict, log: Path, preferences=()):
+    def __init__(self, profile: Path, env: dict, log: Path, preferences=(), under=()):
+        """`under`: the command that Firefox is an argument of, such as p11trace run."""
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
@@ -75,7 +76,7 @@ class Firefox:
         self.log, self.buffer, self.id = log, b"", 0
         with open(log, "wb") as out:
             self.process = subprocess.Popen(
-                [BINARY, "--headless", "--marionette", "--remote-allow-system-access", "--no-remote", "--profile",
+                [*map(str, under), BINARY, "--headless", "--marionette", "--remote-allow-system-access", "--no-remote", "--profile",
                  str(profile)], env={**env, "MOZ_HEADLESS": "1"}, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         try:
             self.socket = self._connect(port)

@@ -100,9 +100,10 @@ class Server:
 
 
 class Scene:
-    """One token and one NSS database in `folder`; the tools run there.  `init` False leaves the token's user PIN unset."""
+    """One token and one NSS database in `folder`; the tools run there.  `init` False leaves the token's user PIN unset.
+    `traced` False: the module itself is in the database, for `p11trace run`."""
 
-    def __init__(self, folder: Path, build: Path, pki: Path, init=True):
+    def __init__(self, folder: Path, build: Path, pki: Path, init=True, traced=True):
         self.folder, self.build, self.traces = folder / "scene", build, folder / "traces"
         shutil.copytree(pki, self.folder)
         self.module = self.folder / "module.so"
@@ -114,7 +115,10 @@ class Scene:
         (self.folder / "noise").write_bytes(bytes(range(64)))
         (self.folder / "nssdb").mkdir()
         self.make_token(init)
-        self("p11trace", "wrap", build / "libp11token.so", "-o", self.module, "--out", self.traces)
+        if traced:
+            self("p11trace", "wrap", build / "libp11token.so", "-o", self.module, "--out", self.traces)
+        else:
+            shutil.copy(build / "libp11token.so", self.module)
         self("certutil", "-N", "-d", "sql:nssdb", "--empty-password")
         self("modutil", "-force", "-dbdir", "sql:nssdb", "-add", MODULE_NAME, "-libfile", self.module,
              # Certificates are looked for without a login only on a token that is said to show them (FAQ Q4, Q5).
@@ -199,7 +203,8 @@ def new_scene(tmp_path, build, pki):
 
     yield new
     for scene in scenes:
-        assert "0 errors, 0 warnings" in scene.verdict()
+        if list(scene.traces.glob("*.p11t")):
+            assert "0 errors, 0 warnings" in scene.verdict()
 
 
 @pytest.fixture

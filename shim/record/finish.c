@@ -142,9 +142,8 @@ void p11t_finish(const char *reason)
   uint64_t epoch = atomic_load(&p11t_guard->epoch);
   if (epoch == 0 || epoch == EPOCH_CLOSED || p->phase != P11T_RUNNING) return;
   int saved = errno;
-  sigset_t all, old;
-  sigfillset(&all);
-  P11T_SYS(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, 8);
+  sigset_t old;
+  sys_block_signals(&old);
   atomic_store(&p11t_guard->epoch, EPOCH_CLOSED);
   wait_for_records();
   p11t_lock();

@@ -59,8 +59,10 @@ void p11t_losing(const char *why)
   p->retry_at = p11t_monotonic() + RETRY_NS;
 }
 
+/* In a sandbox the question may be forbidden, so it was asked when the files were opened. */
 static bool has_room(size_t size)
 {
+  if (p11t_guard->reserved) return true;
   uint64_t room, total;
   if (!p11t_output_room(p11t_process.trace.fd, &room, &total)) return true;
   uint64_t keep = p11t_options.min_free;
@@ -175,9 +177,8 @@ static void flush(struct p11t_thread *t, bool between_records)
   if (p11t_restate_flush(t)) return;
   int saved = errno;
   bool changed = false;
-  sigset_t all, old;
-  sigfillset(&all);
-  P11T_SYS(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, 8); /* a handler that jumps away would leave the lock held */
+  sigset_t old;
+  sys_block_signals(&old); /* a handler that jumps away would leave the lock held */
   p11t_lock();
   if (p11t_process.phase == P11T_RUNNING) {
     if (p11t_options.ring != 0)

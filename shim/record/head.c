@@ -12,6 +12,7 @@
 #include "shim/trace/version.h"
 
 static int argument_count;
+static char program[128];
 
 /* What /proc says of the process; in a sandbox it can be asked no more (p11t_reserve). */
 static struct facts {
@@ -24,7 +25,13 @@ static struct facts {
 
 void p11t_head_facts(int argc)
 {
-  argument_count = argc;
+  if (argc > 0) argument_count = argc;
+  if (program[0] == '\0') snprintf(program, sizeof program, "%s", program_invocation_short_name);
+}
+
+const char *p11t_program(void)
+{
+  return program[0] != '\0' ? program : program_invocation_short_name;
 }
 
 struct fields {
@@ -158,7 +165,7 @@ size_t p11t_head_build(uint8_t out[P11T_HEAD_MAX], const char *live_path)
     u32(&f, P11T_HEAD_PARENT_PID, p->parent_pid);
   }
   if (facts.executable_size) field(&f, P11T_HEAD_EXECUTABLE, facts.executable, facts.executable_size);
-  text(&f, P11T_HEAD_PROGRAM, program_invocation_short_name);
+  text(&f, P11T_HEAD_PROGRAM, p11t_program());
   /* Arguments hold PINs (pk12util -K, pkcs11-tool --pin): only their number, unless asked. */
   if (argument_count > 0) u32(&f, P11T_HEAD_ARGC, (uint32_t)argument_count);
   if (p11t_options.cmdline) field(&f, P11T_HEAD_CMDLINE, facts.cmdline, facts.cmdline_size);

@@ -7,8 +7,12 @@
 
 #define P11T_HEAD_MAX (8192 - 256) /* fits behind the fields of the live file's head */
 
-/* Notes argc; called when the recorder is loaded, while /proc can still be read. */
+/* Notes argc (0: not known) and the program's name; called when the recorder is loaded. */
 void p11t_head_facts(int argc);
+
+/* Name of the program as it was when the recorder was loaded: a process that changes its title writes over its arguments, of
+ * which the name is one. */
+const char *p11t_program(void);
 
 /* Reads what /proc says of the process; before p11t_head_build(). */
 void p11t_head_gather(void);

@@ -40,11 +40,28 @@ static uint64_t linked_length(const struct p11_field *f, const char *at)
   return p && sys_readable(p) ? *p : 0;
 }
 
+/* Bytes behind a pointer that will be read, as far as this can be said beforehand. */
+static uint64_t needed(const struct p11_field *f, const char *at)
+{
+  switch (f->kind) {
+    case P11_FK_BYTES:
+    case P11_FK_BITS:
+    case P11_FK_BYTES_OF:
+    case P11_FK_BYTES_AT: {
+      uint64_t n = linked_length(f, at);
+      return n > P11T_EARLY * 16 ? 0 : n;
+    }
+    case P11_FK_POINTER: return 0;
+    default: return 1;
+  }
+}
+
 static void pointed(struct p11t_writer *w, const struct p11_field *f, const char *at, unsigned which, unsigned depth)
 {
   const void *p = load_pointer(at + f->offset);
-  /* In CK_PKCS5_PBKD2_PARAMS this pointer may be a length, of a caller who meant the other layout. */
-  if (f->kind == P11_FK_PNUMBER && p != NULL && !sys_readable(p)) {
+  /* Members that the module will not look at may hold anything: NSS leaves pSalt of CK_HKDF_PARAMS unset when it only
+   * expands, and in CK_PKCS5_PBKD2_PARAMS the pointer may be a length, of a caller who meant the other layout. */
+  if (p != NULL && !sys_readable_all(p, needed(f, at))) {
     p11t_u8(w, P11T_P_UNREADABLE);
     return;
   }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "shim/record/attached.h"
+#include "shim/record/head.h"
 #include "shim/record/options.h"
 #include "shim/record/output.h"
 #include "shim/record/process.h"
@@ -23,7 +24,7 @@ static void mark(char letter, char *to, size_t size)
   struct tm tm;
   switch (letter) {
     case 'p': snprintf(to, size, "%u", p11t_process.pid); break;
-    case 'e': snprintf(to, size, "%.100s", program_invocation_short_name); break;
+    case 'e': snprintf(to, size, "%.100s", p11t_program()); break;
     case 'm': snprintf(to, size, "%.100s", p11t_first_module_name()); break;
     case 't':
       gmtime_r(&start, &tm);

@@ -27,7 +27,7 @@ static bool failed;
 void p11t_process_load(int argc)
 {
   static atomic_flag done = ATOMIC_FLAG_INIT;
-  if (argc > 0) p11t_head_facts(argc);
+  p11t_head_facts(argc);
   if (atomic_flag_test_and_set(&done)) return;
   p11t_clock_choose();
   p11t_clock_read(&p11t_process.first);

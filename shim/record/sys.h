@@ -48,6 +48,19 @@ static inline long sys_unlink(const char *path)
 {
   return P11T_SYS(SYS_unlinkat, AT_FDCWD, path, 0);
 }
+/* libc's fstat is newfstatat, which sandboxes take for a question about a path. */
+static inline long sys_fstat(int fd, struct stat *st)
+{
+  return P11T_SYS(SYS_fstat, fd, st);
+}
+/* All signals but the one by which a sandbox refuses a system call: where that is blocked it kills. */
+static inline void sys_block_signals(sigset_t *old)
+{
+  sigset_t all;
+  sigfillset(&all);
+  sigdelset(&all, SIGSYS);
+  P11T_SYS(SYS_rt_sigprocmask, SIG_BLOCK, &all, old, 8);
+}
 static inline long sys_gettid(void)
 {
   return syscall(SYS_gettid);
@@ -64,6 +77,16 @@ static inline int sys_readable(const void *p)
   long r = P11T_SYS(SYS_rt_sigprocmask, 0x7fff, p, (void *)0, 8);
   errno = saved;
   return r != -EFAULT;
+}
+
+/* The same for `size` bytes: a word of each page. Words that are aligned lie in one page. */
+static inline int sys_readable_all(const void *p, uint64_t size)
+{
+  uintptr_t at = (uintptr_t)p & ~(uintptr_t)7, end = (uintptr_t)p + size;
+  for (; at < end; at = (at | 4095) + 1) {
+    if (!sys_readable((const void *)at)) return 0;
+  }
+  return 1;
 }
 
 #endif
