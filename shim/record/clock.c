@@ -50,8 +50,12 @@ static uint64_t read_clock(clockid_t id)
 
 void p11t_clock_read(struct p11t_clock_pair *pair)
 {
-  pair->ticks = p11t_ticks();
-  pair->monotonic = p11t_clock_is_counter ? p11t_monotonic() : pair->ticks;
+  /* A thread that is put off between the two readings makes a pair that is wrong by that time: try again. */
+  for (int i = 0; i < 5; i++) {
+    pair->ticks = p11t_ticks();
+    pair->monotonic = p11t_clock_is_counter ? p11t_monotonic() : pair->ticks;
+    if (p11t_ticks() - pair->ticks < 50000) break;
+  }
   pair->boottime = read_clock(CLOCK_BOOTTIME);
   pair->realtime = read_clock(CLOCK_REALTIME);
 }

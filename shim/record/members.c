@@ -52,6 +52,9 @@ static uint64_t needed(const struct p11_field *f, const char *at)
       return n > P11T_EARLY * 16 ? 0 : n;
     }
     case P11_FK_POINTER: return 0;
+    case P11_FK_PNUMBER:
+    case P11_FK_PHANDLE: return sizeof(CK_ULONG);
+    case P11_FK_PSTRUCT: return p11_struct_info(f->ref)->size;
     default: return 1;
   }
 }

@@ -82,7 +82,8 @@ static inline int sys_readable(const void *p)
 /* The same for `size` bytes: a word of each page. Words that are aligned lie in one page. */
 static inline int sys_readable_all(const void *p, uint64_t size)
 {
-  uintptr_t at = (uintptr_t)p & ~(uintptr_t)7, end = (uintptr_t)p + size;
+  uintptr_t at = (uintptr_t)p & ~(uintptr_t)7, end;
+  if (__builtin_add_overflow((uintptr_t)p, size, &end)) return 0;
   for (; at < end; at = (at | 4095) + 1) {
     if (!sys_readable((const void *)at)) return 0;
   }
