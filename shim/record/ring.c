@@ -194,9 +194,8 @@ static void dump(const char *reason, const char *trigger)
 void p11t_ring_dump(const char *trigger)
 {
   int saved = errno;
-  sigset_t all, old;
-  sigfillset(&all);
-  P11T_SYS(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, 8);
+  sigset_t old;
+  sys_block_signals(&old);
   p11t_lock();
   if (p11t_process.phase == P11T_RUNNING) {
     forget_parent();
