@@ -9,6 +9,7 @@ enum { EXIT_FINE = 0, EXIT_FOUND = 1, EXIT_COULD_NOT = 2 };
 int cmd_check(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_follow(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_recover(int argc, char **argv);
 int cmd_run(int argc, char **argv);

@@ -15,6 +15,7 @@ static const struct {
     {"run",       cmd_run,       "run a command and trace every module in it and its children"    },
     {"info",      cmd_info,      "what a trace holds: process, modules, counts, is it complete"   },
     {"dump",      cmd_dump,      "the calls, as text or JSON lines"                               },
+    {"follow",    cmd_follow,    "the calls while they are recorded"                              },
     {"stat",      cmd_stat,      "calls, errors and times per function"                           },
     {"check",     cmd_check,     "what the module does that NSS does not expect"                  },
     {"recover",   cmd_recover,   "fold NAME.p11t.live into NAME.p11t after a process was killed"  },

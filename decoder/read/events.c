@@ -73,6 +73,26 @@ static bool handle(struct reader *r, struct slot *s, struct event *event)
   }
 }
 
+/* A number is due when all smaller ones were handed out; or when it has waited so long that what is missing is lost, or lies
+ * in a slot whose thread was stopped in mid-record (decision C7). */
+#define HOLD_NS 50000000u
+
+static bool is_due(const struct reader *r, const struct slot *s)
+{
+  return !r->tailing || s->key <= r->p.last_number + 1 || r->now - s->arrived >= HOLD_NS;
+}
+
+bool reader_due(struct reader *r, uint64_t *ns)
+{
+  reader_settle(r);
+  *ns = r->last_time;
+  if (r->queue != NULL || r->pending_enter != NULL) return true;
+  const struct slot *s = r->finished ? NULL : merge_top(r);
+  if (s == NULL) return !r->tailing && !r->end_delivered;
+  *ns = clock_ns(r, s, s->key_time);
+  return is_due(r, s);
+}
+
 bool reader_event(struct reader *r, struct event *event)
 {
   for (;;) {
@@ -80,6 +100,7 @@ bool reader_event(struct reader *r, struct event *event)
     if (deliver(r, event)) return true;
     struct slot *s = r->finished ? NULL : merge_top(r);
     if (r->queue != NULL) continue; /* a slot went to another thread */
+    if (r->tailing && (s == NULL || !is_due(r, s))) return false;
     if (s == NULL) break;
     r->advance = s;
     uint64_t time = clock_ns(r, s, s->record.time);

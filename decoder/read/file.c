@@ -176,6 +176,14 @@ static void hop(struct reader *r, struct trace_file *f, unsigned number, uint64_
   }
 }
 
+void file_more(struct reader *r, unsigned number, uint64_t end)
+{
+  struct trace_file *f = &r->file[number];
+  if (end <= f->whole_end) return;
+  f->size = end;
+  hop(r, f, number, f->whole_end);
+}
+
 /* A file that is cut inside HEAD is still one of ours if what there is of it fits. */
 static bool looks_cut(const uint8_t *bytes, size_t size)
 {

@@ -56,7 +56,12 @@ bool source_open(struct reader *r, struct source *s, const struct frame_ref *fra
   s->frame = frame;
   s->sp = 0;
   s->records = 0;
-  s->raw = frame->file == FILE_LIVE;
+  s->raw = frame->file == FILE_LIVE || frame->file == FILE_FED;
+  if (frame->file == FILE_FED) {
+    s->fed = frame->bytes;
+    s->b = cursor_of(s->fed, frame->content);
+    return true;
+  }
   if (s->raw) {
     s->b = cursor_of(r->live_bytes + frame->offset, frame->content);
     return true;
@@ -137,6 +142,7 @@ bool source_next(struct reader *r, struct source *s, struct record *record)
 void source_close(struct source *s)
 {
   free(s->content);
-  s->content = NULL;
+  free(s->fed);
+  s->content = s->fed = NULL;
   s->capacity = 0;
 }

@@ -20,17 +20,17 @@ struct map {
   size_t size;
 };
 
-static uint32_t load_u32(const uint8_t *p)
+uint32_t live_load(const uint8_t *p)
 {
   return __atomic_load_n((const uint32_t *)(const void *)p, __ATOMIC_ACQUIRE);
 }
 
-static bool parse_head(struct reader *r, const struct map *m)
+bool live_parse_head(struct reader *r, const uint8_t *bytes, size_t size)
 {
   struct p11t_live_head *h = &r->live_head;
-  if (m->size < P11T_LIVE_HEAD_COPY || memcmp(m->bytes, P11T_LIVE_MAGIC, 8) != 0) return false;
+  if (size < P11T_LIVE_HEAD_COPY || memcmp(bytes, P11T_LIVE_MAGIC, 8) != 0) return false;
   __atomic_thread_fence(__ATOMIC_ACQUIRE);
-  struct cursor c = cursor_of(m->bytes, P11T_LIVE_HEAD_COPY);
+  struct cursor c = cursor_of(bytes, P11T_LIVE_HEAD_COPY);
   memcpy(h->magic, get_bytes(&c, 8), 8);
   h->major = get_u16(&c);
   h->minor = get_u16(&c);
@@ -50,13 +50,11 @@ static bool parse_head(struct reader *r, const struct map *m)
          h->slot_size <= MAX_CONTENT && h->slot_size % 8 == 0 && h->head_size % 8 == 0;
 }
 
-/* Copies the committed records of a slot; true when all of it is as the format says. */
-static bool copy_records(const uint8_t *slot, uint32_t slot_size, uint8_t *to, uint32_t *copied)
+bool live_copy(const uint8_t *slot, uint32_t slot_size, uint32_t at, uint8_t *to, uint32_t *copied)
 {
-  uint32_t at = P11T_SLOT_HEAD;
   *copied = 0;
   while (at + P11T_RAW <= slot_size) {
-    uint32_t commit = load_u32(slot + at);
+    uint32_t commit = live_load(slot + at);
     if (commit == 0) return true;
     if (commit % 8 != 0 || commit < P11T_RAW || commit > slot_size - at) return false;
     memcpy(to + *copied, slot + at, commit);
@@ -114,15 +112,15 @@ static void copy_slots(struct reader *r, const struct map *m, const char *path)
     bool sound = true;
     if (get_u32(&c) != P11T_SLOT_MAGIC) {
       /* Grown, but not written yet: zeros. */
-      if (load_u32(slot) != 0) reader_damage(r, h->slot_size, "%s: slot %u is damaged", path, i);
+      if (live_load(slot) != 0) reader_damage(r, h->slot_size, "%s: slot %u is damaged", path, i);
       continue;
     }
     for (int tries = 0; tries < 16; tries++) {
-      generation = load_u32(slot + 8);
-      tid = load_u32(slot + 12);
-      sound = copy_records(slot, h->slot_size, copy, &size);
+      generation = live_load(slot + 8);
+      tid = live_load(slot + 12);
+      sound = live_copy(slot, h->slot_size, P11T_SLOT_HEAD, copy, &size);
       __atomic_thread_fence(__ATOMIC_ACQUIRE);
-      if (load_u32(slot + 8) == generation && (sound || !r->p.locked)) break;
+      if (live_load(slot + 8) == generation && (sound || !r->p.locked)) break;
       size = 0; /* flushed meanwhile: again */
     }
     if (!sound && !r->p.locked) {
@@ -162,7 +160,7 @@ bool live_open(struct reader *r, const char *path, bool must)
   r->p.has_live = true;
   r->p.live_path = arena_text(&r->texts, path, strlen(path));
   r->p.locked = verdict_locked(r, fd);
-  if (!parse_head(r, &m)) {
+  if (!live_parse_head(r, m.bytes, m.size)) {
     /* The magic is stored last: a process that was killed before that has recorded nothing. */
     bool began = m.size >= 8 && memcmp(m.bytes, "\0\0\0\0\0\0\0\0", 8) != 0;
     if (began) reader_damage(r, m.size, "%s: not a live file that this p11trace can read", path);

@@ -150,8 +150,12 @@ static bool next_record(struct reader *r, struct slot *s)
 static bool open_frame(struct reader *r, struct slot *s)
 {
   const struct frame_ref *f = &s->frame[s->next++], *before = s->next >= 2 ? f - 1 : NULL;
-  s->stacks = 0;
-  s->addresses = 0;
+  bool goes_on = r->followed && f->kind == P11T_FRAME_EVENTS && f->generation == s->generation;
+  if (!goes_on) s->stacks = s->addresses = 0;
+  s->generation = f->generation;
+  s->arrived = f->arrived;
+  free(s->source.fed);
+  s->source.fed = NULL;
   if (s->has_base && s->clock != f->clock) s->has_base = false;
   s->clock = f->clock;
   if (f->kind == P11T_FRAME_EVENTS && (s->tid == 0 || (before != NULL && before->generation + 1 != f->generation))) {
@@ -160,7 +164,10 @@ static bool open_frame(struct reader *r, struct slot *s)
       s->thread[0] = '\0';
     }
   }
-  return source_open(r, &s->source, f);
+  if (!source_open(r, &s->source, f)) return false;
+  struct record read;
+  for (uint32_t i = 0; i < f->skip && source_next(r, &s->source, &read);) i++;
+  return true;
 }
 
 /* Moves to the next numbered record. Where the next frame's header says enough, the frame stays closed. */
@@ -178,7 +185,7 @@ static void advance(struct reader *r, struct slot *s, bool open)
     }
     s->source.frame = NULL;
     if (s->next == s->frames) {
-      if (s->in_chain) {
+      if (s->in_chain && !r->tailing) {
         finish_chain(s, false);
         if (!P11T_NUMBERED(s->record.kind)) continue;
         s->state = SLOT_READY;
@@ -191,7 +198,7 @@ static void advance(struct reader *r, struct slot *s, bool open)
       s->state = SLOT_DONE;
       return;
     }
-    if (!open && s->frame[s->next].first_number != 0) {
+    if (!open && !r->tailing && s->frame[s->next].first_number != 0) {
       s->state = SLOT_CLOSED;
       s->key = s->in_chain ? s->chain.number : s->frame[s->next].first_number;
       s->key_time = s->in_chain ? s->chain.time : s->frame[s->next].first_time;
@@ -220,6 +227,20 @@ static void sift_down(struct reader *r, size_t at)
     r->heap[at] = r->heap[least];
     r->heap[least] = swap;
     at = least;
+  }
+}
+
+void merge_feed(struct reader *r, struct slot *s)
+{
+  if (s->state != SLOT_DONE) return;
+  advance(r, s, true);
+  if (s->state == SLOT_DONE) return;
+  size_t at = r->heap_size++;
+  r->heap[at] = (uint32_t)(s - r->slot);
+  for (size_t up; at > 0 && smaller(r, r->heap[at], r->heap[up = (at - 1) / 2]); at = up) {
+    uint32_t swap = r->heap[at];
+    r->heap[at] = r->heap[up];
+    r->heap[up] = swap;
   }
 }
 

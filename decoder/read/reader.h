@@ -4,6 +4,7 @@
  *   file.c   one file: HEAD, hop over FRAME-INFOs, go on after damage
  *   live.c   the live file: head, slots, is the owner there?
  *   head.c   HEAD's and END's fields; schema.c the SCHEMA frame
+ *   tail.c   a process that is still recording, as it goes on; tail_feed.c its slots and frames
  *   frame.c  one frame (or slot of the live file) to records
  *   merge.c  the slots' records in order of number
  *   calls.c  ENTER and LEAVE to calls; value.c, member.c parameters to values
@@ -32,17 +33,21 @@ enum {
   INFO_SIZE = 64,
   SKIP_HEAD = 8, /* magic and length of a skippable frame */
   FRAME_INFO = SKIP_HEAD + INFO_SIZE,
-  FILE_LIVE = 0xffff /* frame_ref.file: a slot of the live file */
+  FILE_LIVE = 0xffff, /* frame_ref.file: a slot of the live file */
+  FILE_FED = 0xfffe   /* a part of one, copied while the process goes on */
 };
 
-/* A frame that can be read: 64 bytes, all that is kept of one. */
+/* A frame that can be read: 80 bytes, all that is kept of one. */
 struct frame_ref {
-  uint64_t offset; /* of the zstd frame in its file; FILE_LIVE: of the first record in reader.live_bytes */
+  uint64_t offset;  /* of the zstd frame in its file; FILE_LIVE: of the first record in reader.live_bytes */
+  uint8_t *bytes;   /* FILE_FED: the records, freed with the next frame */
+  uint64_t arrived; /* when it was seen, of a process that is followed; our own CLOCK_MONOTONIC */
   uint64_t first_number, last_number, first_time;
   uint32_t packed, content; /* bytes; FILE_LIVE: content is the bytes of records */
   uint32_t tid, generation, records;
   uint16_t slot, file;
   uint8_t kind, clock;
+  uint32_t skip; /* records at its beginning that were read when they were not a frame yet */
 };
 
 struct trace_file {
@@ -64,6 +69,7 @@ struct record {
 /* Records of one frame, one after another. */
 struct source {
   uint8_t *content; /* NULL: none open */
+  uint8_t *fed;     /* of FILE_FED */
   size_t capacity;
   bool raw; /* slot of the live file: records as they are; else columns */
   struct cursor h, a, t, b;
@@ -84,6 +90,8 @@ struct slot {
   struct source source;
   enum { SLOT_CLOSED, SLOT_READY, SLOT_DONE } state; /* CLOSED: `key` is what the next frame's header says */
   uint64_t key, key_time;                            /* number and ticks of the next record */
+  uint32_t generation;                               /* of the frame that was opened last */
+  uint64_t arrived;                                  /* of that frame */
   struct record record; /* READY: the next one; its body lives until the slot is advanced */
   struct record held;   /* a record that came where a piece was expected */
   bool has_held;
@@ -160,6 +168,8 @@ struct reader {
   uint32_t *heap; /* indices into slot, smallest key first */
   size_t heap_size;
   bool started, finished, end_delivered;
+  bool followed, tailing; /* it was going on when it was opened, and does: its slots get more frames */
+  uint64_t now;           /* for tailing */
 
   struct slot *advance; /* whose record was delivered by the last event */
   struct open_call *queue, *queue_tail;
@@ -209,8 +219,22 @@ void file_sort(struct reader *r);
 /* Notes bytes that cannot be used and, when it is the first, why. */
 __attribute__((format(printf, 3, 4))) void reader_damage(struct reader *r, uint64_t bytes, const char *format, ...);
 
+/* Goes on behind the last whole frame, up to offset `end`. */
+void file_more(struct reader *r, unsigned number, uint64_t end);
+
+/* set.c */
+struct reader *reader_new(struct trace_set *set);
+void reader_free(struct reader *r);
+/* Trace id and path of the live file of a trace, without reading more of it than HEAD; zeros and "" when it has none. */
+void head_peek(int fd, uint8_t id[16], char *live, size_t size);
+
 /* live.c: reads head and slots of the live file `path`; false when it cannot be used. */
 bool live_open(struct reader *r, const char *path, bool must);
+/* Head of a live file, from its mapping, into r->live_head; false when it is none. */
+bool live_parse_head(struct reader *r, const uint8_t *bytes, size_t size);
+uint32_t live_load(const uint8_t *p);
+/* Copies the committed records of a slot from offset `at`; true when all of it is as the format says. */
+bool live_copy(const uint8_t *slot, uint32_t slot_size, uint32_t at, uint8_t *to, uint32_t *copied);
 /* Drops the slots that the trace has as frames and adds the others as frames. */
 void live_fold(struct reader *r);
 
@@ -236,6 +260,8 @@ void source_close(struct source *source);
 void merge_start(struct reader *r);
 /* Slot with the smallest number, its record ready; NULL at the end. */
 struct slot *merge_top(struct reader *r);
+/* The slot got more frames, or no more are to come. */
+void merge_feed(struct reader *r, struct slot *slot);
 /* Moves the top slot to its next record. */
 void merge_advance(struct reader *r);
 /* Ticks that the process's next record has, without opening a frame; false at the end. */
@@ -246,7 +272,9 @@ void merge_free(struct reader *r);
 
 /* events.c: what the last event used goes, and the process's next record is found. */
 void reader_settle(struct reader *r);
-/* Next event of the process; false after its END. */
+/* Whether the process has an event that may be handed out now, and its time; for tailing. */
+bool reader_due(struct reader *r, uint64_t *ns);
+/* Next event of the process; false after its END, and when none is due. */
 bool reader_event(struct reader *r, struct event *event);
 
 /* calls.c */
@@ -290,6 +318,7 @@ void clock_record(struct reader *r, struct slot *slot, const struct record *reco
 
 /* verdict.c */
 bool verdict_locked(struct reader *r, int fd);
+bool verdict_owner_lives(const struct process *p);
 void verdict_early(struct reader *r);
 void verdict_late(struct reader *r);
 

@@ -12,7 +12,7 @@
 
 #include "decoder/read/reader.h"
 
-static struct reader *new_reader(struct trace_set *set)
+struct reader *reader_new(struct trace_set *set)
 {
   struct reader *r = read_zalloc(sizeof *r);
   r->set = set;
@@ -24,7 +24,7 @@ static struct reader *new_reader(struct trace_set *set)
   return r;
 }
 
-static void free_reader(struct reader *r)
+void reader_free(struct reader *r)
 {
   for (size_t i = 0; i < r->files; i++) close(r->file[i].fd);
   merge_free(r);
@@ -77,7 +77,7 @@ static int spool(void)
 }
 
 /* Trace id and live path of a file, without reading more of it than HEAD. */
-static void peek_head(int fd, uint8_t id[16], char *live, size_t size)
+void head_peek(int fd, uint8_t id[16], char *live, size_t size)
 {
   uint8_t start[SKIP_HEAD];
   memset(id, 0, 16);
@@ -147,10 +147,10 @@ static bool add_file(struct trace_set *set, const char *path)
   }
   uint8_t id[16] = {0};
   elsewhere[0] = '\0';
-  if (fd >= 0) peek_head(fd, id, elsewhere, sizeof elsewhere);
+  if (fd >= 0) head_peek(fd, id, elsewhere, sizeof elsewhere);
   struct reader *r = same_trace(set, id);
   bool known = r != NULL;
-  if (!known) r = new_reader(set);
+  if (!known) r = reader_new(set);
   if (!piped && !r->p.has_live) {
     const char *where = access(live, F_OK) != 0 && elsewhere[0] != '\0' ? elsewhere : live;
     if (given_live) where = path;
@@ -180,7 +180,7 @@ static bool add_file(struct trace_set *set, const char *path)
   keep(set, r);
   return true;
 fail:
-  if (!known) free_reader(r);
+  if (!known) reader_free(r);
   return false;
 }
 
@@ -390,7 +390,7 @@ bool trace_damaged(const struct trace_set *set)
 
 void trace_close(struct trace_set *set)
 {
-  for (size_t i = 0; i < set->readers; i++) free_reader(set->reader[i]);
+  for (size_t i = 0; i < set->readers; i++) reader_free(set->reader[i]);
   free(set->reader);
   free(set->process);
   free(set->heap);

@@ -21,7 +21,7 @@ static bool read_text(const char *path, char *text, size_t size)
 }
 
 /* Boot id, pid namespace, pid and start time all agree: the process still runs. For file systems without locks. */
-static bool owner_lives(const struct process *p)
+bool verdict_owner_lives(const struct process *p)
 {
   char text[1024], path[64];
   uint8_t boot[16] = {0};
@@ -49,7 +49,7 @@ bool verdict_locked(struct reader *r, int fd)
 {
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
   if (fcntl(fd, F_OFD_GETLK, &lock) == 0) return lock.l_type != F_UNLCK;
-  return owner_lives(&r->p);
+  return verdict_owner_lives(&r->p);
 }
 
 /* An END that recover wrote says nothing of how the process ended. */
@@ -64,7 +64,7 @@ void verdict_early(struct reader *r)
   struct process *p = &r->p;
   /* Without a place for a live file the recorder writes each record at once, and says so. */
   bool through = !p->has_live && strstr(p->options, "live=none") != NULL;
-  if (through && !p->has_end) p->locked = owner_lives(p);
+  if (through && !p->has_end) p->locked = verdict_owner_lives(p);
   p->verdict = p->locked ? VERDICT_RECORDING : ended_cleanly(p) ? VERDICT_COMPLETE : VERDICT_UNKNOWN;
   for (size_t i = 0; i < r->files; i++) {
     const struct trace_file *f = &r->file[i];

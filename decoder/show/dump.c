@@ -79,7 +79,7 @@ static void look_for_second(struct dump *d, const struct event *event)
   if (event->call->module != first->module) d->many_modules = true;
 }
 
-static void one_event(struct dump *d, const struct event *event)
+void dump_event(struct dump *d, const struct event *event)
 {
   const struct dump_options *o = d->options;
   switch (event->type) {
@@ -100,14 +100,17 @@ static void one_event(struct dump *d, const struct event *event)
 }
 
 /* A damaged trace was shown as far as it goes; say what is missing. */
-static void tell_damage(const struct dump *d)
+static bool tell_damage(const struct dump *d, const char *verb)
 {
+  bool any = false;
   for (size_t i = 0; i < d->processes; i++) {
     const struct process *p = d->process[i];
     if (p->damage[0] == '\0') continue;
+    any = true;
     struct text text;
     text_open(&text, STDERR_FILENO);
-    text_s(&text, "p11trace dump: ");
+    text_s(&text, verb);
+    text_s(&text, ": ");
     text_escaped(&text, p->path, strlen(p->path), "");
     text_s(&text, ": ");
     text_escaped(&text, p->damage, strlen(p->damage), "");
@@ -115,47 +118,78 @@ static void tell_damage(const struct dump *d)
     text_flush(&text);
     text_close(&text);
   }
+  return any;
+}
+
+void dump_joined(struct dump *d)
+{
+  if (d->processes == 1) {
+    d->origin = d->last = d->process[0]->first.monotonic;
+    filter_origin(d->options->filter, d->origin);
+  }
+  if (d->processes <= d->first_room) return;
+  size_t room = d->processes * 2 + 8;
+  struct dump_first *more = realloc(d->first, room * sizeof *more);
+  if (more == NULL) {
+    fputs("p11trace: out of memory\n", stderr);
+    exit(EXIT_COULD_NOT);
+  }
+  memset(more + d->first_room, 0, (room - d->first_room) * sizeof *more);
+  d->first = more;
+  d->first_room = room;
+}
+
+void dump_begin(struct dump *d, const struct dump_options *options, int fd)
+{
+  d->options = options;
+  d->many_threads = options->threads;
+  dump_joined(d);
+  if (d->processes > 0) {
+    d->origin = d->last = d->process[0]->first.monotonic;
+    filter_origin(options->filter, d->origin);
+  }
+  text_open(&d->out, fd);
+  d->symbols = symbols_new(&options->symbols);
+  if (options->json) json_start(d);
+}
+
+int dump_end(struct dump *d, const char *verb)
+{
+  int error = text_flush(&d->out);
+  text_close(&d->out);
+  bool damaged = false;
+  if (error == 0) {
+    symbols_tell(d->symbols, verb);
+    damaged = tell_damage(d, verb);
+  } else if (error != EPIPE) {
+    fprintf(stderr, "%s: cannot write the output: %s\n", verb, strerror(error));
+    damaged = true;
+  }
+  symbols_free(d->symbols);
+  free(d->first);
+  return damaged ? EXIT_COULD_NOT : EXIT_FINE;
 }
 
 int dump_set(struct trace_set *set, const struct dump_options *options, int fd)
 {
-  struct dump d = {.options = options, .set = set, .many_threads = options->threads, .many_modules = false};
+  struct dump d = {0};
   d.processes = trace_processes(set, &d.process);
-  if (d.processes > 0) d.origin = d.last = d.process[0]->first.monotonic;
-  filter_origin(options->filter, d.origin);
-  d.first = calloc(d.processes + 1, sizeof *d.first);
-  if (d.first == NULL) {
-    fputs("p11trace dump: out of memory\n", stderr);
-    return EXIT_COULD_NOT;
-  }
-  text_open(&d.out, fd);
-  d.symbols = symbols_new(&options->symbols);
-
   const bool each_line = isatty(fd), progress = !each_line && isatty(STDERR_FILENO);
   struct sigaction old, act = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
   sigaction(SIGINT, &act, &old);
 
-  if (options->json) json_start(&d);
+  dump_begin(&d, options, fd);
   struct event event;
   uint64_t events = 0;
   while (!interrupted && d.out.error == 0 && trace_next(set, &event) == 0) {
-    one_event(&d, &event);
+    dump_event(&d, &event);
     if (each_line && d.out.at != d.out.base) text_flush(&d.out);
     if (progress && ++events % PROGRESS_EVERY == 0) fprintf(stderr, "\r%ju events", (uintmax_t)events);
   }
-  int error = text_flush(&d.out);
-  text_close(&d.out);
-  free(d.first);
+  text_flush(&d.out);
   if (progress && events >= PROGRESS_EVERY) fputs("\r\033[K", stderr);
   sigaction(SIGINT, &old, NULL);
   if (interrupted) raise(SIGINT); /* the shell must see that we were stopped */
-  if (error == 0) symbols_tell(d.symbols, "p11trace dump");
-  symbols_free(d.symbols);
-
-  if (error != 0 && error != EPIPE) {
-    fprintf(stderr, "p11trace dump: cannot write the output: %s\n", strerror(error));
-    return EXIT_COULD_NOT;
-  }
-  if (error == 0) tell_damage(&d);
-  return error == 0 && trace_damaged(set) ? EXIT_COULD_NOT : EXIT_FINE;
+  int error = d.out.error, status = dump_end(&d, "p11trace dump");
+  return error == 0 && trace_damaged(set) ? EXIT_COULD_NOT : status;
 }

@@ -29,11 +29,10 @@ int dump_set(struct trace_set *set, const struct dump_options *options, int fd);
 
 struct dump {
   const struct dump_options *options;
-  struct trace_set *set;
   struct text out;
   struct symbols *symbols;
   struct process *const *process;
-  size_t processes;
+  size_t processes, first_room;
   uint64_t origin, last; /* ns: start of the trace, time of the line before */
   bool many_threads, many_modules;
   struct dump_first {
@@ -46,6 +45,15 @@ struct dump {
   char date[32];
 };
 
+/* The parts of dump_set, for whoever has the events from elsewhere: `process` and `processes` of *dump are set first. */
+void dump_begin(struct dump *dump, const struct dump_options *options, int fd);
+void dump_event(struct dump *dump, const struct event *event);
+/* There is one more process than before. */
+void dump_joined(struct dump *dump);
+/* Says on stderr what is lost and which names are, unless the output was closed; frees what dump_begin made. Returns an exit
+ * status as dump_set. */
+int dump_end(struct dump *dump, const char *verb);
+
 /* One line each, or, with options->json, one object. */
 void dump_call(struct dump *d, const struct event *event);
 void dump_other(struct dump *d, const struct event *event);
@@ -53,6 +61,7 @@ void json_call(struct dump *d, const struct event *event);
 void json_other(struct dump *d, const struct event *event);
 /* What is known of the processes before their events. */
 void json_start(struct dump *d);
+void json_process(struct dump *d, const struct process *process);
 
 /* Time column of a line. */
 void dump_time(struct dump *d, const struct process *process, uint64_t time);

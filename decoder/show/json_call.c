@@ -24,7 +24,7 @@ static json_t *typed(const char *type)
   return o;
 }
 
-static void put_process(struct dump *d, const struct process *p)
+void json_process(struct dump *d, const struct process *p)
 {
   json_t *o = typed("process");
   json_put(o, "process", json_integer(p->index));
@@ -50,7 +50,7 @@ void json_start(struct dump *d)
   json_put(o, "version", json_integer(1));
   json_put(o, "processes", json_integer((json_int_t)d->processes));
   json_line(&d->out, o);
-  for (size_t i = 0; i < d->processes; i++) put_process(d, d->process[i]);
+  for (size_t i = 0; i < d->processes; i++) json_process(d, d->process[i]);
 }
 
 static json_t *args(const struct call *call)

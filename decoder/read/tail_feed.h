@@ -1,0 +1,36 @@
+/* One process that is followed: inside tail.c and tail_feed.c. */
+#ifndef READ_TAIL_FEED_H
+#define READ_TAIL_FEED_H
+
+#include "decoder/read/reader.h"
+
+enum { FEED_TABLES = P11T_MAX_SLOTS, FEED_SLOTS }; /* frames of tables have a slot of their own, behind the others */
+
+/* What was read of a slot. */
+struct feed {
+  struct frame_ref *ref; /* for slot.frame */
+  uint32_t room;
+  uint32_t generation;  /* of the fill that is being read: smaller ones were read, as frames or from the slot */
+  uint32_t at, records; /* of that fill: bytes of the slot, records */
+};
+
+struct followed {
+  struct reader *r;
+  uint8_t *map; /* of the live file, NULL none */
+  size_t map_size;
+  int live_fd;
+  struct feed feed[FEED_SLOTS];
+  uint8_t *copy; /* of a slot */
+  bool ended, done;
+  uint64_t id_device, id_inode;
+};
+
+/* Maps the live file anew when it has grown. */
+void feed_map(struct followed *f);
+
+/* New records, of frames and of slots. When the owner has `ended`, all that is left. */
+void feed_poll(struct followed *f, bool ended);
+
+void feed_free(struct followed *f);
+
+#endif
