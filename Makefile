@@ -59,7 +59,8 @@ TOOL_SRC := $(wildcard module/tool/*.c)
 
 CLIENTS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/clients/*.c)) \
             $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/clients/*.cc))
-MOCKS    := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/mocks/*.c))
+MOCKS    := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/mocks/*.c)) \
+            $(patsubst %.cc,$(BUILD)/%.so,$(wildcard tests/mocks/*.cc))
 BENCH    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
 RECORDER := $(if $(filter shim/load/%,$(SHIM_SRC)),$(BUILD)/libp11trace.so)
@@ -169,6 +170,10 @@ $(BUILD)/tests/mocks/%.so: tests/mocks/%.c | $(BUILD)/.tools
 	$(call say,MODULE,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE) -MF $@.d -fPIC -fexceptions $(TESTINC) $(CPPFLAGS) $(CFLAGS) $(SAN) $(LDFLAGS) \
 	  -shared -o $@ $< $(TESTLIBS)
+$(BUILD)/tests/mocks/%.so: tests/mocks/%.cc | $(BUILD)/.tools
+	$(call say,MODULE,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) -std=c++17 -D_GNU_SOURCE $(WARN) -MMD -MP -MF $@.d -I. -Ishim/spec -fPIC $(CPPFLAGS) \
+	  $(CFLAGS) $(SAN) $(LDFLAGS) -shared -o $@ $<
 
 -include $(SHIM_OBJ:.o=.d) $(STUB_OBJ:.o=.d) $(DEC_OBJ:.o=.d) $(MOD_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(CLIENTS:=.d) $(MOCKS:=.d) $(BENCH:=.d)
 

@@ -130,6 +130,56 @@ def join_pieces(records):
     return result
 
 
+# --- stacks and mapped files -----------------------------------------------------------------------------------------
+
+INFINITE = 2**64
+
+
+@dataclass
+class Object:
+    id: int
+    address: int
+    size: int
+    build_id: str
+    path: str
+    since: int  # number of the record from which on it holds
+
+
+@dataclass
+class Stack:
+    frames: list  # [(return address, Object or None)], the caller's first
+    stale: bool  # may be another file's
+
+    @property
+    def addresses(self):
+        return [address for address, _ in self.frames]
+
+
+def parse_object(record, since):
+    c = Cursor(record.body)
+    o = Object(c.n(), c.u(), c.n(), c.s().decode(), os.fsdecode(c.s()), since)
+    if c.left():
+        raise ValueError(f"OBJECT {o.path}: {c.left()} bytes left")
+    return o
+
+
+def parse_stacks(trace, records):
+    """Every STACK record: each is the first in its fill or has its predecessor there."""
+    for r in records:
+        if r.kind != STACK:
+            continue
+        c = Cursor(r.body)
+        index, depth, flags = c.n(), c.n(), c.u8()
+        before, _ = trace.stacks[r.slot, r.generation, index - 1] if index > 1 else ([0], False)
+        address, addresses = before[0], []
+        for _ in range(depth):
+            address = (address + c.z()) % 2**64
+            addresses.append(address)
+        if c.left() or not addresses or flags & ~1:
+            raise ValueError(f"STACK {index} of slot {r.slot}: {depth} addresses, flags {flags}, {c.left()} bytes left")
+        trace.stacks[r.slot, r.generation, index] = addresses, bool(flags & 1)
+
+
 # --- calls -----------------------------------------------------------------------------------------------------------
 
 DONE, OPEN, ABANDONED, HEADLESS = "done", "open", "abandoned", "headless"
@@ -161,6 +211,12 @@ class Call:
     @property
     def name(self):
         return self.function.name
+
+    @property
+    def stack(self):
+        """The fuller one of ENTER's and LEAVE's, None if there is none."""
+        stacks = [s for s in (self.trace.stack(self.enter), self.trace.stack(self.leave)) if s]
+        return max(stacks, key=lambda s: len(s.frames), default=None)
 
     @property
     def rv(self):
@@ -287,6 +343,8 @@ class Trace:
     locked: bool = False
     records: list = field(default_factory=list)  # numbered ones, in order of number
     other: list = field(default_factory=list)  # STACK, TIME, THREAD, OBJECT in file order
+    objects: list = field(default_factory=list)  # what OBJECT records say, in the order in which it holds
+    stacks: dict = field(default_factory=dict)  # (slot, generation, index): (addresses, stale)
     calls: list = field(default_factory=list)
     damage: list = field(default_factory=list)  # (offset, what)
 
@@ -307,6 +365,19 @@ class Trace:
                 number, path, _, _, how = c.n(), c.s(), c.s(), c.u(), c.n()
                 result.append((number, os.fsdecode(path), how))
         return result
+
+    def stack(self, record):
+        """The stack that an ENTER or LEAVE names, None if none."""
+        if not record or not record.stack:
+            return None
+        addresses, stale = self.stacks[record.slot, record.generation, record.stack]
+        return Stack([(a, self.object_at(a, record.number)) for a in addresses], stale)
+
+    def object_at(self, address, number):
+        """The file that the return address belongs to in the record of that number: the latest that was told of."""
+        covering = [o for o in self.objects if o.address < address <= o.address + o.size]
+        before = [o for o in covering if o.since <= number]
+        return before[-1] if before else covering[0] if covering else None
 
     @property
     def verdict(self):
@@ -400,8 +471,16 @@ def collect(trace):
                     tid = Cursor(r.body).n()
                 r.tid = tid
             chain += records
+        following = INFINITE  # number of the next record in the slot
+        for r in reversed(chain):
+            if r.kind < 16:
+                following = r.number
+            elif r.kind == OBJECT:
+                trace.objects.append(parse_object(r, following))
+        parse_stacks(trace, chain)
         for r in join_pieces(chain):
             (trace.records if r.kind < 16 else trace.other).append(r)
+    trace.objects.sort(key=lambda o: o.since)
     seen = {}
     for r in trace.records:  # TABLES restate records
         seen.setdefault((r.number, r.kind), r)

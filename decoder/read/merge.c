@@ -66,6 +66,7 @@ uint32_t slot_stack(const struct slot *s, const struct record *record, const uin
   }
   if (record->stack == 0 || record->stack > s->stacks) return 0;
   const struct stack_entry *e = &s->stack[record->stack - 1];
+  if (e->depth == 0) return 0;
   *address = s->address + e->offset;
   *stale = e->stale;
   return e->depth;

@@ -2,8 +2,8 @@
 #include "shim/record/call.h"
 
 #include "shim/record/guard.h"
-#include "shim/record/objects.h"
 #include "shim/record/options.h"
+#include "shim/record/stack.h"
 #include "shim/record/trigger.h"
 
 /* "Inside the recorder" is a frame address, not a flag. A call that finds it set by a frame below its own has interrupted
@@ -25,35 +25,6 @@ static inline void clear_busy(struct p11t_thread *t)
 {
   atomic_signal_fence(memory_order_seq_cst);
   __atomic_store_n(&t->busy, NULL, __ATOMIC_RELEASE);
-}
-
-/* Writes the STACK record of a caller that is new in this fill of the slot, and returns its index. */
-static __attribute__((noinline)) uint16_t new_stack(struct p11t_thread *t, uint64_t caller, unsigned place)
-{
-  struct p11t_writer w;
-  if ((size_t)(t->end - t->p) < 4096) p11t_flush(t); /* so that index and call end up in one fill */
-  p11t_object_of(t, caller);
-  if (t->stacks == 0) t->last_caller = 0;
-  uint16_t index = ++t->stacks;
-  p11t_begin(&w, t, P11T_STACK, 0, 0);
-  p11t_n(&w, index);
-  p11t_n(&w, 1);
-  p11t_u8(&w, 0);
-  p11t_z(&w, (int64_t)(caller - t->last_caller));
-  p11t_commit(&w);
-  t->last_caller = caller;
-  t->caller[place].address = caller;
-  t->caller[place].fill = t->fill;
-  t->caller[place].index = index;
-  return index;
-}
-
-static inline uint16_t stack_of(struct p11t_thread *t, uint64_t caller)
-{
-  unsigned place = (unsigned)(caller ^ caller >> 6 ^ caller >> 12) & 63;
-  if (__builtin_expect(t->caller[place].address == caller && t->caller[place].fill == t->fill, 1))
-    return t->caller[place].index;
-  return t->stacks == UINT16_MAX ? 0 : new_stack(t, caller, place);
 }
 
 static inline void time_if_late(struct p11t_thread *t, uint64_t now)
@@ -79,7 +50,7 @@ void p11t_enter(struct p11t_call *call, unsigned function, unsigned module, cons
   }
   set_busy(t, frame);
   if ((size_t)(t->end - t->p) < P11T_ROOM) p11t_flush(t); /* before the stack's index is looked up, not after */
-  uint16_t stack = p11t_options.stack == P11T_STACK_OFF ? 0 : stack_of(t, (uint64_t)(uintptr_t)caller);
+  uint16_t stack = p11t_stack_at_enter(t, function, (uint64_t)(uintptr_t)caller, frame, &call->caller_object);
   struct p11t_writer w;
   uint64_t number = p11t_next_number();
   p11t_begin(&w, t, P11T_ENTER, number, 0);
@@ -91,6 +62,7 @@ void p11t_enter(struct p11t_call *call, unsigned function, unsigned module, cons
   call->function = (uint16_t)function;
   call->module = (uint16_t)module;
   call->frame = frame;
+  call->caller = caller;
   p11t_encode_enter(&w, &p11_functions[function], v, call);
   w.head.time = p11t_ticks();
   p11t_commit(&w);
@@ -118,10 +90,15 @@ CK_RV p11t_leave(struct p11t_call *call, const uint64_t *v, CK_RV rv)
     return rv;
   }
   set_busy(t, call->frame);
+  p11t_stack_at_leave(t, call->caller_object, now);
+  uint16_t stack = 0;
+  if (__builtin_expect(rv != CKR_OK, 0) && p11t_options.stack == P11T_STACK_ERROR)
+    stack = p11t_stack_full(t, (uint64_t)(uintptr_t)call->caller, call->frame);
   struct p11t_writer w;
   p11t_begin(&w, t, P11T_LEAVE, p11t_next_number(), now);
   w.head.function = call->function;
   w.head.module = call->module;
+  w.head.stack = stack;
   w.head.aux = call->number;
   p11t_encode_leave(&w, &p11_functions[call->function], v, call, rv);
   p11t_commit(&w);

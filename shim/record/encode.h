@@ -26,7 +26,8 @@ struct p11t_call {
   uint16_t has_before;
   uint16_t in_place; /* inputs that an output overwrote: bit by parameter */
   uint16_t function, module;
-  void *frame;
+  int16_t caller_object; /* of the thread's table: to be looked at after the call; -1: none */
+  void *frame, *caller;
   uint64_t start;                     /* time of ENTER, when a trigger asks for it */
   uint64_t capacity[P11T_CAPACITIES]; /* ulValueLen of an OUT template as it was */
 };

@@ -13,6 +13,7 @@
 #include "shim/record/ring.h"
 #include "shim/record/rotate.h"
 #include "shim/record/say.h"
+#include "shim/record/stack.h"
 #include "shim/record/sys.h"
 #include "shim/trace/frame.h"
 
@@ -129,6 +130,7 @@ void p11t_flush_locked(struct p11t_thread *t, int level)
       .dropped = (uint32_t)atomic_load(&p11t_dropped),
   };
   struct p11t_scratch *s = &p11t_scratch;
+  p11t_stacks_settle(t);
   p11t_rotate_if_full();
   size_t size = p11t_frame_build(s->content, s->columns, t->base + P11T_SLOT_HEAD,
                                  (size_t)(t->p - t->base) - P11T_SLOT_HEAD, &info);

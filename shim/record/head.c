@@ -132,11 +132,12 @@ void p11t_head_gather(void)
 static void options(struct fields *f)
 {
   static const char *const capture[] = {"meta", "safe", "clear"};
+  static const char *const stack[] = {"off", "caller", "error", "first", "all"};
   const struct p11t_options *o = &p11t_options;
   char s[512];
   int n = 0;
   text(f, P11T_HEAD_CAPTURE, capture[o->capture]);
-  if (o->stack == P11T_STACK_OFF) n += snprintf(s, sizeof s, "stack=off\n");
+  if (o->stack != P11T_STACK_CALLER) n += snprintf(s, sizeof s, "stack=%s\n", stack[o->stack]);
   if (o->cut != P11T_CUT_DEFAULT) n += snprintf(s + n, sizeof s - (size_t)n, "cut=%llu\n", (unsigned long long)o->cut);
   if (o->max) n += snprintf(s + n, sizeof s - (size_t)n, "max=%llu\nfiles=%u\n", (unsigned long long)o->max, o->files);
   if (o->ring) n += snprintf(s + n, sizeof s - (size_t)n, "ring=%llu\n", (unsigned long long)o->ring);

@@ -9,6 +9,7 @@
 #include "shim/record/options.h"
 #include "shim/record/process.h"
 #include "shim/record/say.h"
+#include "shim/record/stack.h"
 #include "shim/record/sys.h"
 
 #define FIRST_SLOTS 4
@@ -204,7 +205,10 @@ bool p11t_slot_grow(void)
   uint8_t *base = p->slots < P11T_MAX_SLOTS ? p11t_place_grow() : NULL;
   if (base == NULL) return false;
   struct p11t_thread *t = &p->thread[p->slots];
+  struct p11t_stacks *stack = t->stack; /* a parent's: its maps of code hold in the child too */
   memset(t, 0, sizeof *t);
+  t->stack = stack;
+  p11t_stacks_make(t);
   t->slot = (uint16_t)p->slots;
   t->fill = 1;
   p11t_place_begin(t, base, 1);

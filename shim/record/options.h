@@ -13,7 +13,7 @@ enum p11t_capture { P11T_CAPTURE_META, P11T_CAPTURE_SAFE, P11T_CAPTURE_CLEAR };
 #define P11T_FILES_DEFAULT 4
 #define P11T_DUMP_EVERY_DEFAULT 10000000000ull
 
-enum p11t_stack_mode { P11T_STACK_OFF, P11T_STACK_CALLER };
+enum p11t_stack_mode { P11T_STACK_OFF, P11T_STACK_CALLER, P11T_STACK_ERROR, P11T_STACK_FIRST, P11T_STACK_ALL };
 
 struct p11t_options {
   char out[PATH_MAX];  /* pattern or folder; "" for the default */

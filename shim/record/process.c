@@ -11,6 +11,7 @@
 #include "shim/record/live.h"
 #include "shim/record/rotate.h"
 #include "shim/record/say.h"
+#include "shim/record/stack.h"
 #include "shim/record/sys.h"
 #include "shim/record/trigger.h"
 #include "shim/trace/schema.h"
@@ -181,6 +182,7 @@ bool p11t_start(void)
   atomic_store(&p11t_dropped, 0);
   atomic_store(&p11t_passed, 0);
   atomic_store(&p11t_cut, 0);
+  p11t_stacks_start();
   bool ready = !failed && getrandom(p->trace_id, sizeof p->trace_id, 0) == sizeof p->trace_id &&
                getrandom(g->key, sizeof g->key, 0) == sizeof g->key;
   if (ready) {

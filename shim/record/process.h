@@ -30,11 +30,16 @@ struct p11t_thread {
   uint64_t left;                 /* number given out last when the thread that had this ended */
   uint32_t first_tid;            /* the thread that had this when the fill began */
   char name[17], first_name[17]; /* of the two threads */
+  bool careful;              /* files were replaced: a caller's is looked at before each call (p11t_objects_replaced) */
+  int16_t checked;           /* file of a caller that was in place ... */
+  uint64_t checked_at;       /* ... at this time */
+  struct p11t_stacks *stack; /* what the thread knows of stacks (stack.c); NULL: nothing. Outlives the slot's owners. */
   struct {
     uint64_t address;
     uint32_t fill;
     uint16_t index;
-  } caller[64]; /* STACK records of this fill, by address */
+    int16_t object; /* place in the table of files; -1: of none, or of one that stays */
+  } caller[64];     /* STACK records of this fill, by address */
 };
 
 enum p11t_phase {

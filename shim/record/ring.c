@@ -9,6 +9,7 @@
 #include "shim/record/restate.h"
 #include "shim/record/rotate.h"
 #include "shim/record/say.h"
+#include "shim/record/stack.h"
 #include "shim/record/sys.h"
 #include "shim/record/trigger.h"
 #include "shim/record/writer.h"
@@ -113,6 +114,7 @@ void p11t_ring_turn(struct p11t_thread *t)
     turns = 0;
   }
   uint8_t *own = t->base;
+  p11t_stacks_settle(t);
   seal(own);
   uint8_t *base = take(own);
   t->fill++;

@@ -7,6 +7,7 @@
 #include "shim/record/guard.h"
 #include "shim/record/process.h"
 #include "shim/record/ring.h"
+#include "shim/record/stack.h"
 #include "shim/record/sys.h"
 #include "shim/record/writer.h"
 
@@ -147,7 +148,10 @@ struct p11t_thread *p11t_thread_enter(void)
     errno = saved;
     return NULL;
   }
-  if (t == NULL) t = claim_slot();
+  if (t == NULL) {
+    t = claim_slot();
+    if (t != NULL) p11t_stacks_handed_on(t);
+  }
   if (t != NULL && t->base == NULL && !p11t_ring_take(t)) t = NULL;
   if (t != NULL) {
     t->owned = true;

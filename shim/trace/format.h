@@ -127,6 +127,9 @@ enum p11t_record {
 };
 #define P11T_NUMBERED(kind) ((kind) < 16)
 
+/* Flag of a STACK record: its file was replaced while it was in use, so a call that names it may be another file's. */
+#define P11T_STACK_STALE 1
+
 enum p11t_flag {
   P11T_FIRST = 1, /* first piece of a record */
   P11T_LAST = 2,  /* last piece */

@@ -12,11 +12,6 @@
  * time, kernel included: other processes on a busy machine would otherwise be most of it. --plain makes one pass without
  * clocks and prints nothing. Under callgrind the second pass of each workload is dumped under its name. */
 #include <sched.h>
-#include <stdint.h>
-#include <time.h>
-#if defined __x86_64__
-#include <x86intrin.h>
-#endif
 #if __has_include(<valgrind/callgrind.h>)
 #include <valgrind/callgrind.h>
 #else
@@ -26,6 +21,7 @@
 #endif
 
 #include "p11client.h"
+#include "tests/bench/clocks.h"
 
 enum { BATCH = 16 };
 
@@ -132,34 +128,6 @@ static const struct workload {
     {"poll",    op_poll,    2},
     {"mix",     op_mix,     8},
 };
-
-/* --- clocks ---------------------------------------------------------------------------------- */
-
-static uint64_t nanoseconds(clockid_t clock)
-{
-  struct timespec t;
-  clock_gettime(clock, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* The cheapest clock that waits for the instructions before it. */
-static inline uint64_t ticks(void)
-{
-#if defined __x86_64__
-  _mm_lfence();
-  uint64_t t = __rdtsc();
-  _mm_lfence();
-  return t;
-#else
-  return nanoseconds(CLOCK_MONOTONIC);
-#endif
-}
-
-static int by_value(const void *a, const void *b)
-{
-  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-  return x < y ? -1 : x > y;
-}
 
 /* --- passes ---------------------------------------------------------------------------------- */
 
