@@ -3,6 +3,7 @@ import fcntl
 import os
 import pty
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -169,6 +170,23 @@ def test_a_pin_of_the_command_line_is_wiped_there(build, tmp_path, clean_env):
             assert b"secret" not in f.read()
     p.communicate()
     assert p.returncode == COULD_NOT
+
+
+def test_no_core(build, clean_env, tmp_path):
+    """PINs are in its memory."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    def unlimited():
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
+
+    p = subprocess.Popen([build / "p11token", "pin", "--pin-file", fifo], env=clean_env, cwd=tmp_path, preexec_fn=unlimited)
+    with open(fifo, "w"):
+        os.kill(p.pid, signal.SIGABRT)
+        _, status = os.waitpid(p.pid, 0)
+    p.returncode = 0
+    assert os.WTERMSIG(status) == signal.SIGABRT and not os.WCOREDUMP(status)
+    assert [f.name for f in tmp_path.iterdir() if "core" in f.name] == []
 
 
 def on_terminal(argv, env, answers):
