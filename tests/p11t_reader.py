@@ -9,6 +9,7 @@ collected in `trace.damage`.  Function names and parameters come from the trace'
 shim/spec/structures.def."""
 import fcntl
 import os
+import re
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from p11t_values import SPEC, Cursor, Decoder, Schema, base_structures  # noqa: 
 
 SKIP_HEAD, SKIP_INFO, SKIP_SEEK = 0x184D2A50, 0x184D2A51, 0x184D2A5E
 SCHEMA, EVENTS, TABLES, END = 1, 2, 3, 4
+TABLES_SLOT = 0xFFFFFFFF
 ENTER, LEAVE, MODULE, UNLOAD, LIST, PROCESS = 1, 2, 3, 4, 14, 13
 STACK, TIME, THREAD, OBJECT = 16, 17, 18, 19
 FIRST, LAST = 1, 2
@@ -303,22 +305,26 @@ class Live:
     pair: tuple
     head: bytes
     slots: list  # (index, generation, tid, bytes)
+    file: int = 0  # index of the file that trace_end is of
+    complete_from: int = 0
 
 
 def parse_live(data):
     if data[:8] != b"P11TLIVE":
         raise ValueError("live file without magic")
     major, minor, head_size, slot_size, count = struct.unpack_from("<HHIII", data, 8)
-    end, dropped, cut, passed, frames, state, code, p0, p1, p2, p3, n = struct.unpack_from("<QQQQQIIQQQQI", data, 24)
+    end, dropped, cut, passed, frames, state, code, p0, p1, p2, p3, n, file, complete_from = struct.unpack_from(
+        "<QQQQQIIQQQQIIQ", data, 24)
     slots = []
     for i in range(count):
         slot = data[head_size + i * slot_size:head_size + (i + 1) * slot_size]
         if len(slot) < 64:
             break
         magic, index, generation, tid = struct.unpack_from("<IIII", slot)
-        if magic == 0x4C533150:
+        if magic == 0x4C533150 and generation:
             slots.append((index, generation, tid, slot))
-    return Live(end, dropped, cut, passed, frames, state, code, (p0, p1, p2, p3), data[256:256 + n], slots)
+    return Live(end, dropped, cut, passed, frames, state, code, (p0, p1, p2, p3), data[256:256 + n], slots,
+                file, complete_from)
 
 
 def is_locked(path):
@@ -332,6 +338,9 @@ def is_locked(path):
 @dataclass
 class Trace:
     path: str
+    files: list = field(default_factory=list)  # [(index, complete_from, path, END's fields or None, largest number)] in order
+    complete_from: int = 1
+    missing: int = 0  # numbers between files that are in none
     version: tuple = None
     masks: tuple = None
     fields: dict = field(default_factory=dict)
@@ -444,28 +453,45 @@ def read_frames(trace, data, end):
 
 def collect(trace):
     """Records of all frames and of the live slots that no frame holds, in order, with their threads."""
-    fills = {}  # slot -> [(generation, records)]
-    whole = set()
+    fills = {}  # slot -> {generation: (records, tid)}
+    owners = {}  # (slot, generation) -> tid, from TABLES
+
+    def add_fill(slot, generation, records, tid):
+        """Two dumps of a flight recorder may have one slot: the later one has more of it."""
+        have = fills.setdefault(slot, {}).get(generation)
+        if have is None or len(records) > len(have[0]):
+            fills[slot][generation] = records, tid
+
+    def add_tables(records):
+        trace.records.extend(r for r in records if r.kind < 16)
+        trace.other.extend(r for r in records if r.kind >= 16)
+        for r in records:
+            if r.kind == THREAD:
+                c = Cursor(r.body)
+                tid, _, slot, generation = c.n(), c.s(), c.n(), c.n()
+                owners[slot, generation] = tid
+
     for info, content in trace.frames:
         if info.kind == EVENTS:
-            whole.add((info.slot, info.generation))
-            fills.setdefault(info.slot, []).append((info.generation, frame_records(info, content), info.tid))
+            add_fill(info.slot, info.generation, frame_records(info, content), info.tid)
         elif info.kind == TABLES:
-            tables = frame_records(info, content)
-            trace.records += [r for r in tables if r.kind < 16]
-            trace.other += [r for r in tables if r.kind >= 16]
+            add_tables(frame_records(info, content))
         elif info.kind == SCHEMA:
             trace.schema = Schema(content)
         elif info.kind == END:
             trace.end = parse_fields(Cursor(content, 64))
     for index, generation, tid, data in trace.live.slots if trace.live else ():
-        if (index, generation) not in whole:
-            fills.setdefault(index, []).append((generation, slot_records(data, index, generation), tid))
+        records = slot_records(data, index, generation)
+        if index == TABLES_SLOT:
+            add_tables(records)
+        else:
+            add_fill(index, generation, records, tid)
     for slot in sorted(fills):
-        tid, chain = 0, []
-        for _, records, owner in sorted(fills[slot], key=lambda fill: fill[0]):
-            if tid == 0:
-                tid = owner
+        tid, chain, before = 0, [], 0
+        for generation, (records, owner) in sorted(fills[slot].items()):
+            if tid == 0 or before + 1 != generation:
+                tid = owners.get((slot, generation), owner)
+            before = generation
             for r in records:
                 if r.kind == THREAD:
                     tid = Cursor(r.body).n()
@@ -495,32 +521,98 @@ def named_live(data):
     return os.fsdecode(fields[21][0]) if 21 in fields else None
 
 
+def family(path, numbered):
+    """The files of the trace that `path` is one of, [Path] in order of their numbers, and NAME.p11t.  `numbered`: the number
+    in its name is one of ours, not a process id."""
+    folder, name = os.path.split(path)
+    stem = re.fullmatch(r"(.+?)(?:\.[1-9]\d*)?\.p11t" if numbered else r"(.+)\.p11t", name)
+    if stem is None:
+        return [Path(path)], Path(path)
+    first = Path(folder) / f"{stem[1]}.p11t"
+    found = [(int(m[1] or 1), p) for p in Path(folder or ".").iterdir()
+             if (m := re.fullmatch(re.escape(stem[1]) + r"(?:\.([1-9]\d*))?\.p11t", p.name))]
+    return [p for _, p in sorted(found)], first
+
+
+def trace_id(data):
+    """From HEAD; None when there is none."""
+    if len(data) < 8 or struct.unpack_from("<I", data)[0] != SKIP_HEAD or 8 + struct.unpack_from("<I", data, 4)[0] > len(data):
+        return None
+    return parse_head(data[8:8 + struct.unpack_from("<I", data, 4)[0]])[2].get(1)
+
+
 def read(path, live=None):
-    """The trace in `path`, NAME.p11t or NAME.p11t.live; `live` when the live file is elsewhere than HEAD says."""
+    """The trace that `path`, NAME.p11t, NAME.2.p11t ... or NAME.p11t.live, belongs to; `live` when the live file is elsewhere
+    than HEAD says."""
     path = os.fspath(path)
     if path.endswith(".live"):
         path, live = path[:-5], path
     trace = Trace(path)
     data = Path(path).read_bytes() if os.path.exists(path) else b""
-    end = len(data)
-    live = live or named_live(data) or path + ".live"
+    paths, first = family(path, int.from_bytes(trace_index(data), "little") > 1)
+    live = live or named_live(data) or f"{first}.live"
     if os.path.exists(live):
         trace.locked = is_locked(live)
         trace.live = parse_live(Path(live).read_bytes())
-        end = min(end, trace.live.trace_end)
-    read_frames(trace, data, end)
-    if not trace.fields and trace.live:
+    if trace.live and trace.live.head:
         trace.version, trace.masks, trace.fields = parse_head(trace.live.head)
+    own = trace_id(data) or trace.fields.get(1)
+    newest = trace.live.file if trace.live else 0
+    to, result = 0, []
+    for p in paths if own else [Path(path)]:
+        data = p.read_bytes() if p.exists() else b""
+        if own and trace_id(data) != own:
+            if trace.live is None or trace_id(data) is not None or p == Path(path):
+                if p == Path(path):
+                    trace.damage.append((0, "no HEAD"))
+                continue
+            continue  # killed before it had a HEAD
+        part = Trace(str(p))
+        end = len(data)
+        if trace.live and (newest == 0 and len(paths) == 1 or newest and int.from_bytes(trace_index(data), "little") == newest):
+            end = min(end, trace.live.trace_end)
+        read_frames(part, data, end)
+        if trace.live and newest == 0 and len(paths) > 1:
+            part.damage = []
+        result.append(part)
+    for part in sorted(result, key=lambda t: int.from_bytes(t.fields.get(20, [b"\1"])[0], "little")):
+        trace.version, trace.masks, trace.fields = part.version or trace.version, part.masks or trace.masks, {
+            **part.fields} or trace.fields
+        trace.frames += part.frames
+        trace.damage += part.damage
+        trace.seek = part.seek
+        index, start = (int.from_bytes(part.fields.get(tag, [b"\1"])[0], "little") for tag in (20, 19))
+        ends = [parse_fields(Cursor(content, 64)) for info, content in part.frames if info.kind == END]
+        last = max((info.last for info, _ in part.frames if info.kind == EVENTS), default=0)
+        trace.files.append((index, start, part.path, ends[-1] if ends else None, last))
+        to = joined(trace, start, to, last)
     if trace.version is None:
         trace.damage.append((0, "no HEAD"))
         return trace
     collect(trace)
+    if trace.live:
+        joined(trace, max(trace.live.complete_from, 1), to, 0)
+    reason = trace.files[-1][3][7][0] if trace.files and trace.files[-1][3] else None
+    if reason is None or reason == b"full" or (reason == b"dump" and trace.live):
+        trace.end = None  # of an earlier file
     at_once = any(b"live=none" in options for options in trace.fields.get(18, []))  # each record was written at once
     if trace.end is None and trace.live is None and not at_once and not trace.damage:
         trace.damage.append((len(data), "no END and no live file"))
     if trace.schema:
         trace.calls = make_calls(trace, trace.records)
     return trace
+
+
+def joined(trace, start, to, last):
+    """`start` and all numbers behind it are there; `to` is the largest one before.  Returns the largest one now."""
+    if start > 1 and start > to + 1:
+        trace.missing += start - to - 1 if to else 0
+        trace.complete_from = start
+    return max(to, last)
+
+
+def trace_index(data):
+    return parse_head(data[8:8 + struct.unpack_from("<I", data, 4)[0]])[2].get(20, [b"\1"])[0] if trace_id(data) else b""
 
 
 def plain_blocks(plain):

@@ -191,9 +191,8 @@ void call_leave(struct reader *r, struct slot *s, const struct record *record)
 void call_thread(struct reader *r, struct slot *s, uint32_t tid, const uint8_t *name, size_t length)
 {
   uint32_t slot = (uint32_t)(s - r->slot);
-  /* The last slot is shared when there are more threads than slots; a flight recorder hands slots round. */
-  bool handed_on = tid != s->tid && s->tid != 0 && s->frame->slot != P11T_MAX_SLOTS - 1 &&
-                   (r->p.options == NULL || strstr(r->p.options, "ring=") == NULL);
+  /* The last slot is shared when there are more threads than slots. */
+  bool handed_on = tid != s->tid && s->tid != 0 && s->frame->slot != P11T_MAX_SLOTS - 1;
   if (handed_on) {
     for (struct open_call *o = r->by_thread[bucket(s->tid)], *next; o != NULL; o = next) {
       next = o->next_thread;

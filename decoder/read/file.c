@@ -110,6 +110,7 @@ static void special_frame(struct reader *r, struct trace_file *f, const struct f
     if (ref->kind == P11T_FRAME_END) {
       f->has_end = true;
       end_parse(r, content + INFO_SIZE, ref->content - INFO_SIZE);
+      f->end_reason = r->p.end_reason;
     } else if (!schema_parse(r, content + INFO_SIZE, ref->content - INFO_SIZE)) {
       reader_damage(r, ref->content, "the SCHEMA frame at offset %" PRIu64 " cannot be read", ref->offset);
     }
@@ -226,15 +227,16 @@ int file_add(struct reader *r, const char *path, int fd, bool quiet)
       }
     }
     uint8_t *head = read_zalloc(size);
-    uint64_t complete_from = r->p.complete_from;
+    r->p.complete_from = r->p.file_index = 0;
     int status = HEAD_FINE;
     if (size > 0 && file_read(fd, head, (size_t)size, SKIP_HEAD)) status = head_parse(r, head, (size_t)size, path);
     free(head);
     if (status != HEAD_FINE) return 1;
     f.head_end = SKIP_HEAD + size <= f.size ? SKIP_HEAD + size : 0;
-    if (r->files > 0 && complete_from < r->p.complete_from) r->p.complete_from = complete_from;
     at = SKIP_HEAD + size < f.size ? SKIP_HEAD + size : f.size;
   }
+  f.index = r->p.file_index > 0 ? r->p.file_index : 1;
+  f.complete_from = r->p.complete_from > 0 ? r->p.complete_from : 1;
   r->file = read_realloc(r->file, (r->files + 1) * sizeof *r->file);
   r->file[r->files++] = f;
   r->p.bytes += f.size;
@@ -263,7 +265,9 @@ void file_sort(struct reader *r)
     const struct frame_ref *f = &r->frame[i], *before = kept == 0 ? NULL : &r->frame[kept - 1];
     if (before != NULL && f->kind == P11T_FRAME_EVENTS && before->kind == f->kind && before->slot == f->slot &&
         before->generation == f->generation) {
-      continue; /* the same fill twice: one file given twice */
+      /* The same fill twice: one file given twice, or a slot that was not used again between two dumps. */
+      if (f->records > before->records) r->frame[kept - 1] = *f;
+      continue;
     }
     r->frame[kept++] = *f;
   }

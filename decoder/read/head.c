@@ -129,6 +129,7 @@ void end_parse(struct reader *r, const uint8_t *bytes, size_t length)
         break;
       }
       case P11T_END_REASON: p->end_reason = arena_text(&r->texts, field, size); break;
+      case P11T_END_TRIGGER: p->trigger = arena_text(&r->texts, field, size); break;
       case P11T_END_CLOCK_PAIR: add_pair(r, &f); break;
       default: break;
     }

@@ -46,6 +46,8 @@ bool live_parse_head(struct reader *r, const uint8_t *bytes, size_t size)
   h->exit_code = get_u32(&c);
   h->last = get_pair(&c);
   h->head_bytes = get_u32(&c);
+  h->file = get_u32(&c);
+  h->complete_from = get_u64(&c);
   return h->major == P11T_MAJOR && h->head_size >= P11T_LIVE_HEAD_COPY && h->slot_size >= P11T_SLOT_HEAD + P11T_RAW &&
          h->slot_size <= MAX_CONTENT && h->slot_size % 8 == 0 && h->head_size % 8 == 0;
 }
@@ -68,15 +70,15 @@ bool live_copy(const uint8_t *slot, uint32_t slot_size, uint32_t at, uint8_t *to
   return true;
 }
 
-static void add_slot(struct reader *r, uint32_t generation, uint16_t slot, uint32_t tid, size_t offset, uint32_t size)
+static void add_slot(struct reader *r, uint32_t generation, uint32_t slot, uint32_t tid, size_t offset, uint32_t size)
 {
   struct frame_ref ref = {.offset = offset,
                           .content = size,
                           .tid = tid,
                           .generation = generation,
-                          .slot = slot,
+                          .slot = slot == P11T_SLOT_TABLES ? 0 : (uint16_t)slot,
                           .file = FILE_LIVE,
-                          .kind = P11T_FRAME_EVENTS,
+                          .kind = slot == P11T_SLOT_TABLES ? P11T_FRAME_TABLES : P11T_FRAME_EVENTS,
                           .clock = r->p.clock};
   struct source s = {.raw = true, .b = cursor_of(r->live_bytes + offset, size), .frame = &ref};
   struct record record;
@@ -108,7 +110,7 @@ static void copy_slots(struct reader *r, const struct map *m, const char *path)
   for (uint32_t i = 0; i < slots; i++) {
     const uint8_t *slot = m->bytes + h->head_size + (size_t)i * h->slot_size;
     struct cursor c = cursor_of(slot, P11T_SLOT_HEAD);
-    uint32_t size = 0, generation = 0, tid = 0;
+    uint32_t size = 0, index = 0, generation = 0, tid = 0;
     bool sound = true;
     if (get_u32(&c) != P11T_SLOT_MAGIC) {
       /* Grown, but not written yet: zeros. */
@@ -116,22 +118,27 @@ static void copy_slots(struct reader *r, const struct map *m, const char *path)
       continue;
     }
     for (int tries = 0; tries < 16; tries++) {
+      index = live_load(slot + 4);
       generation = live_load(slot + 8);
       tid = live_load(slot + 12);
       sound = live_copy(slot, h->slot_size, P11T_SLOT_HEAD, copy, &size);
       __atomic_thread_fence(__ATOMIC_ACQUIRE);
-      if (live_load(slot + 8) == generation && (sound || !r->p.locked)) break;
+      if (live_load(slot + 8) == generation && live_load(slot + 4) == index && (sound || !r->p.locked)) break;
       size = 0; /* flushed meanwhile: again */
     }
     if (!sound && !r->p.locked) {
       reader_damage(r, h->slot_size - P11T_SLOT_HEAD - size, "%s: slot %u is damaged after %u bytes", path, i, size);
     }
-    if (size == 0) continue;
+    if (size == 0 || generation == 0) continue; /* 0: it is being handed to another thread */
+    if (index > UINT16_MAX && index != P11T_SLOT_TABLES) {
+      reader_damage(r, h->slot_size, "%s: slot %u is damaged", path, i);
+      continue;
+    }
     size_t offset = r->live_size;
     r->live_bytes = read_realloc(r->live_bytes, offset + size);
     memcpy(r->live_bytes + offset, copy, size);
     r->live_size += size;
-    add_slot(r, generation, (uint16_t)i, tid, offset, size);
+    add_slot(r, generation, index, tid, offset, size);
   }
   free(copy);
 }
@@ -189,22 +196,35 @@ out:
   return fine;
 }
 
+static int by_fill(const void *a, const void *b)
+{
+  const struct frame_ref *x = *(const struct frame_ref *const *)a, *y = *(const struct frame_ref *const *)b;
+  if (x->slot != y->slot) return x->slot < y->slot ? -1 : 1;
+  return x->generation < y->generation ? -1 : x->generation > y->generation;
+}
+
 void live_fold(struct reader *r)
 {
-  size_t slots = 0;
-  while (slots < r->frames && r->frame[slots].file == FILE_LIVE) slots++; /* they were added first */
-  if (slots == 0) return;
-  for (size_t i = slots; i < r->frames; i++) {
-    const struct frame_ref *f = &r->frame[i];
-    if (f->kind != P11T_FRAME_EVENTS) continue;
-    for (size_t k = 0; k < slots; k++) {
-      if (r->frame[k].slot == f->slot && r->frame[k].generation <= f->generation) r->frame[k].records = 0;
-    }
-  }
-  size_t kept = 0;
+  size_t slots = 0, kept = 0;
+  struct frame_ref **slot = read_zalloc((r->frames + 1) * sizeof *slot);
   for (size_t i = 0; i < r->frames; i++) {
-    if (i < slots && r->frame[i].records == 0) continue;
-    r->frame[kept++] = r->frame[i];
+    if (r->frame[i].file == FILE_LIVE && r->frame[i].kind == P11T_FRAME_EVENTS) slot[slots++] = &r->frame[i];
+  }
+  if (slots > 0) qsort(slot, slots, sizeof *slot, by_fill);
+  for (size_t i = 0; i < r->frames && slots > 0; i++) {
+    struct frame_ref *f = &r->frame[i], **twin;
+    if (f->file == FILE_LIVE || f->kind != P11T_FRAME_EVENTS) continue;
+    twin = bsearch(&f, slot, slots, sizeof *slot, by_fill);
+    if (twin == NULL) continue;
+    /* A dump has what was in the slot then. */
+    if ((*twin)->records <= f->records)
+      (*twin)->records = 0;
+    else
+      f->records = 0;
+  }
+  free(slot);
+  for (size_t i = 0; i < r->frames; i++) {
+    if (r->frame[i].records != 0) r->frame[kept++] = r->frame[i];
   }
   r->frames = kept;
 }

@@ -5,6 +5,7 @@
  * idle thread's records cost nothing until they are due. Records without number (stacks, threads, clocks, objects) take
  * effect when the slot passes them. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +40,32 @@ static void read_stack(struct slot *s, const struct record *record)
   }
 }
 
+static void keep_owner(struct reader *r, struct cursor *c, uint32_t tid, const uint8_t *name, size_t length)
+{
+  struct owner o = {.tid = tid, .slot = get_n(c), .generation = get_n(c)};
+  if (c->bad || r->owners >= MAX_TABLE) return;
+  o.name = arena_text(&r->texts, name, length);
+  r->owner = read_realloc(r->owner, (r->owners + 1) * sizeof *r->owner);
+  r->owner[r->owners++] = o;
+}
+
+/* Whose the fill is from its beginning on. */
+static void begin_fill(struct reader *r, struct slot *s, const struct frame_ref *f)
+{
+  const struct owner *found = NULL;
+  uint32_t tid = f->tid;
+  for (size_t i = r->owners; i-- > 0 && found == NULL;) {
+    if (r->owner[i].slot == f->slot && r->owner[i].generation == f->generation) found = &r->owner[i];
+  }
+  if (found != NULL) tid = found->tid;
+  if (s->tid == tid && found == NULL) return;
+  for (size_t i = r->owners; i-- > 0 && found == NULL;) {
+    if (r->owner[i].tid == tid) found = &r->owner[i];
+  }
+  s->tid = tid;
+  snprintf(s->thread, sizeof s->thread, "%s", found == NULL ? "" : found->name);
+}
+
 static void unnumbered(struct reader *r, struct slot *s, const struct record *record)
 {
   struct cursor c = cursor_of(record->body, record->length);
@@ -50,7 +77,11 @@ static void unnumbered(struct reader *r, struct slot *s, const struct record *re
       uint64_t tid = get_n(&c);
       size_t length;
       const uint8_t *name = get_s(&c, &length);
-      if (!c.bad && tid <= UINT32_MAX) call_thread(r, s, (uint32_t)tid, name, length);
+      if (c.bad || tid > UINT32_MAX) break;
+      if (s->source.frame != NULL && s->source.frame->kind == P11T_FRAME_TABLES)
+        keep_owner(r, &c, (uint32_t)tid, name, length);
+      else
+        call_thread(r, s, (uint32_t)tid, name, length);
       break;
     }
     default: break;
@@ -121,6 +152,10 @@ static bool next_record(struct reader *r, struct slot *s)
     } else {
       r->pieces++;
     }
+    if (s->in_chain && !P11T_NUMBERED(piece.kind)) { /* where a flight recorder's thread went on in another slot */
+      unnumbered(r, s, &piece);
+      continue;
+    }
     bool first = piece.flags & P11T_FIRST, last = piece.flags & P11T_LAST;
     if (s->in_chain && (first || piece.kind != s->chain.kind || piece.number != s->chain.number)) {
       s->held = piece; /* the chain never ended */
@@ -160,10 +195,7 @@ static bool open_frame(struct reader *r, struct slot *s)
   if (s->has_base && s->clock != f->clock) s->has_base = false;
   s->clock = f->clock;
   if (f->kind == P11T_FRAME_EVENTS && (s->tid == 0 || (before != NULL && before->generation + 1 != f->generation))) {
-    if (s->tid != f->tid) { /* the THREAD record was lost with a frame, or is the first one to come */
-      s->tid = f->tid;
-      s->thread[0] = '\0';
-    }
+    begin_fill(r, s, f); /* the THREAD record was lost with a frame, or is the first one to come */
   }
   if (!source_open(r, &s->source, f)) return false;
   struct record read;

@@ -1,6 +1,7 @@
 /* What the files of this folder share: one process's trace being read. Verbs use trace.h only.
  *
  *   set.c    arguments to processes, order between processes
+ *   files.c  the files of one process: which there are, and what is missing between them
  *   file.c   one file: HEAD, hop over FRAME-INFOs, go on after damage
  *   live.c   the live file: head, slots, is the owner there?
  *   head.c   HEAD's and END's fields; schema.c the SCHEMA frame
@@ -54,7 +55,10 @@ struct trace_file {
   int fd;
   char *path;
   uint64_t size, head_end, whole_end; /* bytes; end of HEAD (0: it has none), of the last whole frame */
+  uint32_t index, added;              /* HEAD's, from 1; place before they were put in order */
+  uint64_t complete_from;
   bool has_end;
+  const char *end_reason; /* END's, NULL none */
 };
 
 struct record {
@@ -76,6 +80,13 @@ struct source {
   uint64_t number, sp, time;
   uint32_t records;
   const struct frame_ref *frame;
+};
+
+/* Whose a slot was when a fill of it began, from TABLES: the record that said so may be in a file that is gone. */
+struct owner {
+  uint64_t slot, generation;
+  uint32_t tid;
+  const char *name;
 };
 
 struct stack_entry {
@@ -180,6 +191,8 @@ struct reader {
   size_t open;
   uint64_t last_time;
   uint64_t pieces;      /* read so far, as FRAME-INFO counts */
+  struct owner *owner;
+  size_t owners;
   uint64_t end_records; /* END's count, 0 unknown */
   bool has_end_records;
 
@@ -205,6 +218,11 @@ struct trace_set {
   size_t packed_room;
 };
 
+/* files.c: the trace that `path` belongs to, all its files and its live file as one. False: not readable (said). */
+bool files_add(struct trace_set *set, const char *path);
+/* Puts the files in order and sees what is missing between them; after all were added, before live_fold. */
+void files_settle(struct reader *r);
+
 /* file.c: opens `path` (its HEAD goes to *head when there) and notes the frames in it. fd is taken over. 0; 1 when it is no
  * trace (said on stderr). */
 int file_add(struct reader *r, const char *path, int fd, bool quiet);
@@ -227,6 +245,11 @@ struct reader *reader_new(struct trace_set *set);
 void reader_free(struct reader *r);
 /* Trace id and path of the live file of a trace, without reading more of it than HEAD; zeros and "" when it has none. */
 void head_peek(int fd, uint8_t id[16], char *live, size_t size);
+/* The same, and the index of the file among those of the process. */
+uint32_t head_peek_index(int fd, uint8_t id[16], char *live, size_t size);
+void set_keep(struct trace_set *set, struct reader *r);
+/* Standard input as a file that has no name; -1 when that cannot be (said). */
+int set_spool(void);
 
 /* live.c: reads head and slots of the live file `path`; false when it cannot be used. */
 bool live_open(struct reader *r, const char *path, bool must);

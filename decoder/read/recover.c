@@ -100,7 +100,7 @@ static void copy_frames(struct reader *r, struct output *o, struct trace_file *f
     note(o, ref.packed, ref.content);
     if (ref.kind == P11T_FRAME_SCHEMA) o->has_schema = true;
     if (ref.kind == P11T_FRAME_END) o->has_end = true;
-    if (ref.kind == P11T_FRAME_EVENTS) o->records += ref.records;
+    o->records += ref.records;
     at = ref.offset + ref.packed;
   }
   free(content);
@@ -116,7 +116,7 @@ static void put_schema(struct output *o)
 static void put_slot(struct reader *r, struct output *o, const struct frame_ref *ref)
 {
   uint8_t *work = read_zalloc(P11T_FRAME_WORK), *content = read_zalloc(2 * P11T_SLOT_SIZE);
-  struct p11t_info info = {.kind = P11T_FRAME_EVENTS,
+  struct p11t_info info = {.kind = ref->kind,
                            .clock = ref->clock,
                            .slot = ref->slot,
                            .tid = ref->tid,
@@ -213,7 +213,10 @@ static bool take_lock(const char *path, int *fd)
 static const char *objection(const struct reader *r, const char *output)
 {
   if (r->read_only != 0) return "it has features that only a newer p11trace may change";
-  if (r->files > 1) return "it is one of several files of a rotation";
+  const struct trace_file *last = r->files > 0 ? &r->file[r->files - 1] : NULL;
+  if (last != NULL && last->has_end && !r->p.has_end && r->p.has_live)
+    return "its last file is a whole dump of a flight recorder, or one that was full; all verbs read the live file "
+           "with it";
   if (output == NULL && r->p.damage[0] != '\0')
     return "it is damaged: -o FILE writes what can be read and leaves it as it is";
   return NULL;
@@ -233,12 +236,35 @@ static size_t read_all(struct trace_set *set, uint64_t **open)
   return n;
 }
 
+/* HEAD of the last file. A flight recorder's live file has lost the first numbers, which the file knows nothing of. */
+static void put_head(struct reader *r, struct output *o)
+{
+  uint8_t *head = read_zalloc(r->head_size + 12);
+  size_t size = r->head_size;
+  memcpy(head, r->head, size);
+  if (r->p.has_live && r->live_head.complete_from > 1) {
+    size = (size_t)(field(head + size, P11T_HEAD_COMPLETE_FROM, &r->live_head.complete_from, 8) - head);
+  }
+  put_skippable(o, P11T_SKIP_HEAD, head, size);
+  free(head);
+}
+
+/* What the files before the last one hold. */
+static uint64_t records_before(const struct reader *r)
+{
+  uint64_t n = 0;
+  for (size_t i = 0; i < r->frames; i++) {
+    if (r->frame[i].file + 1u < r->files) n += r->frame[i].records;
+  }
+  return n;
+}
+
 static bool write_trace(struct reader *r, struct output *o, const struct frame_ref *slot, size_t slots,
                         const uint64_t *open, size_t opens)
 {
-  put_skippable(o, P11T_SKIP_HEAD, r->head, r->head_size);
+  put_head(r, o);
   uint64_t damaged = r->p.damaged_bytes;
-  if (r->files == 1) copy_frames(r, o, &r->file[0]);
+  if (r->files > 0) copy_frames(r, o, &r->file[r->files - 1]);
   r->p.damaged_bytes = damaged; /* counted before */
   if (!o->has_schema) put_schema(o);
   if (!o->has_end) {
@@ -270,7 +296,8 @@ int trace_recover(const char *path, const char *output, struct recovered *result
     fprintf(stderr, "p11trace: %s: %s\n", path, problem);
     goto out;
   }
-  snprintf(result->path, sizeof result->path, "%s", output != NULL ? output : r->p.path);
+  const char *last = r->files > 0 ? r->file[r->files - 1].path : r->p.path;
+  snprintf(result->path, sizeof result->path, "%s", output != NULL ? output : last);
   if (!r->p.has_live && r->p.has_end && output == NULL) {
     result->nothing = 1;
     status = 0;
@@ -286,12 +313,14 @@ int trace_recover(const char *path, const char *output, struct recovered *result
   for (size_t i = 0; i < r->frames; i++) {
     if (r->frame[i].file == FILE_LIVE) slot[slots++] = r->frame[i];
   }
+  uint64_t before = records_before(r);
   size_t opens = read_all(set, &open_calls);
   if (output == NULL && (problem = objection(r, output)) != NULL) { /* damage inside frames shows only now */
     fprintf(stderr, "p11trace: %s: %s\n", path, problem);
     goto out;
   }
   if (!begin(&o, result->path)) goto out;
+  o.records = before;
   write_trace(r, &o, slot, slots, open_calls, opens);
   if (!finish(&o, result->path, output == NULL)) goto out;
   for (size_t i = 0; i < slots && !o.has_end; i++) result->records += slot[i].records;

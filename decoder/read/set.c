@@ -31,13 +31,14 @@ void reader_free(struct reader *r)
   call_free_all(r);
   table_free(r);
   free(r->file);
+  free(r->owner);
   free(r->frame);
   free(r->live_bytes);
   arena_free(&r->texts);
   free(r);
 }
 
-static void keep(struct trace_set *set, struct reader *r)
+void set_keep(struct trace_set *set, struct reader *r)
 {
   if (set->readers == set->reader_room) {
     set->reader_room = set->reader_room == 0 ? 8 : set->reader_room * 2;
@@ -47,7 +48,7 @@ static void keep(struct trace_set *set, struct reader *r)
 }
 
 /* A pipe cannot be read in order: its bytes go to a file that has no name any more. */
-static int spool(void)
+int set_spool(void)
 {
   const char *folder = getenv("TMPDIR");
   char path[4096];
@@ -76,17 +77,22 @@ static int spool(void)
   }
 }
 
-/* Trace id and live path of a file, without reading more of it than HEAD. */
 void head_peek(int fd, uint8_t id[16], char *live, size_t size)
 {
+  head_peek_index(fd, id, live, size);
+}
+
+uint32_t head_peek_index(int fd, uint8_t id[16], char *live, size_t size)
+{
   uint8_t start[SKIP_HEAD];
+  uint32_t index = 1;
   memset(id, 0, 16);
   live[0] = '\0';
-  if (!file_read(fd, start, sizeof start, 0)) return;
+  if (!file_read(fd, start, sizeof start, 0)) return index;
   struct cursor c = cursor_of(start, sizeof start);
-  if (get_u32(&c) != P11T_SKIP_HEAD) return;
+  if (get_u32(&c) != P11T_SKIP_HEAD) return index;
   uint32_t length = get_u32(&c);
-  if (length < P11T_HEAD_FIXED || length > 1 << 20) return;
+  if (length < P11T_HEAD_FIXED || length > 1 << 20) return index;
   uint8_t *head = read_zalloc(length);
   if (file_read(fd, head, length, SKIP_HEAD) && memcmp(head, P11T_HEAD_MAGIC, 8) == 0) {
     struct cursor h = cursor_of(head + P11T_HEAD_FIXED, length - P11T_HEAD_FIXED);
@@ -95,6 +101,8 @@ void head_peek(int fd, uint8_t id[16], char *live, size_t size)
       const uint8_t *field = get_bytes(&h, n);
       if (field == NULL) break;
       if (tag == P11T_HEAD_TRACE_ID && n == 16) memcpy(id, field, 16);
+      struct cursor value = cursor_of(field, n);
+      if (tag == P11T_HEAD_FILE_INDEX) index = get_u32(&value);
       if (tag == P11T_HEAD_LIVE_PATH && n < size) {
         memcpy(live, field, n);
         live[n] = '\0';
@@ -102,86 +110,7 @@ void head_peek(int fd, uint8_t id[16], char *live, size_t size)
     }
   }
   free(head);
-}
-
-static struct reader *same_trace(struct trace_set *set, const uint8_t id[16])
-{
-  static const uint8_t none[16];
-  if (memcmp(id, none, 16) == 0) return NULL;
-  for (size_t i = 0; i < set->readers; i++) {
-    if (memcmp(set->reader[i]->p.trace_id, id, 16) == 0) return set->reader[i];
-  }
-  return NULL;
-}
-
-static bool is_live_name(const char *path)
-{
-  size_t n = strlen(path);
-  return n > 5 && strcmp(path + n - 5, ".live") == 0;
-}
-
-/* The trace that `path` (NAME.p11t or NAME.p11t.live) is of; both files are read as one. False: not readable (said). */
-static bool add_file(struct trace_set *set, const char *path)
-{
-  char trace[4096], live[4096], elsewhere[4096];
-  bool piped = strcmp(path, "-") == 0, given_live = !piped && is_live_name(path);
-  snprintf(trace, sizeof trace, "%s", path);
-  if (given_live) trace[strlen(trace) - 5] = '\0';
-  if (snprintf(live, sizeof live, "%s.live", trace) >= (int)sizeof live) {
-    fprintf(stderr, "p11trace: %s: %s\n", path, strerror(ENAMETOOLONG));
-    return false;
-  }
-  int fd = piped ? spool() : open(trace, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) {
-    if (piped) return false;
-    if (errno != ENOENT || (!given_live && access(live, F_OK) != 0)) {
-      fprintf(stderr, "p11trace: %s: %s\n", trace, strerror(errno));
-      return false;
-    }
-  }
-  struct stat st;
-  if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) {
-    fprintf(stderr, "p11trace: %s: not a regular file\n", trace);
-    close(fd);
-    return false;
-  }
-  uint8_t id[16] = {0};
-  elsewhere[0] = '\0';
-  if (fd >= 0) head_peek(fd, id, elsewhere, sizeof elsewhere);
-  struct reader *r = same_trace(set, id);
-  bool known = r != NULL;
-  if (!known) r = reader_new(set);
-  if (!piped && !r->p.has_live) {
-    const char *where = access(live, F_OK) != 0 && elsewhere[0] != '\0' ? elsewhere : live;
-    if (given_live) where = path;
-    bool read = live_open(r, where, given_live);
-    if (given_live && !read && fd < 0) {
-      if (!r->p.has_live) goto fail;
-      if (r->p.damage[0] != '\0') {
-        fprintf(stderr, "p11trace: %s\n", r->p.damage);
-        goto fail;
-      }
-    }
-  }
-  if (fd >= 0) {
-    if (file_add(r, piped ? "standard input" : trace, fd, false) != 0) {
-      close(fd);
-      fd = -1;
-      goto fail;
-    }
-  } else if (r->live_state_known && r->live_head.frames > 0) {
-    reader_damage(r, r->live_head.trace_end, "%s is not there: only what %s still holds can be read", trace, live);
-  }
-  if (known) return true;
-  r->p.path = arena_text(&r->texts, piped ? "-" : trace, strlen(piped ? "-" : trace));
-  if (!piped && snprintf(live, sizeof live, "%s.sym", trace) < (int)sizeof live) {
-    r->p.symbols_path = arena_text(&r->texts, live, strlen(live));
-  }
-  keep(set, r);
-  return true;
-fail:
-  if (!known) reader_free(r);
-  return false;
+  return index;
 }
 
 static int by_name(const void *a, const void *b)
@@ -219,7 +148,7 @@ static bool add_folder(struct trace_set *set, const char *folder)
   if (n > 0) qsort(names, n, sizeof *names, by_name);
   size_t before = set->readers;
   for (size_t i = 0; i < n; i++) {
-    if (!add_file(set, names[i])) set->failed = true;
+    if (!files_add(set, names[i])) set->failed = true;
     free(names[i]);
   }
   free(names);
@@ -231,12 +160,13 @@ static bool add_path(struct trace_set *set, const char *path)
 {
   struct stat st;
   if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return add_folder(set, path);
-  return add_file(set, path);
+  return files_add(set, path);
 }
 
 /* Everything is known of the files: what has to be settled before the first event. */
 static void prepare(struct reader *r)
 {
+  files_settle(r);
   live_fold(r);
   file_sort(r);
   if (r->p.has_end) r->p.locked = false; /* it ended while we looked */

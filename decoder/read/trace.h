@@ -147,7 +147,10 @@ struct process {
   uint32_t parent_pid, pid, argc, file_index;
   const char *executable, *program, *cmdline, *capture, *options, *recorder, *derived, *machine;
   uint8_t boot_id[16];
-  uint64_t pid_ns, time_ns, start_time, complete_from;
+  uint64_t pid_ns, time_ns, start_time;
+  uint64_t complete_from; /* all numbers from here on are there; 1: all */
+  uint64_t missing;       /* numbers between files that are not in any of them: dumps of a flight recorder, a file removed */
+  uint32_t files;         /* that are there; 1 if the process wrote only one */
   uint8_t clock, word_bits;
   uint64_t ticks_per_second;
   struct p11t_clock_pair first, last; /* first and last known */
@@ -158,7 +161,8 @@ struct process {
   uint64_t records, calls, dropped, cut, passed; /* totals; calls and records are complete after reading */
   uint64_t damaged_bytes;                        /* bytes of the file that could not be used */
   char damage[256];                              /* first damage in words: what, where (offset) */
-  const char *end_reason;                        /* END's: exit, full, recovered; NULL when there is no END */
+  const char *end_reason;                        /* END's: exit, full, dump, recovered; NULL when there is no END */
+  const char *trigger;                           /* why a flight recorder's records were written; NULL none */
   uint64_t bytes, live_bytes;                    /* sizes of its files */
   uint64_t frames;                               /* data frames of records */
   uint64_t last_number;                          /* largest seen so far */

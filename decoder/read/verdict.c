@@ -71,7 +71,10 @@ void verdict_early(struct reader *r)
     bool last = i + 1 == r->files;
     if (p->locked) continue;
     uint64_t tail = f->size - f->whole_end;
-    if (p->has_live && r->live_state_known && last) {
+    const uint32_t current = r->live_head.file; /* 0: the only one, or one is being begun */
+    const bool live = p->has_live && r->live_state_known;
+    if (live && (current == 0 ? r->files > 1 : f->index > current)) continue;
+    if (live && (current == 0 || f->index == current)) {
       /* Killed while it wrote a frame: that fill still lies in its slot. */
       if (f->size < r->live_head.trace_end) {
         reader_damage(r, r->live_head.trace_end - f->size,
@@ -94,6 +97,9 @@ void verdict_early(struct reader *r)
                       " bytes); what was recorded later is missing",
                       f->path, f->whole_end, tail);
       }
+    } else if (last && p->end_reason != NULL && strcmp(p->end_reason, "full") == 0 && !p->has_live) {
+      reader_damage(r, 0, "%s: it goes on in a later file (number %" PRIu32 " or so), which is not there", f->path,
+                    f->index + 1);
     } else if (last && !p->has_end && f->size > 0 && !p->has_live && !through) {
       reader_damage(r, 0,
                     "%s: cut at offset %" PRIu64

@@ -159,7 +159,10 @@ static void verdict_line(struct text *out, const struct process *p, const struct
   }
   switch (p->verdict) {
     case VERDICT_RECORDING: text_s(out, "recording"); break;
-    case VERDICT_COMPLETE: text_s(out, "complete"); break;
+    case VERDICT_COMPLETE:
+      text_s(out, "complete");
+      if (p->end_reason != NULL && strcmp(p->end_reason, "dump") == 0) text_s(out, " dump; the process went on");
+      break;
     case VERDICT_ENDED:
       text_s(out, "ended (no clean end: the program left with _exit or was killed between calls)");
       break;
@@ -313,6 +316,10 @@ static void numbers(struct text *out, const struct process *p, const struct tall
   }
   text_s(out, ", ");
   counted(out, p->frames, "frame", "frames");
+  if (p->files > 1) {
+    text_s(out, " in ");
+    counted(out, p->files, "file", "files");
+  }
   if (t->calls > 0) {
     text_s(out, ", ");
     text_u(out, p->bytes / t->calls);
@@ -341,6 +348,12 @@ static void page(struct info *info, const struct process *p)
   text_c(out, '\n');
   verdict_line(out, p, t);
   flights(out, p, t);
+  if (p->trigger != NULL) {
+    label(out, "dumped");
+    text_s(out, "on ");
+    shown(out, p->trigger);
+    text_c(out, '\n');
+  }
   if (p->program[0] == '\0' && p->pid == 0) { /* not even HEAD */
     numbers(out, p, t);
     return;
@@ -397,7 +410,14 @@ static void page(struct info *info, const struct process *p)
     label(out, "complete");
     text_s(out, "from #");
     text_u(out, p->complete_from);
-    text_s(out, " on; what was before is in earlier files\n");
+    text_s(out, strstr(p->options, "ring=") != NULL ? " on; older records were overwritten"
+                                                    : " on; older records are in files that are not there");
+    if (p->missing > 0) {
+      text_s(out, ", and ");
+      counted(out, p->missing, "number", "numbers");
+      text_s(out, " between the files shown");
+    }
+    text_c(out, '\n');
   }
   modules(out, p);
   numbers(out, p, t);

@@ -100,6 +100,9 @@ static json_t *process(const struct process *p, const struct tally *t)
   put_text(o, "derived", p->derived);
   json_put(o, "complete_from", json_number(p->complete_from));
   json_put(o, "file_index", json_number(p->file_index));
+  json_put(o, "files", json_number(p->files));
+  json_put(o, "missing", json_number(p->missing));
+  put_text(o, "trigger", p->trigger);
   json_put(o, "modules", modules(p));
   json_put(o, "threads", json_number(t->tids));
   json_put(o, "calls", json_number(t->calls));

@@ -17,8 +17,9 @@ struct said {
 };
 
 static struct module {
-  unsigned id; /* 0: free */
+  unsigned id;
   uint8_t how;
+  bool gone; /* unloaded, but calls of it may be in the files that are kept */
   uint64_t base;
   char build_id[41];
   char path[PATH_MAX], stub[PATH_MAX];
@@ -26,7 +27,7 @@ static struct module {
 } modules[MAX_MODULES];
 
 static struct list {
-  unsigned module; /* 0: free */
+  unsigned module;
   char name[64];
   uint8_t major, minor, nulls[16];
   uint64_t flags;
@@ -139,10 +140,10 @@ unsigned p11t_module_attached(const char *path, const char *stub, uint8_t how, u
 {
   struct module *m = NULL;
   p11t_lock();
+  if (modules_used < MAX_MODULES) m = &modules[modules_used++];
   for (int i = 0; i < modules_used && m == NULL; i++) {
-    if (modules[i].id == 0) m = &modules[i];
+    if (modules[i].gone) m = &modules[i];
   }
-  if (m == NULL && modules_used < MAX_MODULES) m = &modules[modules_used++];
   if (m == NULL || last_id == UINT16_MAX) {
     p11t_unlock();
     return 0;
@@ -164,12 +165,17 @@ void p11t_module_detached(unsigned id)
   record_now(unload_entry, &id);
   p11t_lock();
   for (int i = 0; i < modules_used; i++) {
-    if (modules[i].id == id) modules[i].id = 0;
-  }
-  for (int i = 0; i < lists_used; i++) {
-    if (lists[i].module == id) lists[i].module = 0;
+    if (modules[i].id == id) modules[i].gone = true;
   }
   p11t_unlock();
+}
+
+static bool is_there(unsigned id)
+{
+  for (int i = 0; i < modules_used; i++) {
+    if (modules[i].id == id) return !modules[i].gone;
+  }
+  return false;
 }
 
 void p11t_list_given(unsigned module, const char *name, uint8_t major, uint8_t minor, uint64_t flags,
@@ -188,7 +194,7 @@ void p11t_list_given(unsigned module, const char *name, uint8_t major, uint8_t m
       p11t_unlock();
       return; /* said before */
     }
-    if (l->module == 0 && place == NULL) place = &lists[i];
+    if (lists_used == MAX_LISTS && place == NULL && !is_there(l->module)) place = &lists[i];
   }
   if (place == NULL && lists_used < MAX_LISTS) place = &lists[lists_used++];
   if (place) *place = fresh;
@@ -201,7 +207,7 @@ const char *p11t_first_module_name(void)
   static char name[128];
   const char *path = "module";
   for (int i = 0; i < modules_used; i++) {
-    if (modules[i].id != 0) {
+    if (!modules[i].gone) {
       path = modules[i].path;
       break;
     }
@@ -216,19 +222,19 @@ const char *p11t_first_module_name(void)
 void p11t_attached_restate(struct p11t_thread *t)
 {
   for (int i = 0; i < modules_used; i++) {
-    if (modules[i].id != 0) module_entry(t, &modules[i]);
+    if (!modules[i].gone) module_entry(t, &modules[i]);
   }
   for (int i = 0; i < lists_used; i++) {
-    if (lists[i].module != 0) list_entry(t, &lists[i]);
+    if (is_there(lists[i].module)) list_entry(t, &lists[i]);
   }
 }
 
 void p11t_attached_again(struct p11t_thread *t)
 {
   for (int i = 0; i < modules_used; i++) {
-    if (modules[i].id != 0 && modules[i].said.instance == p11t_process.instance) write_module(t, &modules[i]);
+    if (modules[i].said.instance == p11t_process.instance) write_module(t, &modules[i]);
   }
   for (int i = 0; i < lists_used; i++) {
-    if (lists[i].module != 0 && lists[i].said.instance == p11t_process.instance) write_list(t, &lists[i]);
+    if (lists[i].said.instance == p11t_process.instance) write_list(t, &lists[i]);
   }
 }
