@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,12 +40,16 @@ bool tok_secret_argument(struct tok_secret *secret, char *argument)
 }
 
 /* Reads a line without its end into `line`, byte by byte so that no buffer keeps what follows or a copy. Returns its
- * length; -1 with errno after an error, ENODATA if there is not a single byte, EMSGSIZE if it is longer than `size`. */
-static ssize_t read_line(int fd, char *line, size_t size)
+ * length; -1 with errno after an error, ENODATA if there is not a single byte, EMSGSIZE if it is longer than `size`.
+ * Signals that the caller has blocked end it with EINTR if `waiting` is the mask without them: only while it waits, so
+ * that none falls between a look at them and the read. NULL: no signals are blocked. */
+static ssize_t read_line(int fd, char *line, size_t size, const sigset_t *waiting)
 {
   size_t len = 0;
   for (bool any = false;; any = true) {
     char c;
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    if (waiting != NULL && ppoll(&ready, 1, NULL, waiting) < 0) return -1;
     ssize_t n = read(fd, &c, 1);
     if (n < 0) return -1;
     if (n == 0 && !any) {
@@ -67,7 +72,7 @@ bool tok_secret_file(struct tok_secret *secret, const char *path)
   char line[TOK_MAX_SECRET];
   bool standard = strcmp(path, "-") == 0;
   int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-  ssize_t len = fd >= 0 ? read_line(fd, line, sizeof line) : -1;
+  ssize_t len = fd >= 0 ? read_line(fd, line, sizeof line, NULL) : -1;
   int error = errno;
   if (fd >= 0 && !standard) close(fd);
   bool good = len >= 0;
@@ -105,8 +110,12 @@ static ssize_t ask_once(int tty, const char *name, const char *again, char *line
   enum { ENDS = sizeof ends / sizeof *ends };
   struct sigaction note = {.sa_handler = note_signal}, before[ENDS];
   struct termios echoing, silent;
+  sigset_t block, waiting;
   if (tcgetattr(tty, &echoing) != 0) return -1;
   caught = 0;
+  sigemptyset(&block);
+  for (int i = 0; i < ENDS; i++) sigaddset(&block, ends[i]);
+  sigprocmask(SIG_BLOCK, &block, &waiting);
   for (int i = 0; i < ENDS; i++) {
     sigaction(ends[i], NULL, &before[i]);
     if (before[i].sa_handler != SIG_IGN) sigaction(ends[i], &note, NULL); /* whoever started us wants it ignored */
@@ -116,10 +125,12 @@ static ssize_t ask_once(int tty, const char *name, const char *again, char *line
   tcsetattr(tty, TCSAFLUSH, &silent);
   put(tty, name);
   put(tty, again);
-  ssize_t len = read_line(tty, line, size);
+  ssize_t len = read_line(tty, line, size, &waiting);
   int error = errno;
   tcsetattr(tty, TCSAFLUSH, &echoing);
   put(tty, "\n");
+  /* What has come meanwhile is noted before the earlier handlers are back. */
+  sigprocmask(SIG_SETMASK, &waiting, NULL);
   for (int i = 0; i < ENDS; i++) sigaction(ends[i], &before[i], NULL);
   if (caught != 0) {
     OPENSSL_cleanse(line, size);
