@@ -7,6 +7,7 @@ import pytest
 
 import p11t_reader
 import softhsm
+from conftest import SANITIZE, sanitizer_runtime
 
 
 class Lab:
@@ -47,6 +48,18 @@ class Lab:
         extra = [a for k, v in settings.items() for a in (f"--{k.replace('_', '-')}", v)]
         self.p11trace("wrap", module, "-o", path, "--out", out or self.out, "--quiet", *extra)
         return path
+
+    def preload(self, out=None, **settings):
+        """The environment in which everything is traced without a stub; traces go to self.out."""
+        libraries = ([sanitizer_runtime()] if SANITIZE else []) + [str(self.build / "libp11trace.so")]
+        env = {"LD_PRELOAD": ":".join(libraries), "P11TRACE_OUT": str(out or self.out)}
+        return {**env, **{f"P11TRACE_{k.upper()}": v for k, v in settings.items()}}
+
+    def traced(self, way, module, name=None, out=None, **settings):
+        """(library, environment) by which a module is traced: `chained` by a stub, or `preloaded`."""
+        if way == "chained":
+            return self.wrap(module, name, out, **settings), {}
+        return self.mock(module) if isinstance(module, str) else module, self.preload(out, **settings)
 
     def files(self):
         """All traces so far, by name."""

@@ -1,4 +1,5 @@
-"""The shim changes nothing: every function with every argument wrong in every way answers the same with and without it."""
+"""The shim changes nothing: every function with every argument wrong in every way answers the same with and without it,
+whether a stub is in front of the module or the recorder is preloaded."""
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,6 +9,7 @@ import p11t_reader
 import softhsm
 from lab import assert_nothing_lost, counted, functions, lab  # noqa: F401
 
+WAYS = ["chained", "preloaded"]
 
 def both(lab, arguments, direct, traced, env_direct=None, env_traced=None, **more):
     """The lines that the client prints on the module and on its traced copy."""
@@ -36,15 +38,18 @@ def assert_recorded(lab, lines, at_least):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("mock, version", [("mock240", "2.40"), ("mock32", "3.2")])
-def test_mock(lab, mock, version, long):
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("mock, version", [("mock240", "2.40"), ("mock30", "3.0"), ("mock32", "3.2")])
+def test_mock(lab, mock, version, way, long):
     """All cases in one process; each in its own, every fifth in `make check`."""
-    direct, traced = both(lab, ["-a"], lab.mock(mock), lab.wrap(mock, "one", out=lab.tmp / "one-process"))
+    library, env = lab.traced(way, mock, "one", out=lab.tmp / "one-process")
+    direct, traced = both(lab, ["-a"], lab.mock(mock), library, env_traced=env)
     assert_same(direct, traced)
     assert direct[0] == f"version {version}"
     names = {line.split()[0] for line in direct[1:]}
-    assert names == {n for n, since in functions() if version == "3.2" or since == "2_40"}
-    direct, traced = both(lab, ["-n", 1 if long else 5], lab.mock(mock), lab.wrap(mock))
+    assert names == {n for n, since in functions() if since <= version.replace(".", "_")}
+    library, env = lab.traced(way, mock)
+    direct, traced = both(lab, ["-n", 1 if long else 5], lab.mock(mock), library, env_traced=env)
     assert_same(direct, traced)
     assert not [line for line in direct if "signal" in line or "exit" in line], "the mock is a careful module"
     assert_recorded(lab, direct, len(direct) - 1)
@@ -52,20 +57,41 @@ def test_mock(lab, mock, version, long):
 
 @pytest.mark.nosan
 @pytest.mark.timeout(900)
-def test_softhsm(lab, long):
+@pytest.mark.parametrize("way", WAYS)
+def test_softhsm(lab, way, long):
     """Each case in its own process; every fourth in `make check`."""
     token = lab.token("direct")
     shutil.copytree(lab.tmp / "direct", lab.tmp / "copy")
     copy = lab.tmp / "copy" / "softhsm2.conf"
     copy.write_text(token.conf.read_text().replace("/direct/", "/copy/"))
-    direct, traced = both(lab, ["-n", 1 if long else 4, "-r", "-p", token.pin], softhsm.MODULE, lab.wrap(softhsm.MODULE, "softhsm"),
-                          token.env, {"SOFTHSM2_CONF": copy})
+    library, env = lab.traced(way, softhsm.MODULE, "softhsm")
+    direct, traced = both(lab, ["-n", 1 if long else 4, "-r", "-p", token.pin], softhsm.MODULE, library,
+                          token.env, {**env, "SOFTHSM2_CONF": copy})
     assert_same(direct, traced)
     full = 1 if long else 4
     assert len(direct) > 1500 // full
     assert len([line for line in direct if "rv=0x0 " in line]) > 100 // full, "the cases must get past the checks of arguments"
     assert [line for line in direct if "signal=" in line], "SoftHSM follows a huge count; if it no longer does, fine"
     assert_recorded(lab, direct, 1000 // full)
+
+
+@pytest.mark.nosan  # pkcs11-tool makes the keys
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("way", WAYS)
+def test_own_token(lab, way, token, long):
+    """The same on libp11token.so, through its 3.2 list; every tenth in `make check`."""
+    for what in (["--keygen", "--key-type", "AES:16", "--label", "aes"], ["--keypairgen", "--key-type", "rsa:2048", "--label", "rsa"]):
+        lab.run("pkcs11-tool", "--module", token.module, "--token-label", token.label, "--login", "--pin", token.pin, *what,
+                env=token.env)
+    shutil.copytree(token.directory, lab.tmp / "copy")
+    library, env = lab.traced(way, token.module, "token")
+    step = 1 if long else 10
+    direct, traced = both(lab, ["-n", step, "-r", "-p", token.pin], token.module, library, token.env,
+                          {**env, **token.env, "P11TOKEN_DIR": lab.tmp / "copy"})
+    assert_same(direct, traced)
+    assert direct[0] == "version 3.2" and len(direct) > 1500 // step
+    assert len([line for line in direct if "rv=0x0 " in line]) > 100 // step
+    assert_recorded(lab, direct, 1000 // step)
 
 
 @pytest.mark.parametrize("settings", [{"capture": "meta"}, {"capture": "safe"}, {"capture": "clear"}, {"stack": "off"},
@@ -124,13 +150,14 @@ LIARS = ["C_GetSlotList", "C_GetMechanismList", "C_GetAttributeValue", "C_FindOb
          "C_EncryptMessageNext", "C_SignMessage", "C_EncapsulateKey", "C_WrapKeyAuthenticated", "C_AsyncGetID"]
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", LIARS)
-def test_module_that_lies(lab, name):
+def test_module_that_lies(lab, name, way):
     """decisions.md A5: lengths beyond the caller's buffer, which ends at an unmapped page, are not believed."""
-    traced = lab.wrap("mock32")
-    env = {"MOCK_LIE": name}
-    a = lab.client("transparency", "-ab", lab.mock("mock32"), name, env=env).stdout.splitlines()
-    b = lab.client("transparency", "-ab", traced, name, env=env).stdout.splitlines()
+    traced, env = lab.traced(way, "mock32")
+    lie = {"MOCK_LIE": name}
+    a = lab.client("transparency", "-ab", lab.mock("mock32"), name, env=lie).stdout.splitlines()
+    b = lab.client("transparency", "-ab", traced, name, env={**env, **lie}).stdout.splitlines()
     assert_same(a, b)
     assert_nothing_lost(lab.trace())
 
@@ -153,11 +180,13 @@ def test_in_place(lab):
     assert {32 + 2, 32 + 4} & classes, "overlapping"
 
 
-def test_structures(lab):
+@pytest.mark.parametrize("way", WAYS)
+def test_structures(lab, way):
     """Every structure that a mechanism takes, also with lengths that no memory has and with NULL pointers: the module
     follows none of them, so nobody may die of it; and every member is in the trace."""
     a = lab.client("structures", lab.mock("mock32")).stdout.splitlines()
-    b = lab.client("structures", lab.wrap("mock32")).stdout.splitlines()
+    traced, env = lab.traced(way, "mock32")
+    b = lab.client("structures", traced, env=env).stdout.splitlines()
     assert_same(a, b)
     trace = lab.trace()
     assert_nothing_lost(trace)
@@ -183,9 +212,11 @@ def members_named(trace, members, structure):
     return list(members) == [m.name for m in named.members if m.direction & 1]
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("mock", ["mock240", "mock32"])
-def test_null_functions(lab, mock):
+def test_null_functions(lab, mock, way):
     nulls = "C_SeedRandom,C_WaitForSlotEvent,C_Digest"
-    direct, traced = both(lab, ["-a"], lab.mock(mock), lab.wrap(mock), {"MOCK_NULLS": nulls}, {"MOCK_NULLS": nulls})
+    library, env = lab.traced(way, mock)
+    direct, traced = both(lab, ["-a"], lab.mock(mock), library, {"MOCK_NULLS": nulls}, {**env, "MOCK_NULLS": nulls})
     assert_same(direct, traced)
     assert {line.split()[0] for line in direct if line.endswith(" null")} == set(nulls.split(","))

@@ -131,17 +131,28 @@ static void *without_us(const char *name, const void *caller)
   const struct link_map *map = real == NULL ? map_of(caller) : NULL;
   if (map == NULL || is_own(caller)) return real;
   void *handle = dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD);
-  if (handle == NULL) return NULL;
-  real = p11t_dlsym(handle, name);
-  dlclose(handle);
-  return is_own(real) ? NULL : real;
+  if (handle != NULL) {
+    real = p11t_dlsym(handle, name);
+    dlclose(handle);
+  }
+  /* Once more for the error that a lookup in vain leaves. */
+  return real == NULL || is_own(real) ? p11t_dlsym(RTLD_NEXT, name) : real;
+}
+
+/* Objects before us in the global scope would find our export next. */
+static bool is_before_us(const void *caller)
+{
+  const struct link_map *map = map_of(caller), *before = map_of(p11trace_version);
+  while (before != NULL && before != map) before = before->l_prev;
+  return map != NULL && before == map && !is_own(caller);
 }
 
 struct p11t_lookup p11t_preload_lookup(void *handle, const char *name, void *caller)
 {
   const struct p11t_lookup leave = {NULL, 0};
   unsigned prefix, entry;
-  if (looking || handle == RTLD_NEXT || !is_entry(name, &prefix, &entry)) return leave;
+  if (looking || !is_entry(name, &prefix, &entry)) return leave;
+  if (handle == RTLD_NEXT && (prefix != P11T_PREFIX_C || !is_before_us(caller))) return leave;
   looking = 1;
   start_once();
   void *real = NULL;

@@ -6,7 +6,7 @@
  *   preload_symbols.c  symbol tables read without the loader
  *
  * What is missed: modules loaded by a module that was loaded with RTLD_DEEPBIND, set-id programs (the loader strips
- * LD_PRELOAD), modules linked statically, lookups with RTLD_NEXT and by dlvsym. */
+ * LD_PRELOAD), modules linked statically, lookups by dlvsym. */
 #ifndef LOAD_PRELOAD_H
 #define LOAD_PRELOAD_H
 
