@@ -7,8 +7,10 @@ import subprocess
 import pytest
 
 import p11t_reader
+from conftest import SANITIZE
 from lab import assert_nothing_lost, counted, lab  # noqa: F401
 
+NOSAN = pytest.mark.nosan  # a sanitizer's own handler calls ours
 CHAIN = ["stacks_call", "stacks_three", "stacks_two", "stacks_one", "main"]
 START = ["libc.so.6", "libc.so.6", "stacks"]  # _start, in the program, calls two functions of libc
 
@@ -76,8 +78,9 @@ def test_first(stacks):
 @pytest.mark.parametrize("mode, expected, start", [
     ("aligned", ["stacks_call", "stacks_aligned", "main"], True),
     # raise is two functions of libc; the address in the frame that the signal made is libc's too.
-    ("signal", ["stacks_call", "stacks_handler", "libc.so.6", "libc.so.6", "libc.so.6"], None),
-    ("altstack", ["stacks_call", "stacks_handler", "libc.so.6"], False),  # another stack is not gone to
+    pytest.param("signal", ["stacks_call", "stacks_handler", "libc.so.6", "libc.so.6", "libc.so.6"], None, marks=NOSAN),
+    # Another stack is not gone to.
+    pytest.param("altstack", ["stacks_call", "stacks_handler", "libc.so.6"], False, marks=NOSAN),
     ("jit", ["stacks_call", None], False),  # code without tables is the end
     ("context", ["stacks_call", "stacks_three", "stacks_two", "stacks_one", "stacks_context", "libc.so.6"], False),
 ])
@@ -101,6 +104,7 @@ def test_depth_is_bounded(lab):  # noqa: F811
     assert depths == {64}
 
 
+@pytest.mark.threads
 @pytest.mark.parametrize("threads", [0, 6])
 @pytest.mark.parametrize("mode", ["caller", "error", "first", "all"])
 def test_modules_at_one_address(lab, count, mode, threads):  # noqa: F811
@@ -108,8 +112,8 @@ def test_modules_at_one_address(lab, count, mode, threads):  # noqa: F811
     n = count(1000) // (3 if threads else 1)
     left, right = lab.mock("plugin_left"), lab.mock("plugin_right")
     p = lab.client("stacks", "reload", lab.wrap("mock32", stack=mode), n, left, right, threads)
-    # Another thread's memory may lie in the hole that a plugin left.
-    assert p.stdout == "at one address\n" or threads
+    # Another thread's memory may lie in the hole that a plugin left; sanitized plugins differ in more than their frames.
+    assert p.stdout == "at one address\n" or threads or SANITIZE
     trace = lab.trace()
     assert_nothing_lost(trace)
     own = {str(path): path.name for path in (left, right, lab.program("stacks"))}
@@ -133,7 +137,7 @@ def test_modules_at_one_address(lab, count, mode, threads):  # noqa: F811
             known = [own[f] for f in files if f in own]
             if files[0] == plugin:
                 assert known[:3] == [own[plugin], own[plugin], "stacks"] and own[plugin] not in known[2:]
-            assert len(files) in (6, 7)
+            assert len(files) in (6, 7) or SANITIZE
     calls = counted(trace.calls)["C_GetSessionInfo"]
     assert {"caller": full == 0, "error": full == calls / 2, "first": 0 < full < 20, "all": full == calls}[mode]
     assert marked <= {"all": 0, "first": 40, "caller": 40, "error": 40}[mode], "once it was seen, it is looked for"
