@@ -83,6 +83,7 @@ int cmd_run(int argc, char **argv)
           "cannot be started; 2 when the run cannot be set up; 1 as --fail-on says.\n\n"
           "Not traced: set-id and statically linked programs, and modules that a module loads after it was itself loaded "
           "with RTLD_DEEPBIND. `p11trace wrap` traces these."};
+  a.request.settings = a.chosen;
   argp_err_exit_status = EXIT_COULD_NOT;
   if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &a) != 0) return EXIT_COULD_NOT;
   return run_command(&a.request);

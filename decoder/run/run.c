@@ -97,6 +97,26 @@ static void handle_signals(bool begin)
 
 /* --- the command ------------------------------------------------------------------------------------------------------- */
 
+/* Signals wait until it is known to whom they go. 0 or an errno. */
+static int start(char **command)
+{
+  extern char **environ;
+  sigset_t all, old;
+  posix_spawnattr_t attributes;
+  pid_t pid = 0;
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, &old);
+  handle_signals(true);
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  posix_spawnattr_setsigmask(&attributes, &old);
+  int error = posix_spawnp(&pid, command[0], NULL, &attributes, command, environ);
+  posix_spawnattr_destroy(&attributes);
+  child = (sig_atomic_t)pid;
+  sigprocmask(SIG_SETMASK, &old, NULL);
+  return error;
+}
+
 static int wait_for(pid_t pid)
 {
   int status = 0;
@@ -130,22 +150,18 @@ static int finish(const struct run_request *request, const struct run_place *pla
 
 int run_command(const struct run_request *request)
 {
-  extern char **environ;
   static struct run_place place;
   place.live = request->live != NULL ? request->live : getenv("P11TRACE_LIVE");
   const char *out = request->out != NULL ? request->out : getenv("P11TRACE_OUT");
   if (run_place_open(&place, out, request->command[0]) != 0) return EXIT_COULD_NOT;
   if (set_environment(request, &place) != 0) return EXIT_COULD_NOT;
-  handle_signals(true);
-  pid_t pid;
-  int error = posix_spawnp(&pid, request->command[0], NULL, NULL, request->command, environ);
+  int error = start(request->command);
   if (error != 0) {
     fprintf(stderr, "p11trace run: cannot be started: %s: %s\n", request->command[0], strerror(error));
     rmdir(place.folder);
     return error == ENOENT ? STATUS_NOT_FOUND : STATUS_CANNOT_START;
   }
-  child = (sig_atomic_t)pid;
-  int status = wait_for(pid);
+  int status = wait_for((pid_t)child);
   handle_signals(false);
   int result = finish(request, &place, status);
   run_place_close(&place);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "decoder/run/run.h"
+#include "shim/trace/format.h"
 
 static int fail(const char *what, const char *where, const char *todo)
 {
@@ -150,15 +151,26 @@ bool run_place_busy(const struct run_place *place)
   return busy;
 }
 
-/* An empty trace is that of a process that was forked and made no call. */
-static void remove_empty(const struct run_place *place, const char *path, const char *name)
+/* Nothing is in it that is not in the trace: its process made no call, or closed it and may have been in a sandbox, in which
+ * it could not remove it. */
+static bool is_spent(const char *live)
+{
+  struct p11t_live_head head = {.state = 0};
+  int fd = open(live, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+  ssize_t n = fd >= 0 ? read(fd, &head, sizeof head) : -1;
+  if (fd >= 0) close(fd);
+  return n == 0 ||
+         (n == sizeof head && memcmp(head.magic, P11T_LIVE_MAGIC, sizeof head.magic) == 0 && head.state == P11T_CLOSED);
+}
+
+/* Removes what nobody needs. An empty trace is that of a process that was forked and made no call; false when it was. */
+static bool tidy(const struct run_place *place, const char *path, const char *name, bool empty)
 {
   char live[PATH_MAX];
-  struct stat st;
-  bool has_live = live_of(place, name, live);
-  if (has_live && is_locked(live)) return;
-  if (has_live && stat(live, &st) == 0 && st.st_size == 0) unlink(live);
-  unlink(path);
+  bool has_live = live_of(place, name, live), locked = has_live && is_locked(live);
+  if (has_live && !locked && is_spent(live)) unlink(live);
+  if (empty && !locked) unlink(path);
+  return !empty;
 }
 
 char **run_place_new(const struct run_place *place, size_t *count)
@@ -170,11 +182,9 @@ char **run_place_new(const struct run_place *place, size_t *count)
     char path[PATH_MAX];
     struct stat st;
     bool fits = snprintf(path, sizeof path, "%s/%s", place->folder, names[i]) < (int)sizeof path;
-    if (fits && !is_old(place, names[i]) && lstat(path, &st) == 0 && S_ISREG(st.st_mode)) {
-      if (st.st_size == 0)
-        remove_empty(place, path, names[i]);
-      else if ((paths[n++] = strdup(path)) == NULL)
-        abort();
+    if (fits && !is_old(place, names[i]) && lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+        tidy(place, path, names[i], st.st_size == 0)) {
+      if ((paths[n++] = strdup(path)) == NULL) abort();
     }
     free(names[i]);
   }

@@ -81,18 +81,6 @@ static void processes(FILE *to, struct process *const *process, size_t count, co
   if (count > shown) fprintf(to, "  and %zu more: p11trace info shows them\n", count - shown);
 }
 
-/* The child of a sandbox could not remove it. */
-static void remove_live(const struct process *p)
-{
-  char path[PATH_MAX];
-  if (!p->has_end || !p->has_live || p->locked) return;
-  if (p->live_path[0] != '\0')
-    snprintf(path, sizeof path, "%s", p->live_path);
-  else if (snprintf(path, sizeof path, "%s.live", p->path) >= (int)sizeof path)
-    return;
-  unlink(path);
-}
-
 static enum severity judge(struct checker *checker, struct check_summary *s, struct finding *const **list,
                            size_t *count)
 {
@@ -148,10 +136,7 @@ enum severity run_summary(const struct run_place *place, char **path, size_t pat
     check_print_text(stderr, list, findings);
     check_print_summary(stderr, &s);
   }
-  for (size_t i = 0; i < count; i++) {
-    remove_live(process[i]);
-    model_drop(process[i]);
-  }
+  for (size_t i = 0; i < count; i++) model_drop(process[i]);
   checker_free(checker);
   trace_close(set);
   free(counts);

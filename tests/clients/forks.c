@@ -1,6 +1,7 @@
-/* forks before|between|clone|vfork|quiet|quick|busy MODULE    one child, forked when the name says; quiet: it makes
- * no call
+/* forks before|between|clone|vfork|quiet|quick|exec MODULE    one child, forked when the name says; quiet: it makes
+ * no call; exec: it becomes another program
  * forks inside MODULE                                         the module forks in C_Sign (the mock: MOCK_FORK=C_Sign)
+ * forks busy MODULE [CHILDREN THREADS]                        30 children, forked while 3 threads make calls
  *
  * Prints "parent PID CALLS" and "child PID CALLS": the calls that each of them made. */
 #include <pthread.h>
@@ -61,14 +62,14 @@ static void *poll_on(void *unused)
 }
 
 /* Children are forked while other threads are in the middle of calls and flushes. */
-static void busy(void)
+static void busy(int children, int threads)
 {
-  pthread_t thread[3];
+  pthread_t thread[64];
   begin();
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < threads; i++) {
     if (pthread_create(&thread[i], NULL, poll_on, NULL) != 0) DIE("pthread_create");
   }
-  for (int i = 0; i < 30; i++) {
+  for (int i = 0; i < children; i++) {
     pid_t pid = fork();
     if (pid == 0) {
       child("between");
@@ -78,7 +79,7 @@ static void busy(void)
     join(pid);
   }
   atomic_store(&stop, 1);
-  for (int i = 0; i < 3; i++) pthread_join(thread[i], NULL);
+  for (int i = 0; i < threads; i++) pthread_join(thread[i], NULL);
   say("parent");
 }
 
@@ -103,12 +104,13 @@ static void inside(void)
 
 int main(int argc, char **argv)
 {
-  if (argc != 3) DIE("usage: forks before|between|clone|vfork|quiet|quick|busy|inside MODULE");
+  if (argc != 3 && argc != 5)
+    DIE("usage: forks before|between|clone|vfork|quiet|quick|exec|busy|inside MODULE [CHILDREN THREADS]");
   const char *mode = argv[1];
   list = module_list(argv[2]);
   if (strcmp(mode, "busy") == 0 || strcmp(mode, "inside") == 0) {
     if (strcmp(mode, "busy") == 0)
-      busy();
+      busy(argc == 5 ? atoi(argv[3]) : 30, argc == 5 ? atoi(argv[4]) : 3);
     else
       inside();
     return 0;
@@ -127,6 +129,10 @@ int main(int argc, char **argv)
   } else {
     pid = strcmp(mode, "clone") == 0 ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) : fork();
     if (pid == 0) {
+      if (strcmp(mode, "exec") == 0) {
+        execl("/proc/self/exe", "forks", "quiet", argv[2], (char *)NULL);
+        _exit(1);
+      }
       child(mode);
       say("child");
       if (strcmp(mode, "quick") == 0) _exit(0);
