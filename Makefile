@@ -226,6 +226,7 @@ bench:
 	@tests/deps.sh build demo check
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tests/bench/bench.py --build $(BUILD)
+	@$(PYTHON) tests/bench/stacks.py --build $(BUILD)
 	@$(PYTHON) tests/bench/decode.py --build $(BUILD)
 	@$(PYTHON) tests/bench/compare_tokens.py --build $(BUILD)
 

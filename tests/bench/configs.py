@@ -57,11 +57,16 @@ class Config:
         return sum(f.stat().st_size for f in self.out.rglob("*") if f.is_file())
 
 
-def targets(build, work):
-    """The module without costs, and SoftHSM with a token made for this run."""
-    null = Target("null_module", build / "tests/mocks/null_module.so", "1234", {},
+def null_target(build):
+    """The module without costs."""
+    return Target("null_module", build / "tests/mocks/null_module.so", "1234", {},
                   dict(session=20000, slot=20000, find=4000, attr=5000, rsa=4000, mix=3000),
                   dict(session=16000, slot=16000, find=5000, attr=8000, rsa=5000, mix=2000))
+
+
+def targets(build, work):
+    """The module without costs, and SoftHSM with a token made for this run."""
+    null = null_target(build)
     token = make_token(work / "softhsm")
     for key, number in (("RSA:2048", "01"), ("EC:prime256v1", "02")):
         token.tool("--keypairgen", "--key-type", key, "--id", number, "--label", f"bench {number}")
