@@ -11,7 +11,7 @@
 static struct p11t_thread tables;
 static bool writing; /* frames; else a slot of a flight recorder, and what does not fit is left out */
 static bool failed;  /* a frame could not be written */
-static uint8_t *in_ring[2];
+static uint8_t *in_ring[P11T_RESTATE_PLACES];
 static unsigned latest, said;
 static uint64_t said_in; /* p11t_process.instance */
 

@@ -8,6 +8,9 @@
 
 #include "shim/record/process.h"
 
+/* Slots that a flight recorder has for it. */
+#define P11T_RESTATE_PLACES 2
+
 /* Writes TABLES frames. False when they could not be written. */
 bool p11t_restate(void);
 

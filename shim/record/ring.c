@@ -55,7 +55,7 @@ static void seal(uint8_t *base)
 
 static uint32_t places_wanted(void)
 {
-  uint64_t n = p11t_options.ring / P11T_SLOT_SIZE;
+  uint64_t n = p11t_options.ring / P11T_SLOT_SIZE + P11T_RESTATE_PLACES;
   return n < P11T_MAX_SLOTS ? (uint32_t)n : P11T_MAX_SLOTS;
 }
 

@@ -184,5 +184,7 @@ void p11t_rotate_if_full(void)
 void p11t_rotation_ends(void)
 {
   ending = true;
-  if (refused) p11t_process.retry_at = 0;
+  if (!refused) return;
+  p11t_process.retry_at = 0;
+  p11t_process.head->state = P11T_RECORDING;
 }
