@@ -145,7 +145,7 @@ def test_forks_end_with_a_clean_folder(host, token):
 
 # --- growth -----------------------------------------------------------------------------------------------------------
 
-GROW = [("initialize", 1000), ("sessions", 10000), ("session-objects", 10000), ("token-objects", 300),
+GROW = [("initialize", 4000), ("sessions", 10000), ("session-objects", 10000), ("token-objects", 300),
         ("signatures", 2000), ("logins", 200), ("failures", 200)]
 
 
