@@ -392,7 +392,7 @@ class Trace:
     def verdict(self):
         if self.damage:
             return "cut"
-        if self.locked:
+        if self.locked or (self.end is not None and self.end.get(7) == [b"snapshot"]):
             return "recording"
         if self.end is not None:
             return "complete"

@@ -19,6 +19,7 @@ static const struct {
     {"stat",      cmd_stat,      "calls, errors and times per function"                           },
     {"check",     cmd_check,     "what the module does that NSS does not expect"                  },
     {"recover",   cmd_recover,   "fold NAME.p11t.live into NAME.p11t after a process was killed"  },
+    {"pack",      cmd_pack,      "all files of a case as one to send"                             },
     {"symbolize", cmd_symbolize, "names for call stacks, written beside the trace"                },
     {"wrap",      cmd_wrap,      "make a traced copy of a module for modutil, a policy or p11-kit"},
     {"doctor",    cmd_doctor,    "why is nothing traced?"                                         },

@@ -1,6 +1,7 @@
 /* What the files of this folder share: one process's trace being read. Verbs use trace.h only.
  *
  *   set.c    arguments to processes, order between processes
+ *   packed.c a packed case: many files in one
  *   files.c  the files of one process: which there are, and what is missing between them
  *   file.c   one file: HEAD, hop over FRAME-INFOs, go on after damage
  *   live.c   the live file: head, slots, is the owner there?
@@ -190,7 +191,7 @@ struct reader {
   struct open_call *spare;
   size_t open;
   uint64_t last_time;
-  uint64_t pieces;      /* read so far, as FRAME-INFO counts */
+  uint64_t pieces; /* read so far, as FRAME-INFO counts */
   struct owner *owner;
   size_t owners;
   uint64_t end_records; /* END's count, 0 unknown */
@@ -222,6 +223,10 @@ struct trace_set {
 bool files_add(struct trace_set *set, const char *path);
 /* Puts the files in order and sees what is missing between them; after all were added, before live_fold. */
 void files_settle(struct reader *r);
+
+/* packed.c: what p11trace pack writes; its traces join the set. False: said on stderr. */
+bool packed_is(int fd);
+bool packed_add(struct trace_set *set, int fd, const char *shown);
 
 /* file.c: opens `path` (its HEAD goes to *head when there) and notes the frames in it. fd is taken over. 0; 1 when it is no
  * trace (said on stderr). */

@@ -151,7 +151,7 @@ static void put_end(struct reader *r, struct output *o, const uint64_t *open, si
   at = field(at, P11T_END_PASSED, &p->passed, 8);
   if (p->last.ticks != 0) at = field(at, P11T_END_CLOCK_PAIR, &p->last, sizeof p->last);
   for (size_t i = 0; i < opens; i++) at = field(at, P11T_END_OPEN, &open[i], 8);
-  at = field(at, P11T_END_REASON, "recovered", 9);
+  at = p->locked ? field(at, P11T_END_REASON, "snapshot", 8) : field(at, P11T_END_REASON, "recovered", 9);
   put_frame(o, (struct p11t_info){.kind = P11T_FRAME_END}, content, (size_t)(at - content));
   free(content);
 }
@@ -275,7 +275,7 @@ static bool write_trace(struct reader *r, struct output *o, const struct frame_r
   return o->error == 0;
 }
 
-int trace_recover(const char *path, const char *output, struct recovered *result)
+static int fold(const char *path, const char *output, bool snapshot, struct recovered *result)
 {
   int status = -1, lock = -1;
   struct output o = {.fd = -1};
@@ -286,18 +286,20 @@ int trace_recover(const char *path, const char *output, struct recovered *result
   if (set == NULL) return -1;
   struct reader *r = set->readers == 1 ? set->reader[0] : NULL;
   const char *problem = r == NULL ? "name one trace, not a folder of several" : objection(r, output);
-  if (r != NULL && r->p.locked) {
+  if (r != NULL && r->p.locked && !snapshot) {
     fprintf(stderr, "p11trace: %s: still being recorded by pid %" PRIu32 "; recover it when that has ended\n", path,
             r->p.pid);
     goto out;
   }
   if (problem == NULL && r->head == NULL) problem = "nothing was recorded in it";
   if (problem != NULL) {
-    fprintf(stderr, "p11trace: %s: %s\n", path, problem);
+    status = snapshot ? 1 : -1;
+    if (!snapshot) fprintf(stderr, "p11trace: %s: %s\n", path, problem);
     goto out;
   }
   const char *last = r->files > 0 ? r->file[r->files - 1].path : r->p.path;
   snprintf(result->path, sizeof result->path, "%s", output != NULL ? output : last);
+  snprintf(result->source, sizeof result->source, "%s", last);
   if (!r->p.has_live && r->p.has_end && output == NULL) {
     result->nothing = 1;
     status = 0;
@@ -315,6 +317,7 @@ int trace_recover(const char *path, const char *output, struct recovered *result
   }
   uint64_t before = records_before(r);
   size_t opens = read_all(set, &open_calls);
+  result->damaged = r->p.damage[0] != '\0';
   if (output == NULL && (problem = objection(r, output)) != NULL) { /* damage inside frames shows only now */
     fprintf(stderr, "p11trace: %s: %s\n", path, problem);
     goto out;
@@ -339,4 +342,14 @@ out:
   free(slot);
   trace_close(set);
   return status;
+}
+
+int trace_recover(const char *path, const char *output, struct recovered *result)
+{
+  return fold(path, output, false, result);
+}
+
+int trace_snapshot(const char *path, const char *output, struct recovered *result)
+{
+  return fold(path, output, true, result);
 }

@@ -158,9 +158,13 @@ static bool add_folder(struct trace_set *set, const char *folder)
 
 static bool add_path(struct trace_set *set, const char *path)
 {
-  struct stat st;
+  struct stat st = {0};
   if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return add_folder(set, path);
-  return files_add(set, path);
+  if (strcmp(path, "-") == 0 || !S_ISREG(st.st_mode)) return files_add(set, path);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  bool packed = fd >= 0 && packed_is(fd), fine = packed && packed_add(set, fd, path);
+  if (fd >= 0) close(fd);
+  return packed ? fine : files_add(set, path);
 }
 
 /* Everything is known of the files: what has to be settled before the first event. */
@@ -307,6 +311,12 @@ size_t trace_processes(const struct trace_set *set, struct process *const **list
 {
   *list = set->process;
   return set->readers;
+}
+
+const char *trace_file_path(const struct process *process, size_t at)
+{
+  const struct reader *r = reader_of(process);
+  return at < r->files ? r->file[at].path : NULL;
 }
 
 bool trace_damaged(const struct trace_set *set)

@@ -195,6 +195,7 @@ void table_settle(struct reader *r, struct slot *slot)
 const struct trace_object *trace_object(const struct process *process, uint64_t address)
 {
   const struct reader *r = reader_of(process);
+  address--; /* what it returns from: a call may be the last instruction of its file */
   size_t at = find_object(r, address);
   if (at < r->objects && covers(r->object[at], address)) return r->object[at];
   /* Two threads saw it at once: one told of it, the other's call has the smaller number. */

@@ -149,8 +149,8 @@ struct process {
   uint8_t boot_id[16];
   uint64_t pid_ns, time_ns, start_time;
   uint64_t complete_from; /* all numbers from here on are there; 1: all */
-  uint64_t missing;       /* numbers between files that are not in any of them: dumps of a flight recorder, a file removed */
-  uint32_t files;         /* that are there; 1 if the process wrote only one */
+  uint64_t missing; /* numbers between files that are not in any of them: dumps of a flight recorder, a file removed */
+  uint32_t files;   /* that are there; 1 if the process wrote only one */
   uint8_t clock, word_bits;
   uint64_t ticks_per_second;
   struct p11t_clock_pair first, last; /* first and last known */
@@ -161,15 +161,17 @@ struct process {
   uint64_t records, calls, dropped, cut, passed; /* totals; calls and records are complete after reading */
   uint64_t damaged_bytes;                        /* bytes of the file that could not be used */
   char damage[256];                              /* first damage in words: what, where (offset) */
-  const char *end_reason;                        /* END's: exit, full, dump, recovered; NULL when there is no END */
-  const char *trigger;                           /* why a flight recorder's records were written; NULL none */
-  uint64_t bytes, live_bytes;                    /* sizes of its files */
-  uint64_t frames;                               /* data frames of records */
-  uint64_t last_number;                          /* largest seen so far */
-  uint32_t exit_code;                            /* noted by a wrapped _exit; with bit 31 set it is valid */
-  bool losing;                                   /* the disk was full when the process was last seen */
-  const char *symbols_path;                      /* where the names of its addresses lie, if they were looked up */
-  void *user;                                    /* for whoever reads */
+  const char *end_reason;     /* END's: exit, full, dump, recovered, snapshot; NULL when there is none */
+  const char *trigger;        /* why a flight recorder's records were written; NULL none */
+  uint64_t bytes, live_bytes; /* sizes of its files */
+  uint64_t frames;            /* data frames of records */
+  uint64_t last_number;       /* largest seen so far */
+  uint32_t exit_code;         /* noted by a wrapped _exit; with bit 31 set it is valid */
+  bool losing;                /* the disk was full when the process was last seen */
+  const char *symbols_path;   /* where the names of its addresses lie, if they were looked up */
+  const char *symbols;        /* what lies there, where the file is in a packed one */
+  size_t symbols_size;
+  void *user; /* for whoever reads */
 };
 
 /* A function list or interface that a module handed out. */
@@ -196,6 +198,9 @@ int trace_next(struct trace_set *set, struct event *event);
 /* Processes of the set, in the order of their start. */
 size_t trace_processes(const struct trace_set *set, struct process *const **list);
 
+/* Path of the process's file number `at`, from 0; NULL when it has no more. */
+const char *trace_file_path(const struct process *process, size_t at);
+
 /* Module of the process by id, NULL when unknown. */
 const struct module *trace_module(const struct process *process, unsigned id);
 
@@ -216,7 +221,7 @@ struct trace_object {
   struct trace_object *next;
 };
 
-/* The file that an address of the event just delivered belongs to; NULL when no OBJECT record covers it. */
+/* The file that a return address of the event just delivered belongs to; NULL when no OBJECT record covers it. */
 const struct trace_object *trace_object(const struct process *process, uint64_t address);
 
 /* Text for an address: "libnss3.so+0x1f2a0", into `text`; "0x..." when no OBJECT record covers it. */

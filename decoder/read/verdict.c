@@ -55,7 +55,14 @@ bool verdict_locked(struct reader *r, int fd)
 /* An END that recover wrote says nothing of how the process ended. */
 static bool ended_cleanly(const struct process *p)
 {
-  return p->has_end && !(p->end_reason != NULL && strcmp(p->end_reason, "recovered") == 0);
+  return p->has_end && !(p->end_reason != NULL &&
+                         (strcmp(p->end_reason, "recovered") == 0 || strcmp(p->end_reason, "snapshot") == 0));
+}
+
+/* Of a process that went on when its files were packed. */
+static bool is_snapshot(const struct process *p)
+{
+  return p->has_end && p->end_reason != NULL && strcmp(p->end_reason, "snapshot") == 0;
 }
 
 /* What can be said before anything was read; notes what is missing at the ends of the files. */
@@ -65,7 +72,7 @@ void verdict_early(struct reader *r)
   /* Without a place for a live file the recorder writes each record at once, and says so. */
   bool through = !p->has_live && strstr(p->options, "live=none") != NULL;
   if (through && !p->has_end) p->locked = verdict_owner_lives(p);
-  p->verdict = p->locked ? VERDICT_RECORDING : ended_cleanly(p) ? VERDICT_COMPLETE : VERDICT_UNKNOWN;
+  p->verdict = p->locked || is_snapshot(p) ? VERDICT_RECORDING : ended_cleanly(p) ? VERDICT_COMPLETE : VERDICT_UNKNOWN;
   for (size_t i = 0; i < r->files; i++) {
     const struct trace_file *f = &r->file[i];
     bool last = i + 1 == r->files;
@@ -124,7 +131,7 @@ void verdict_late(struct reader *r)
       (p->compat & P11T_COMPAT_DERIVED) == 0) {
     reader_damage(r, 0, "%" PRIu64 " of %" PRIu64 " records are missing", r->end_records - r->pieces, r->end_records);
   }
-  if (p->locked || ended_cleanly(p)) return;
+  if (p->locked || is_snapshot(p) || ended_cleanly(p)) return;
   if (!p->has_end && !p->has_live && strstr(p->options, "live=none") == NULL) return;
   for (size_t i = 0; i < OPEN_BUCKETS; i++) {
     for (const struct open_call *o = r->by_number[i]; o != NULL; o = o->next_number) {

@@ -114,23 +114,29 @@ static void read_files(struct sidecar *s, const json_t *files)
   qsort(s->file, s->files, sizeof *s->file, by_file);
 }
 
-static json_t *load(const char *path, const uint8_t trace_id[16], const char **why)
+static json_t *load_file(const char *path, const char **why)
 {
-  char id[33];
   struct stat st;
   json_error_t error;
-  for (int i = 0; i < 16; i++) sprintf(id + 2 * i, "%02x", trace_id[i]);
+  json_t *o = NULL;
   char *whole = realpath(path, NULL);
   int fd = symbol_file_open(NULL, whole != NULL ? whole : path, why);
   free(whole);
   if (fd < 0) return NULL;
-  json_t *o = NULL;
   *why = "larger than any that symbolize writes";
   if (fstat(fd, &st) == 0 && st.st_size <= MAX_SIDECAR) {
     o = json_loadfd(fd, 0, &error);
     *why = "not what p11trace symbolize writes";
   }
   close(fd);
+  return o;
+}
+
+/* *why is set when it is none of this trace. */
+static json_t *check(json_t *o, const uint8_t trace_id[16], const char **why)
+{
+  char id[33];
+  for (int i = 0; i < 16; i++) sprintf(id + 2 * i, "%02x", trace_id[i]);
   const char *type = json_string_value(json_object_get(o, "type")),
              *whose = json_string_value(json_object_get(o, "trace_id"));
   if (type != NULL && strcmp(type, "symbols") == 0) {
@@ -146,13 +152,20 @@ static json_t *load(const char *path, const uint8_t trace_id[16], const char **w
   return NULL;
 }
 
-struct sidecar *sidecar_read(const char *path, const uint8_t trace_id[16])
+struct sidecar *sidecar_read(const struct process *p)
 {
-  const char *why = "";
-  if (access(path, F_OK) != 0) return NULL;
-  json_t *o = load(path, trace_id, &why);
+  const char *why = "not what p11trace symbolize writes";
+  json_error_t error;
+  json_t *o = NULL;
+  if (p->symbols != NULL) {
+    o = p->symbols_size <= MAX_SIDECAR ? json_loadb(p->symbols, p->symbols_size, 0, &error) : NULL;
+  } else {
+    if (p->symbols_path == NULL || access(p->symbols_path, F_OK) != 0) return NULL;
+    o = load_file(p->symbols_path, &why);
+  }
+  o = check(o, p->trace_id, &why);
   if (o == NULL) {
-    fprintf(stderr, "p11trace: %s: %s: its names are not used\n", path, why);
+    fprintf(stderr, "p11trace: %s: %s: its names are not used\n", p->symbols_path, why);
     return NULL;
   }
   struct sidecar *s = read_zalloc(sizeof *s);

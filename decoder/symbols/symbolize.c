@@ -180,14 +180,11 @@ static bool write_process(const struct process *p, struct names *n, const char *
   return true;
 }
 
-int symbols_write(struct trace_set *set, const struct symbols_options *options, const char *output, bool quiet)
+int symbols_write_to(struct trace_set *set, const struct symbols_options *options, const char *const *output,
+                     bool quiet)
 {
   struct process *const *process;
   size_t processes = trace_processes(set, &process);
-  if (output != NULL && processes != 1) {
-    fprintf(stderr, "p11trace symbolize: -o %s: several traces: without -o each gets its NAME.p11t.sym\n", output);
-    return EXIT_COULD_NOT;
-  }
   struct symbols_options own = *options;
   own.files_first = true;
   struct symbols *symbols = symbols_new(&own);
@@ -204,12 +201,23 @@ int symbols_write(struct trace_set *set, const struct symbols_options *options, 
   }
   if (progress) fputs("\r\033[K", stderr);
   for (size_t i = 0; i < processes; i++) {
-    bool wanted = names[i].count > 0 || output != NULL;
-    if (wanted && !write_process(process[i], &names[i], output, quiet)) status = EXIT_COULD_NOT;
+    bool wanted = names[i].count > 0; /* a trace without stacks needs no list */
+    if (wanted && !write_process(process[i], &names[i], output != NULL ? output[i] : NULL, quiet))
+      status = EXIT_COULD_NOT;
     free(names[i].seen);
   }
   if (!quiet) symbols_tell(symbols, "p11trace symbolize");
   symbols_free(symbols);
   free(names);
   return trace_damaged(set) ? EXIT_COULD_NOT : status;
+}
+
+int symbols_write(struct trace_set *set, const struct symbols_options *options, const char *output, bool quiet)
+{
+  struct process *const *process;
+  if (output != NULL && trace_processes(set, &process) != 1) {
+    fprintf(stderr, "p11trace symbolize: -o %s: several traces: without -o each gets its NAME.p11t.sym\n", output);
+    return EXIT_COULD_NOT;
+  }
+  return symbols_write_to(set, options, output != NULL ? &output : NULL, quiet);
 }

@@ -86,9 +86,7 @@ static struct sidecar *sidecar_of(struct symbols *s, const struct process *proce
   }
   if (!s->sidecar_read[process->index]) {
     s->sidecar_read[process->index] = true;
-    if (process->symbols_path != NULL) {
-      s->sidecar[process->index] = sidecar_read(process->symbols_path, process->trace_id);
-    }
+    s->sidecar[process->index] = sidecar_read(process);
   }
   return s->sidecar[process->index];
 }

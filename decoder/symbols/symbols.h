@@ -58,4 +58,8 @@ void symbols_free(struct symbols *symbols);
  * `output`. Files that are not such a list of names are not replaced. An exit status of cmd.h. */
 int symbols_write(struct trace_set *set, const struct symbols_options *options, const char *output, bool quiet);
 
+/* The same to a place for each process, by its index in the set. */
+int symbols_write_to(struct trace_set *set, const struct symbols_options *options, const char *const *output,
+                     bool quiet);
+
 #endif

@@ -31,8 +31,8 @@ char *symbol_demangle(const char *name);
 /* --- sidecar.c */
 struct sidecar;
 
-/* What lies at `path`, if it is of this trace; NULL when there is none or it cannot be used (said on stderr). */
-struct sidecar *sidecar_read(const char *path, const uint8_t trace_id[16]);
+/* What lies beside the process's trace, if it is of this trace; NULL when there is none or it cannot be used (said). */
+struct sidecar *sidecar_read(const struct process *process);
 /* Fills function, function_offset, source, line and trust of the frame; false when it is not in the list. The texts are the
  * sidecar's. */
 bool sidecar_find(const struct sidecar *sidecar, struct symbol_frame *frame);
