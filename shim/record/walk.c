@@ -72,8 +72,8 @@ static __attribute__((noinline)) void learn(struct p11t_walker *w, struct p11t_r
   if (place < 0) return;
   const struct p11t_object *o = &w->objects.object[place];
   w->objects.object[place].checked = w->walks;
-  rule->object = (uint8_t)place;
   p11t_cfi_rule(rule, pc, o->start, o->end, o->index);
+  rule->object = (uint8_t)place; /* last: a signal handler may jump out of here */
 }
 
 /* The rule for `pc`, of a file that is known to be in place. */
@@ -115,7 +115,7 @@ OWN_STACK void p11t_walk(struct p11t_walker *w, const void *frame, uint64_t call
       case P11T_RULE_FP: next = fp + (uint64_t)(int64_t)rule->cfa; break;
       case P11T_RULE_ALIGNED: {
         uint64_t at = fp + (uint64_t)(int64_t)rule->cfa;
-        if (at < sp || !reaches(w, at + 8) || !reaches(w, fp + 8)) goto end;
+        if (at < sp || fp < sp || !reaches(w, at + 8) || !reaches(w, fp + 8)) goto end;
         next = word(at);
         break;
       }
