@@ -262,3 +262,14 @@ def test_a_reader_that_has_enough(lab, follow):
     assert (out.count("\n"), err) == (5, "")
     client.kill()
     client.communicate()
+
+
+@pytest.mark.parametrize("settings", [{"max": "256K", "files": 100}, {"ring": "4M"}])
+def test_bounded_traces(lab, follow, settings):
+    """A process that goes on in other files, and one that is a flight recorder."""
+    library = lab.wrap("mock240", **settings)
+    f = follow("-e", "fn=C_GetObjectSize", lab.out)
+    p = lab.start("bounded", library, *["poll", 1000, "nap", 20] * 25)
+    p.communicate(timeout=30)
+    shown = [int(n, 16) for n in re.findall("hObject=(0x[0-9a-f]+)", f.end())]
+    assert shown == list(range(1, 25_001))

@@ -7,9 +7,11 @@ import p11t_reader
 VERSIONS = ["1.0"]
 
 
+@pytest.mark.parametrize("kind", ["recorded", "rotated", "dumped"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_old_traces_stay_readable(run, build, root, version):
-    trace = root / "tests" / "golden" / f"recorded-{version}.p11t"
+def test_old_traces_stay_readable(run, build, root, version, kind):
+    """`rotated` and `dumped` are two files each."""
+    trace = root / "tests" / "golden" / f"{kind}-{version}.p11t"
     shown = run(build / "p11trace", "dump", "-v", "--ns", "-t", "--caller", trace, env={"TZ": "UTC", "LC_ALL": "C.UTF-8"}).stdout
     assert shown == trace.with_suffix(".txt").read_text()
     run(build / "p11trace", "check", trace)

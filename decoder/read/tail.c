@@ -72,6 +72,14 @@ static bool is_known(const struct tail *tail, const struct stat *st)
   return false;
 }
 
+static bool is_known_trace(const struct tail *tail, const uint8_t id[16])
+{
+  for (size_t i = 0; i < tail->count; i++) {
+    if (memcmp(tail->process[i]->trace_id, id, 16) == 0) return true;
+  }
+  return false;
+}
+
 /* Whether its process is still there: by the lock on the live file, or, without such a file, by what HEAD says. */
 static bool is_alive(struct followed *f)
 {
@@ -137,9 +145,14 @@ enum tail_added tail_add(struct tail *tail, const char *path, bool ended, struct
   if (st.st_size == 0) goto fail;
   struct followed *f = new_followed(tail);
   struct reader *r = f->r;
-  head_peek(fd, id, live, sizeof live);
+  f->index = head_peek_index(fd, id, live, sizeof live);
   r->p.path = arena_text(&r->texts, path, strlen(path));
-  if (!open_live(f, path, live)) goto forget;
+  if (is_known_trace(tail, id)) { /* a later file of it */
+    result = TAIL_KNOWN;
+    goto forget;
+  }
+  feed_first_name(path, f->index, names, sizeof names);
+  if (!open_live(f, names, live)) goto forget;
   if (file_add(r, path, fd, false) != 0) {
     result = TAIL_CANNOT;
     goto forget;

@@ -64,16 +64,48 @@ static void give_frames(struct followed *f)
   r->frames = 0;
 }
 
+/* A slot as it was when we began to look. */
+struct place {
+  const uint8_t *at;
+  uint32_t index, generation;
+};
+
+static bool is_same(const struct place *p)
+{
+  return live_load(p->at + 8) == p->generation && live_load(p->at + 4) == p->index;
+}
+
+/* A flight recorder has several fills of one slot: the older ones first. */
+static int by_fill(const void *a, const void *b)
+{
+  const struct place *x = a, *y = b;
+  if (x->index != y->index) return x->index < y->index ? -1 : 1;
+  return x->generation < y->generation ? -1 : x->generation > y->generation;
+}
+
+/* A flight recorder keeps what TABLES frames hold in two slots, and writes them anew when they change. */
+static void read_tables(struct followed *f, const struct place *place)
+{
+  uint32_t size = 0;
+  if (!live_copy(place->at, f->r->live_head.slot_size, P11T_SLOT_HEAD, f->copy, &size) || size == 0) return;
+  if (size == f->tables_size && memcmp(f->tables, f->copy, size) == 0) return;
+  f->tables = read_realloc(f->tables, size);
+  memcpy(f->tables, f->copy, size);
+  f->tables_size = size;
+  struct frame_ref ref = {
+      .content = size, .bytes = read_zalloc(size), .file = FILE_FED, .kind = P11T_FRAME_TABLES, .clock = f->r->p.clock};
+  memcpy(ref.bytes, f->copy, size);
+  give(f, FEED_TABLES, &ref);
+}
+
 /* The records that were committed to a slot since the last look. */
-static void read_slot(struct followed *f, unsigned index, bool ended)
+static void read_slot(struct followed *f, const struct place *place, bool ended)
 {
   const struct p11t_live_head *h = &f->r->live_head;
+  const uint32_t index = place->index, generation = place->generation;
   struct feed *feed = &f->feed[index];
-  uint64_t offset = h->head_size + (uint64_t)index * h->slot_size;
-  if (offset + h->slot_size > f->map_size) return;
-  const uint8_t *slot = f->map + offset;
-  if (live_load(slot) != P11T_SLOT_MAGIC) return; /* not made yet */
-  uint32_t generation = live_load(slot + 8), tid = live_load(slot + 12), size = 0;
+  const uint8_t *slot = place->at;
+  uint32_t tid = live_load(slot + 12), size = 0;
   if (generation < feed->generation) return; /* its frame was read already */
   if (generation > feed->generation) {       /* frames were looked for in between: what is missing is lost */
     feed->generation = generation;
@@ -84,7 +116,7 @@ static void read_slot(struct followed *f, unsigned index, bool ended)
   if (feed->at >= h->slot_size) return;
   bool sound = live_copy(slot, h->slot_size, feed->at, f->copy, &size);
   __atomic_thread_fence(__ATOMIC_ACQUIRE);
-  if (live_load(slot + 8) != generation || (!sound && !ended)) return;
+  if (!is_same(place) || (!sound && !ended)) return;
   if (!sound) {
     reader_damage(f->r, h->slot_size - feed->at - size, "%s: slot %u is damaged", f->r->p.live_path, index);
   }
@@ -105,52 +137,48 @@ static void read_slot(struct followed *f, unsigned index, bool ended)
   give(f, index, &ref);
 }
 
-/* Up to where there are whole frames. The owner cuts off what it could not write whole. */
-static uint64_t whole_end(struct followed *f, bool ended)
-{
-  struct trace_file *file = &f->r->file[0];
-  struct stat st;
-  if (fstat(file->fd, &st) != 0) return 0;
-  f->r->p.bytes = (uint64_t)st.st_size;
-  uint64_t end = (uint64_t)st.st_size;
-  if (f->map != NULL && !ended) { /* in one piece, and after the generations */
-    const uint8_t *p = f->map + offsetof(struct p11t_live_head, trace_end);
-    end = __atomic_load_n((const uint64_t *)(const void *)p, __ATOMIC_ACQUIRE);
-  }
-  return end <= (uint64_t)st.st_size ? end : (uint64_t)st.st_size;
-}
-
 void feed_poll(struct followed *f, bool ended)
 {
   struct reader *r = f->r;
   feed_map(f);
   /* In this order: what a slot held before its generation was raised is in a frame that the head knew of then. So frames are
    * looked for after the generations were read, and slots are read after the frames. */
-  uint32_t *generation = NULL, slots = 0;
+  struct place *place = NULL;
+  uint32_t slots = 0, used = 0;
+  const uint32_t now = feed_file_now(f);
   if (f->map != NULL) {
     live_parse_head(r, f->map, f->map_size);
     slots = r->live_head.slots < P11T_MAX_SLOTS ? r->live_head.slots : P11T_MAX_SLOTS;
     uint64_t there =
         f->map_size > r->live_head.head_size ? (f->map_size - r->live_head.head_size) / r->live_head.slot_size : 0;
     if (slots > there) slots = (uint32_t)there;
-    generation = read_zalloc((slots + 1) * sizeof *generation);
+    place = read_zalloc((slots + 1) * sizeof *place);
     for (uint32_t i = 0; i < slots; i++) {
-      generation[i] = live_load(f->map + r->live_head.head_size + (size_t)i * r->live_head.slot_size + 8);
+      struct place *p = &place[used];
+      p->at = f->map + r->live_head.head_size + (size_t)i * r->live_head.slot_size;
+      if (live_load(p->at) != P11T_SLOT_MAGIC) continue; /* not made yet */
+      p->index = live_load(p->at + 4);
+      p->generation = live_load(p->at + 8);
+      used += p->generation != 0 && (p->index < P11T_MAX_SLOTS || p->index == P11T_SLOT_TABLES);
     }
+    qsort(place, used, sizeof *place, by_fill);
     r->p.dropped = r->live_head.dropped;
     r->p.cut = r->live_head.cut;
     r->p.passed = r->live_head.passed;
     r->p.losing = r->live_head.state == P11T_LOSING;
     if (r->live_head.last.ticks != 0) r->p.last = r->live_head.last;
   }
-  file_more(r, 0, whole_end(f, ended));
+  bool whole = feed_files(f, ended);
   give_frames(f);
-  for (uint32_t i = 0; i < slots; i++) {
-    const uint8_t *slot = f->map + r->live_head.head_size + (size_t)i * r->live_head.slot_size;
-    /* Raised since: the frame in between may not have been looked for. */
-    if (ended || live_load(slot + 8) == generation[i]) read_slot(f, i, ended);
+  /* Another file was begun meanwhile: it may hold what the slots lost. */
+  if (!ended && (!whole || feed_file_now(f) != now)) used = 0;
+  for (uint32_t i = 0; i < used; i++) {
+    if (place[i].index == P11T_SLOT_TABLES)
+      read_tables(f, &place[i]);
+    else if (ended || is_same(&place[i])) /* raised since: the frame in between may not have been looked for */
+      read_slot(f, &place[i], ended);
   }
-  free(generation);
+  free(place);
 }
 
 void feed_free(struct followed *f)
@@ -162,4 +190,5 @@ void feed_free(struct followed *f)
   }
   if (f->map != NULL) munmap(f->map, f->map_size);
   free(f->copy);
+  free(f->tables);
 }

@@ -20,13 +20,23 @@ struct followed {
   size_t map_size;
   int live_fd;
   struct feed feed[FEED_SLOTS];
-  uint8_t *copy; /* of a slot */
+  uint8_t *copy;   /* of a slot */
+  uint8_t *tables; /* what the slots of tables held last */
+  size_t tables_size;
   bool ended, done;
+  uint32_t index; /* of the file that is being read, among those of the process */
   uint64_t id_device, id_inode;
 };
 
 /* Maps the live file anew when it has grown. */
 void feed_map(struct followed *f);
+
+/* tail_files.c: NAME.p11t, of the file of that index. */
+void feed_first_name(const char *path, uint32_t index, char *to, size_t size);
+/* what there is in the process's next files; false when the process is just beginning one. */
+bool feed_files(struct followed *f, bool ended);
+/* The file that the owner writes, by the live file's head; 0 while it is beginning one. */
+uint32_t feed_file_now(const struct followed *f);
 
 /* New records, of frames and of slots. When the owner has `ended`, all that is left. */
 void feed_poll(struct followed *f, bool ended);

@@ -172,7 +172,7 @@ static void verdict_line(struct text *out, const struct process *p, const struct
       break;
     case VERDICT_UNKNOWN: text_s(out, t->any ? "unknown" : "empty: nothing was recorded"); break;
   }
-  if (p->end_reason != NULL && strcmp(p->end_reason, "exit") != 0) {
+  if (p->end_reason != NULL && strcmp(p->end_reason, "exit") != 0 && strcmp(p->end_reason, "dump") != 0) {
     text_s(out, " (");
     shown(out, p->end_reason);
     text_c(out, ')');
