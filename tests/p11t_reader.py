@@ -562,14 +562,13 @@ def read(path, live=None):
     for p in paths if own else [Path(path)]:
         data = p.read_bytes() if p.exists() else b""
         if own and trace_id(data) != own:
-            if trace.live is None or trace_id(data) is not None or p == Path(path):
-                if p == Path(path):
-                    trace.damage.append((0, "no HEAD"))
-                continue
-            continue  # killed before it had a HEAD
+            if p == Path(path):
+                trace.damage.append((0, "no HEAD"))
+            continue  # of another process, or the owner was killed before it had a HEAD
         part = Trace(str(p))
         end = len(data)
-        if trace.live and (newest == 0 and len(paths) == 1 or newest and int.from_bytes(trace_index(data), "little") == newest):
+        index = int.from_bytes(trace_index(data), "little")
+        if trace.live and (index == newest or newest == 0 and len(paths) == 1):
             end = min(end, trace.live.trace_end)
         read_frames(part, data, end)
         if trace.live and newest == 0 and len(paths) > 1:

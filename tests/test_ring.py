@@ -10,8 +10,6 @@ from lab import lab  # noqa: F401
 from test_disk import one_line
 from test_rotation import counted, dumped, handles, in_order, info, whole_from
 
-pytestmark = pytest.mark.nosan
-
 
 def ring(lab, dump_on=None, ring="1M", **more):
     if dump_on:
@@ -24,6 +22,7 @@ def raw_size(trace):
     return sum(40 + (len(r.body) + 7) // 8 * 8 for r in [*trace.records, *trace.other])
 
 
+@pytest.mark.nosan
 def test_a_fault_after_a_million_calls(lab, count):
     n = count(1_000_000)
     p = lab.client("bounded", ring(lab, "rv=failed"), "poll", n, "fault", "poll", 10)
@@ -69,7 +68,8 @@ def test_a_small_dump_has_everything(lab):
 
 @pytest.mark.parametrize("dump_on, dumps", [
     ("rv=CKR_SESSION_HANDLE_INVALID", True), ("rv=0xb3", True), ("rv=CKR_PIN_INCORRECT,CKR_DEVICE_ERROR", False),
-    ("rv=failed,!CKR_SESSION_HANDLE_INVALID", False), ("rv:CKR_SESSION_HANDLE_INVALID", True), ("fn=C_GetSessionInfo", True),
+    ("rv=failed,!CKR_SESSION_HANDLE_INVALID", False), ("rv:CKR_SESSION_HANDLE_INVALID", True),
+    ("fn=C_GetSessionInfo", True),
     ("fn=C_Login|fn=C_GetSessionInfo", True), ("fn=C_GetObjectSize rv=failed", False),
     ("fn=%session rv=failed", True), ("duration>10s", False), ("duration>0ns", False), ("slow:1ns", True)])
 def test_what_triggers(lab, dump_on, dumps):
@@ -97,7 +97,8 @@ def test_storms_are_limited(lab):
 
 
 def test_dumps_with_a_hole_between(lab):
-    lab.client("bounded", ring(lab, "rv=failed", ring="512K", dump_every="0s"), "poll", 20_000, "fault", "poll", 50_000, "fault")
+    lab.client("bounded", ring(lab, "rv=failed", ring="512K", dump_every="0s"), "poll", 20_000, "fault", "poll", 50_000,
+               "fault")
     files = in_order(lab.out.iterdir())
     assert [f.name for f in files] == ["t.p11t", "t.2.p11t"]
     trace = p11t_reader.read(files[0])
@@ -110,6 +111,7 @@ def test_dumps_with_a_hole_between(lab):
     lab.p11trace("check", lab.out)
 
 
+@pytest.mark.threads
 def test_two_threads(lab):
     p = lab.client("bounded", ring(lab, "rv=failed"), "threads", 2, 30_000, "fault")
     assert counted(p.stdout) == 60_000
@@ -118,14 +120,14 @@ def test_two_threads(lab):
     by_thread = {}
     for c in trace.calls:
         if c.name == "C_GetObjectSize" and c.enter:
-            by_thread.setdefault(c.argument("hObject")[0]["number"] >> 32, []).append((c.argument("hObject")[0]["number"] & 0xffffffff, c.tid))
-    for calls in by_thread.values():
-        assert len({tid for _, tid in calls}) == 1
+            by_thread.setdefault(c.argument("hObject")[0]["number"] >> 32, set()).add(c.tid)
+    assert all(len(tids) == 1 for tids in by_thread.values())
     theirs = [json.loads(line) for line in lab.p11trace("dump", "--json", lab.out).stdout.splitlines()]
     assert {c["call"]: c["tid"] for c in theirs if c["type"] == "call" and "call" in c} == {
         c.number: c.tid for c in trace.calls if c.enter}
 
 
+@pytest.mark.threads
 def test_more_threads_than_slots(lab):
     """Slots of living threads are not taken: the ring grows with them; those of ended ones are."""
     p = lab.client("bounded", ring(lab, "exit", ring="512K"), *["threads", 20, 3000] * 3)
@@ -145,6 +147,7 @@ def test_fork(lab):
     assert kept[0] > 20_000 and kept[-1] == 40_000
 
 
+@pytest.mark.nosan
 def test_killed(lab, count):
     """After a kill the live file is the trace."""
     counter = lab.tmp / "counted"
@@ -168,6 +171,7 @@ def test_killed(lab, count):
         counter.unlink(missing_ok=True)
 
 
+@pytest.mark.nosan
 def test_endless_poll_has_a_constant_size(lab):
     counter = lab.tmp / "counted"
     p = lab.start("bounded", ring(lab), "endless", env={"COUNTED": counter})
@@ -233,6 +237,7 @@ def instructions(lab, traced, n):
     return int(re.search(r"Collected : (\d+)", p.stderr)[1])
 
 
+@pytest.mark.nosan
 def test_costs_no_more_than_the_default(lab):
     """Instructions of a call, flushes included, without another module's."""
     costs = []

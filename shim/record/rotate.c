@@ -123,7 +123,7 @@ bool p11t_next_file(uint64_t complete_from, const char *reason)
   static struct p11t_output before, after;
   static char path[PATH_MAX];
   struct p11t_process *p = &p11t_process;
-  uint32_t index;
+  uint32_t index = index_now;
   /* A child that may be in a sandbox opens nothing after its start (decisions.md D13). */
   long r = p11t_guard->reserved ? -EACCES : create(&after, &index, path);
   if (p11t_guard->reserved) name_of(index_now + 1, path);
