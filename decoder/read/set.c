@@ -118,10 +118,21 @@ static int by_name(const void *a, const void *b)
   return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* Files of a process that was forked under `p11trace run` and has made no call yet. */
+static bool is_reserved(const char *folder, const char *name)
+{
+  char path[4096];
+  struct stat trace, live;
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  if (stat(path, &trace) != 0 || trace.st_size > 0) return false;
+  snprintf(path, sizeof path, "%s/%s.live", folder, name);
+  return stat(path, &live) == 0 && live.st_size == 0;
+}
+
 static bool wanted(const char *folder, const char *name)
 {
   size_t n = strlen(name);
-  if (n > 5 && strcmp(name + n - 5, ".p11t") == 0) return true;
+  if (n > 5 && strcmp(name + n - 5, ".p11t") == 0) return !is_reserved(folder, name);
   if (n <= 10 || strcmp(name + n - 10, ".p11t.live") != 0) return false;
   char trace[4096];
   snprintf(trace, sizeof trace, "%s/%.*s", folder, (int)(n - 5), name);
