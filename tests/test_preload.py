@@ -17,6 +17,7 @@ def modules_of(trace):
     return {number: os.path.basename(path) for number, path, _ in trace.modules}
 
 
+@pytest.mark.nosan  # a sanitizer's runtime has puts as well
 @pytest.mark.parametrize("module", ["mock240", "mock32", pytest.param(softhsm.MODULE, id="softhsm")])
 def test_lookups(lab, module):
     """Found or not, errno and dlerror(): the same; RTLD_NEXT and RTLD_DEFAULT go by the caller, not by us."""

@@ -9,6 +9,7 @@ import time
 import pytest
 
 import p11t_reader
+from conftest import SANITIZE, sanitizer_runtime
 from lab import assert_nothing_lost, counted, lab, totals  # noqa: F401
 from nss import installed
 from test_fork import assert_child_of, made, parent_of, said_by
@@ -19,8 +20,12 @@ def processes(stderr):
     return {int(pid): (how, int(n)) for pid, how, n in re.findall(r"^  .*\[(\d+)\]: (.*?); (\d+) calls?", stderr, re.M)}
 
 
-def run(lab, *command, options=(), **more):
-    return lab.p11trace("run", "-o", lab.out, *options, "--", *command, **more)
+# A sanitized command wants the runtime before the recorder; `run` leaves it there.
+RUNTIME = {"LD_PRELOAD": sanitizer_runtime()} if SANITIZE else {}
+
+
+def run(lab, *command, options=(), env=None, **more):
+    return lab.p11trace("run", "-o", lab.out, *options, "--", *command, env={**RUNTIME, **(env or {})}, **more)
 
 
 def test_summary(lab):
@@ -41,7 +46,7 @@ def test_fresh_folder(lab):
     """Without -o each run has a folder of its own, which it names."""
     folders = []
     for _ in range(2):
-        p = lab.p11trace("run", lab.program("lookups"), "many", lab.mock("mock240"))
+        p = lab.p11trace("run", lab.program("lookups"), "many", lab.mock("mock240"), env=RUNTIME)
         folders.append(re.search(r"traces in (.*)", p.stderr)[1])
     assert folders[0] != folders[1]
     for folder in folders:
@@ -120,6 +125,7 @@ def test_quiet(lab):
     assert len(lab.files()) == 1
 
 
+@pytest.mark.nosan  # a sanitizer takes the signal for itself
 def test_crash_in_a_call(lab):
     p = run(lab, lab.program("lifecycle"), "sign", lab.mock("mock32"), env={"MOCK_CRASH": "C_Sign"}, status=139)
     (how, _), = processes(p.stderr).values()
