@@ -38,9 +38,13 @@ struct tail *tail_new(void)
 
 static void free_followed(struct followed *f)
 {
-  feed_free(f);
+  if (f->whole != NULL) {
+    trace_close(f->whole);
+  } else {
+    feed_free(f);
+    reader_free(f->r);
+  }
   if (f->live_fd >= 0) close(f->live_fd);
-  reader_free(f->r);
   free(f);
 }
 
@@ -128,6 +132,29 @@ static void keep(struct tail *tail, struct followed *f, const struct stat *st)
   tail->running++;
 }
 
+/* Of a process with several files the oldest one that is there, where that is not `path` itself: its descriptor, and its name in
+ * `older`; else -1. */
+static int open_oldest(const char *path, uint32_t *index, const uint8_t id[16], char older[4096])
+{
+  char first[4096], live[4096];
+  uint8_t other[16];
+  feed_first_name(path, *index, first, sizeof first);
+  size_t n = strlen(first);
+  for (uint32_t k = 1; k < *index && n > 5; k++) {
+    int length = k == 1 ? snprintf(older, 4096, "%s", first)
+                        : snprintf(older, 4096, "%.*s.%u.p11t", (int)n - 5, first, (unsigned)k);
+    int fd = length < 4096 ? open(older, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+    if (fd < 0) continue;
+    head_peek(fd, other, live, sizeof live);
+    if (memcmp(id, other, sizeof other) == 0) {
+      *index = k;
+      return fd;
+    }
+    close(fd);
+  }
+  return -1;
+}
+
 enum tail_added tail_add(struct tail *tail, const char *path, bool ended, struct process **process)
 {
   char live[4096], names[4096];
@@ -153,15 +180,38 @@ enum tail_added tail_add(struct tail *tail, const char *path, bool ended, struct
   }
   feed_first_name(path, f->index, names, sizeof names);
   if (!open_live(f, names, live)) goto forget;
+  char older[4096];
+  int oldest = open_oldest(path, &f->index, id, older);
+  if (oldest >= 0) {
+    close(fd);
+    fd = oldest;
+    path = older;
+    r->p.path = arena_text(&r->texts, path, strlen(path));
+  }
   if (file_add(r, path, fd, false) != 0) {
     result = TAIL_CANNOT;
     goto forget;
   }
   fd = -1; /* the reader's */
   if (r->head == NULL || (!r->has_schema && f->live_fd >= 0 && is_alive(f))) goto forget;
+  const char *reason = r->p.has_end && f->map != NULL ? r->p.end_reason : NULL; /* the live file has the rest */
+  if (reason != NULL && (strcmp(reason, "full") == 0 || strcmp(reason, "dump") == 0)) r->p.has_end = false;
   f->ended = !is_alive(f);
   result = TAIL_ENDED;
   if (f->ended && !ended) goto forget;
+  if (f->ended) {
+    struct trace_set *whole = trace_open(&path, 1);
+    result = TAIL_CANNOT;
+    if (whole == NULL) goto forget;
+    free_followed(f);
+    f = read_zalloc(sizeof *f);
+    f->live_fd = -1;
+    f->whole = whole;
+    f->r = whole->reader[0];
+    keep(tail, f, &st);
+    *process = &f->r->p;
+    return TAIL_ADDED;
+  }
   r->p.locked = true;
   r->p.verdict = VERDICT_RECORDING;
   if (snprintf(names, sizeof names, "%s.sym", path) < (int)sizeof names) {
@@ -200,7 +250,7 @@ void tail_poll(struct tail *tail)
     struct followed *f = tail->followed[i];
     if (f->done || !f->r->tailing) continue;
     f->r->now = tail->now;
-    bool alive = !f->ended && is_alive(f); /* before reading: what it left is there when it is gone */
+    bool alive = is_alive(f); /* before reading: what it left is there when it is gone */
     if (alive) feed_poll(f, false);
     if (!alive || f->r->p.has_end) finish(f);
   }

@@ -170,6 +170,7 @@ void feed_poll(struct followed *f, bool ended)
   }
   bool whole = feed_files(f, ended);
   give_frames(f);
+  feed_close(f);
   /* Another file was begun meanwhile: it may hold what the slots lost. */
   if (!ended && (!whole || feed_file_now(f) != now)) used = 0;
   for (uint32_t i = 0; i < used; i++) {

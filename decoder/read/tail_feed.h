@@ -16,7 +16,8 @@ struct feed {
 
 struct followed {
   struct reader *r;
-  uint8_t *map; /* of the live file, NULL none */
+  struct trace_set *whole; /* it had ended already: read as every other verb reads it; NULL else */
+  uint8_t *map;            /* of the live file, NULL none */
   size_t map_size;
   int live_fd;
   struct feed feed[FEED_SLOTS];
@@ -40,6 +41,9 @@ uint32_t feed_file_now(const struct followed *f);
 
 /* New records, of frames and of slots. When the owner has `ended`, all that is left. */
 void feed_poll(struct followed *f, bool ended);
+
+/* A file that the recorder has removed takes room on the disk for as long as it is open: closes those that are read. */
+void feed_close(struct followed *f);
 
 void feed_free(struct followed *f);
 

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -75,4 +76,25 @@ bool feed_files(struct followed *f, bool ended)
   r->p.bytes = 0;
   for (size_t i = 0; i < r->files; i++) r->p.bytes += r->file[i].size;
   return true;
+}
+
+void feed_close(struct followed *f)
+{
+  struct reader *r = f->r;
+  size_t open = 0;
+  for (size_t i = 0; i + 1 < r->files; i++) open += r->file[i].fd >= 0;
+  if (open == 0) return;
+  uint8_t *wanted = read_zalloc(r->files);
+  for (unsigned i = 0; i < FEED_SLOTS; i++) {
+    const struct slot *s = &r->slot[i];
+    for (uint32_t k = s->next; k < s->frames; k++) {
+      if (s->frame[k].file < r->files) wanted[s->frame[k].file] = 1;
+    }
+  }
+  for (size_t i = 0; i + 1 < r->files; i++) {
+    if (wanted[i] || r->file[i].fd < 0) continue;
+    close(r->file[i].fd);
+    r->file[i].fd = -1;
+  }
+  free(wanted);
 }
