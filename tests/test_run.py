@@ -81,7 +81,7 @@ def test_cannot_be_started(lab):
 @pytest.mark.parametrize("arguments, words", [
     ([], "no COMMAND"), (["--capture", "all", "true"], "meta safe clear"), (["-o", "a/%p", "true"], "without %-marks"),
     (["-o", "x.p11t", "true"], "takes a folder"), (["--fail-on", "never", "true"], "error, warning or info"),
-    (["--recorder", "/nonexistent.so", "true"], "no recorder"), (["-o", "/proc/x", "true"], "cannot be made")])
+    (["--recorder", "/nonexistent.so", "true"], "p11trace run: no recorder"), (["-o", "/proc/x", "true"], "cannot be made")])
 def test_misuse(lab, arguments, words):
     assert words in lab.p11trace("run", *arguments, status=2).stderr
 

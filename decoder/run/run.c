@@ -40,6 +40,7 @@ static size_t length_of_runtimes(const char *preload)
 static int set_environment(const struct run_request *request, const struct run_place *place)
 {
   char recorder[PATH_MAX];
+  wrap_verb = "run";
   if (wrap_find_recorder(request->recorder, recorder) != 0) return -1;
   if (strpbrk(recorder, ": ") != NULL) {
     fprintf(

@@ -75,6 +75,9 @@ struct wrap_probe {
  * points. Returns 0 when `probe` is filled in. */
 int wrap_probe_module(const char *module, struct wrap_probe *probe);
 
+/* The verb that errors are reported by: "wrap", unless another uses this room. */
+extern const char *wrap_verb;
+
 /* Prints "p11trace wrap: WHAT: WHERE: TODO" and returns -1. */
 int wrap_fail(const char *what, const char *where, const char *todo, ...) __attribute__((format(printf, 3, 4)));
 

@@ -11,12 +11,14 @@
 
 enum { FILE_LIMIT = 16 << 20 };
 
+const char *wrap_verb = "wrap";
+
 int wrap_fail(const char *what, const char *where, const char *todo, ...)
 {
   va_list args;
   va_start(args, todo);
   fflush(stdout);
-  fprintf(stderr, "p11trace wrap: %s: %s: ", what, where);
+  fprintf(stderr, "p11trace %s: %s: %s: ", wrap_verb, what, where);
   vfprintf(stderr, todo, args);
   fputc('\n', stderr);
   va_end(args);
