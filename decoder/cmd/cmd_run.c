@@ -65,7 +65,8 @@ int cmd_run(int argc, char **argv)
   static const struct argp_option own[] = {
       {"output",   'o',          "DIR",   0, "Folder for the traces (default: a fresh one under $XDG_STATE_HOME/p11trace)", 1},
       {"quiet",    'q',          NULL,    0, "Say nothing at the end",                                                      1},
-      {"fail-on",  KEY_FAIL_ON,  "LEVEL", 0, "error, warning or info: exit with status 1 when `check` finds that or worse", 1},
+      {"fail-on",  KEY_FAIL_ON,  "LEVEL", 0,
+       "error, warning or info: exit with status 1 when `check` finds that or worse",                                       1},
       {"recorder", KEY_RECORDER, "FILE",  0, "libp11trace.so, if it is not where this program expects it",                  1},
   };
   size_t n = 0;
@@ -76,12 +77,15 @@ int cmd_run(int argc, char **argv)
       .parser = parse,
       .args_doc = "[--] COMMAND [ARG...]",
       .doc =
-          "Runs a command with the recorder preloaded: the calls of every module in it and in its children are traced, one "
+          "Runs a command with the recorder preloaded: the calls of every module in it and in its children are traced, "
+          "one "
           "trace a process. At the end it says on stderr who made calls, how each process ended and what `check` "
           "finds.\v"
-          "Exit status: the command's; 128 and its number when a signal killed it; 127 when it is not found, 126 when it "
+          "Exit status: the command's; 128 and its number when a signal killed it; 127 when it is not found, 126 when "
+          "it "
           "cannot be started; 2 when the run cannot be set up; 1 as --fail-on says.\n\n"
-          "Not traced: set-id and statically linked programs, and modules that a module loads after it was itself loaded "
+          "Not traced: set-id and statically linked programs, and modules that a module loads after it was itself "
+          "loaded "
           "with RTLD_DEEPBIND. `p11trace wrap` traces these."};
   a.request.settings = a.chosen;
   argp_err_exit_status = EXIT_COULD_NOT;

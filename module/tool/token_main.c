@@ -53,7 +53,8 @@ static int unknown(const char *verb)
 int main(int argc, char **argv)
 {
   argp_err_exit_status = TOK_COULD_NOT;
-  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* PINs and keys of files go through here: no core, no debugger of the same user */
+  prctl(PR_SET_DUMPABLE, 0, 0, 0,
+        0); /* PINs and keys of files go through here: no core, no debugger of the same user */
   /* A configuration file may name a PKCS #11 provider, which would load the module a second time. */
   OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
   if (argc < 2) {
