@@ -58,6 +58,14 @@ def count():
     return lambda n: n if LONG else max(1, n // 10)
 
 
+def own_mounts():
+    """The command that gives a mount namespace. In a chroot, whose root is no mount, propagation cannot be changed, and
+    need not be: whoever made the chroot has a namespace for it."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0:
+        return ["unshare", "-m"]
+    return ["unshare", "-m", "--propagation", "unchanged"]
+
+
 def sanitizer_runtime() -> str:
     """The library that a program which was not built with the sanitizer must load before a module that was."""
     lib = {"address": "libasan.so", "thread": "libtsan.so"}[SANITIZE]

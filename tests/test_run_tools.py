@@ -7,6 +7,7 @@ import pytest
 
 import p11t_reader
 import softhsm
+from conftest import own_mounts
 from lab import assert_nothing_lost
 from nss import installed
 from nss_scene import LABEL, PIN, Scene, Server, free_port, openssl, pki  # noqa: F401
@@ -208,7 +209,7 @@ def test_p11_kit_proxy(scene, traces, tmp_path):
     for i, module in enumerate(inside):
         (folder / f"m{i}.module").write_text(f"module: {module}\n")
     proxy = installed("*/p11-kit-proxy.so")
-    said = same(scene, "unshare", "-m", "sh", "-c", f"mount --bind {folder} /usr/share/p11-kit/modules && exec pkcs11-tool "
+    said = same(scene, *own_mounts(), "sh", "-c", f"mount --bind {folder} /usr/share/p11-kit/modules && exec pkcs11-tool "
                 f"--module {proxy} -L")
     assert LABEL in said
     trace = the_trace(traces, *[os.path.basename(m) for m in inside], proxy.name)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from conftest import own_mounts
 from cryptoki import CKA, CKF, CKO, CKR, CKS, CKU, CkError  # noqa: F401
 from pin_bench import ALWAYS, PIN, SO_PIN, bench, code  # noqa: F401
 from token_record import read_record
@@ -291,7 +292,7 @@ def test_write_protected(bench):
     s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: True, CKA.LABEL: "one", CKA.VALUE: b"here"})
     b.m.finalize()
     script = f"mount --bind {b.directory} {b.directory} && mount -o remount,ro,bind {b.directory} && exec \"$@\""
-    with b.peer(within=["unshare", "-m", "sh", "-ec", script, "sh"]) as peer:
+    with b.peer(within=[*own_mounts(), "sh", "-ec", script, "sh"]) as peer:
         assert peer(f"m.token_info({b.slot})['flags'] & CKF.WRITE_PROTECTED")
         assert peer.code(f"m.open_session({b.slot})") == "CKR_TOKEN_WRITE_PROTECTED"
         peer(f"s = m.open_session({b.slot}, False)")
