@@ -105,9 +105,12 @@ class Module:
     def _load(self):
         pointer = ctypes.c_void_p()
         if hasattr(self.library, "C_GetInterface"):
-            version = struct("CK_VERSION", major=3, minor=2)
-            rv = prototype("C_GetInterface")(("C_GetInterface", self.library))(b"PKCS 11", ctypes.addressof(version),
-                                                                               ctypes.addressof(pointer), 0)
+            for minor in (2, 0):
+                version = struct("CK_VERSION", major=3, minor=minor)
+                rv = prototype("C_GetInterface")(("C_GetInterface", self.library))(
+                    b"PKCS 11", ctypes.addressof(version), ctypes.addressof(pointer), 0)
+                if rv == CKR.OK:
+                    break
             if rv:
                 raise CkError("C_GetInterface", rv)
             address = STRUCTURES["CK_INTERFACE"].from_address(pointer.value).pFunctionList

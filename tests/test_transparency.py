@@ -1,15 +1,20 @@
 """The shim changes nothing: every function with every argument wrong in every way answers the same with and without it,
 whether a stub is in front of the module or the recorder is preloaded."""
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import cryptoki
 import p11t_reader
 import softhsm
+from cryptoki import CKA, CKM
 from lab import assert_nothing_lost, counted, functions, lab  # noqa: F401
+from nss import installed
 
 WAYS = ["chained", "preloaded"]
+SOFTOKEN = installed("*-linux-gnu*/libsoftokn3.so")
 
 def both(lab, arguments, direct, traced, env_direct=None, env_traced=None, **more):
     """The lines that the client prints on the module and on its traced copy."""
@@ -92,6 +97,49 @@ def test_own_token(lab, way, token, long):
     assert direct[0] == "version 3.2" and len(direct) > 1500 // step
     assert len([line for line in direct if "rv=0x0 " in line]) > 100 // step
     assert_recorded(lab, direct, 1000 // step)
+
+
+def softoken_database(folder):
+    """An NSS database with the keys that the client looks for; softoken's parameters for it."""
+    folder.mkdir()
+    (folder / "pin").write_text(f"{SOFTOKEN_PIN}\n")
+    subprocess.run(["certutil", "-N", "-d", f"sql:{folder}", "-f", folder / "pin"], check=True)
+    with cryptoki.Module(SOFTOKEN, softoken_parameters(folder)) as module:
+        s = module.open_session(module.slots()[-1], rw=True)
+        s.login(SOFTOKEN_PIN)
+        s.generate_key(CKM.AES_KEY_GEN, {CKA.TOKEN: True, CKA.LABEL: "aes", CKA.ID: b"\1", CKA.VALUE_LEN: 16,
+                                         CKA.ENCRYPT: True, CKA.DECRYPT: True})
+        both = {CKA.TOKEN: True, CKA.LABEL: "rsa", CKA.ID: b"\2"}
+        s.generate_pair(CKM.RSA_PKCS_KEY_PAIR_GEN,
+                        {**both, CKA.MODULUS_BITS: 2048, CKA.PUBLIC_EXPONENT: b"\1\0\1", CKA.VERIFY: True},
+                        {**both, CKA.PRIVATE: True, CKA.SENSITIVE: True, CKA.SIGN: True, CKA.DECRYPT: True})
+    return softoken_parameters(folder)
+
+
+SOFTOKEN_PIN = "softoken-1234"
+
+
+def softoken_parameters(folder):
+    return f"configdir='sql:{folder}' certPrefix='' keyPrefix='' secmod='' flags="
+
+
+@pytest.mark.nosan
+@pytest.mark.nss
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("way", WAYS)
+def test_softoken(lab, way, long):
+    """NSS's own module, which needs its parameters and does not mind what it is given: crashes are the same too."""
+    direct_parameters = softoken_database(lab.tmp / "direct-db")
+    shutil.copytree(lab.tmp / "direct-db", lab.tmp / "copy-db")
+    library, env = lab.traced(way, SOFTOKEN, "softoken")
+    step = 1 if long else 10
+    direct, traced = both(lab, ["-n", step, "-r", "-p", SOFTOKEN_PIN], SOFTOKEN, library,
+                          {"TRANSPARENCY_PARAMETERS": direct_parameters},
+                          {**env, "TRANSPARENCY_PARAMETERS": softoken_parameters(lab.tmp / "copy-db")})
+    assert_same(direct, traced)
+    assert direct[0] == "version 3.0" and len(direct) > 1500 // step
+    assert len([line for line in direct if "rv=0x0 " in line]) > 100 // step
+    assert_recorded(lab, direct, 500 // step)
 
 
 @pytest.mark.parametrize("settings", [{"capture": "meta"}, {"capture": "safe"}, {"capture": "clear"}, {"stack": "off"},

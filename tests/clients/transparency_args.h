@@ -142,9 +142,17 @@ static void world_begin(struct world *w)
 {
   CK_SLOT_ID slots[16];
   CK_ULONG n = 16;
-  MUST(w->list->C_Initialize(NULL));
+  /* softoken must be told where its database is, and has it in the slot that wants a login. */
+  char *parameters = getenv("TRANSPARENCY_PARAMETERS");
+  CK_NSS_C_INITIALIZE_ARGS args = {.flags = CKF_OS_LOCKING_OK, .LibraryParameters = (CK_CHAR_PTR *)(void *)parameters};
+  MUST(w->list->C_Initialize(parameters != NULL ? &args : NULL));
   MUST(w->list->C_GetSlotList(CK_TRUE, slots, &n));
   w->slot = slots[0];
+  for (CK_ULONG i = 0; parameters != NULL && i < n; i++) {
+    CK_TOKEN_INFO info;
+    MUST(w->list->C_GetTokenInfo(slots[i], &info));
+    if ((info.flags & CKF_LOGIN_REQUIRED) != 0) w->slot = slots[i];
+  }
   MUST(w->list->C_OpenSession(w->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &w->session));
   MUST(w->list->C_Login(w->session, CKU_USER, (CK_UTF8CHAR_PTR)(uintptr_t)world_pin, strlen(world_pin)));
   CK_ATTRIBUTE scrap[] = {
