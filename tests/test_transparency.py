@@ -1,5 +1,6 @@
 """The shim changes nothing: every function with every argument wrong in every way answers the same with and without it,
 whether a stub is in front of the module or the recorder is preloaded."""
+import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -99,8 +100,11 @@ def test_own_token(lab, way, token, long):
     assert_recorded(lab, direct, 1000 // step)
 
 
-def softoken_database(folder):
-    """An NSS database with the keys that the client looks for; softoken's parameters for it."""
+def softoken_database(folder, like=None):
+    """An NSS database with the keys that the client looks for, or a copy of another; softoken's parameters for it."""
+    if like is not None:
+        shutil.copytree(like, folder)
+        return softoken_parameters(folder)
     folder.mkdir()
     (folder / "pin").write_text(f"{SOFTOKEN_PIN}\n")
     subprocess.run(["certutil", "-N", "-d", f"sql:{folder}", "-f", folder / "pin"], check=True)
@@ -130,13 +134,15 @@ def softoken_parameters(folder):
 def test_softoken(lab, way):
     """NSS's own module, which needs its parameters and does not mind what it is given: crashes are the same too. Every
     tenth case: among all of them are some that take the keys away from those that follow."""
-    direct_parameters = softoken_database(lab.tmp / "direct-db")
-    shutil.copytree(lab.tmp / "direct-db", lab.tmp / "copy-db")
+    first = lab.tmp / "first-db"
+    softoken_database(first)
     library, env = lab.traced(way, SOFTOKEN, "softoken")
     direct, traced = both(lab, ["-n", 10, "-r", "-p", SOFTOKEN_PIN], SOFTOKEN, library,
-                          {"TRANSPARENCY_PARAMETERS": direct_parameters},
-                          {**env, "TRANSPARENCY_PARAMETERS": softoken_parameters(lab.tmp / "copy-db")})
-    assert_same(direct, traced)
+                          {"TRANSPARENCY_PARAMETERS": softoken_database(lab.tmp / "direct-db", first)},
+                          {**env, "TRANSPARENCY_PARAMETERS": softoken_database(lab.tmp / "traced-db", first)})
+    # With a length that is huge C_SignFinal answers CKR_BUFFER_TOO_SMALL and whatever lies on its stack.
+    unset = re.compile(r"^(C_SignFinal valid \*pulSignatureLen=huge rv=0x150 .*) pulSignatureLen=\w+$")
+    assert_same([unset.sub(r"\1", line) for line in direct], [unset.sub(r"\1", line) for line in traced])
     assert direct[0] == "version 3.0" and len(direct) > 1500 // 10
     assert len([line for line in direct if "rv=0x0 " in line]) > 100 // 10
     assert_recorded(lab, direct, 500 // 10)
