@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.nss, pytest.mark.nosan]
 @pytest.mark.parametrize("kind", ["rsa", "ec"])
 def test_client_authentication(new_scene, tmp_path, kind):
     """One prompt for the PIN, and the same page as often as it is asked for, each time with a signature of the token.
-    Firefox reads the module through the 3.2 function list and verifies through it."""
+    Firefox reads the module through the 3.2 function list. (What it verifies on the way it verifies in softoken.)"""
     scene = new_scene()
     scene.trust_ca()
     scene.import_p12(f"user-{kind}")

@@ -162,6 +162,8 @@ def test_first_pin(new_scene):
     scene("modutil", "-force", "-dbdir", "sql:nssdb", "-changepw", LABEL, "-newpwfile", "pin.txt")
     scene.self_signed("first", "ec", "-q", "nistp256")
     assert scene.keys() == [("ec", "first")]
+    scene("p11token", "pin", "--unlock", "--so-pin", "", "--new-pin", "taken-over", status=2)
+    assert scene.keys() == [("ec", "first")], "the PIN is what it was"
 
 
 def test_pin_change(scene):
@@ -225,3 +227,4 @@ def test_so_pin_is_another(scene):
     """The SO's PIN is not the user's."""
     (scene.folder / "so.txt").write_text(f"{SO_PIN}\n")
     scene("certutil", "-K", "-d", "sql:nssdb", "-h", LABEL, "-f", "so.txt", status=255)
+    assert "= CKR_PIN_INCORRECT" in scene("p11trace", "dump", "-e", "fn=C_Login", scene.traces)
