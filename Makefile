@@ -48,7 +48,7 @@ STUB_SRC += $(if $(STUB_SRC),$(wildcard shim/load/conf.c))
 SHIM_SRC := $(wildcard shim/spec/functions.c shim/spec/structures.c shim/spec/mechanisms.c shim/spec/attributes.c shim/spec/callset.c shim/spec/triggers.c shim/spec/settings.c) \
             $(filter-out shim/load/stub%.c,$(wildcard shim/trace/*.c shim/record/*.c shim/load/*.c))
 # The decoder shares the tables, the format helpers and the reader of the configuration file with the shim.
-DEC_SRC  := $(wildcard decoder/*/*.c)
+DEC_SRC  := $(wildcard decoder/*/*.c decoder/*/*/*.c)
 DEC_ASM  := $(wildcard decoder/*/*.S)
 DEC_SHIM := $(wildcard shim/spec/*.c shim/trace/*.c shim/load/conf.c)
 

@@ -17,7 +17,7 @@ static struct model_process *model_of(struct process *process, uint64_t origin)
   return p;
 }
 
-static struct model_module *module_of(struct model_process *process, uint16_t id)
+struct model_module *model_module(struct model_process *process, uint16_t id)
 {
   struct model_module *m = table_get(&process->modules, id);
   if (m) return m;
@@ -40,13 +40,23 @@ struct model_slot *model_slot(struct model_module *module, uint64_t id)
   return s;
 }
 
+static void drop_slot(void *value)
+{
+  struct model_slot *s = value;
+  table_clear(&s->mechanisms, free);
+  kept_clear(&s->kept);
+  free(s);
+}
+
 static void drop_module(void *value)
 {
   struct model_module *m = value;
   model_drop_sessions(m, NULL);
   model_drop_objects(m);
-  table_clear(&m->slots, free);
+  model_drop_waiting(m);
+  table_clear(&m->slots, drop_slot);
   table_clear(&m->in_flight, NULL);
+  kept_clear(&m->kept);
   free(m);
 }
 
@@ -70,9 +80,14 @@ static void forget(struct model_process *process)
     m->initialized = m->session_failure = m->announced[0].note = m->announced[1].note = (struct note){0};
     m->partials = 0;
     memset(m->partial, 0, sizeof m->partial);
+    model_drop_waiting(m);
+    kept_clear(&m->kept);
+    m->gone_sessions = m->gone_objects = 0;
     size_t at = 0;
     for (struct model_slot *s; (s = table_next(&m->slots, &at));) {
       const struct model_slot empty = {.id = s->id, .module = m, .login = LOGIN_ANY, .changing = s->changing};
+      table_clear(&s->mechanisms, free);
+      kept_clear(&s->kept);
       *s = empty;
     }
   }
@@ -113,10 +128,21 @@ static bool asks_for_count(const struct call *call)
   return call->known == P11_F_C_GetSlotList && pick_is_null(call, 1);
 }
 
+/* Counts the calls in flight of the session that the call names. */
+static void busy(struct model_module *m, const struct call *call, int change)
+{
+  uint64_t n;
+  const int i = pick_kind(call, P11_K_SESSION);
+  struct model_session *s = i >= 0 && pick_in(call, (unsigned)i, &n) ? model_session(m, n) : NULL;
+  if (!s || (change < 0 && !s->in_flight)) return;
+  s->in_flight = change > 0 ? s->in_flight + 1 : s->in_flight - 1;
+}
+
 static void enter(const struct event *event)
 {
   struct model_process *p = event->process->user;
-  struct model_module *m = module_of(p, event->call->module);
+  struct model_module *m = model_module(p, event->call->module);
+  busy(m, event->call, 1);
   if (asks_for_count(event->call)) m->announcing++;
   void *what = changes(m, event->call);
   if (!what) return;
@@ -130,6 +156,7 @@ static void enter(const struct event *event)
 /* The call is over, whatever became of it. Returns what it may have changed. */
 static void *leave(struct model_module *m, const struct call *call)
 {
+  if (call->state != CALL_HEADLESS) busy(m, call, -1);
   if (asks_for_count(call) && m->announcing) m->announcing--;
   if (call->state == CALL_HEADLESS) return changes(m, call);
   void *what = m->in_flight.count ? table_take(&m->in_flight, call->number) : NULL;
@@ -154,7 +181,7 @@ static void list(const struct event *event)
   struct model_process *p = event->process->user;
   const char *name = event->list.name;
   if (!event->module || (name && *name && strcmp(name, "PKCS 11"))) return;
-  struct model_module *m = module_of(p, event->module->id);
+  struct model_module *m = model_module(p, event->module->id);
   if (!m->lowest_list || event->list.version < m->lowest_list) m->lowest_list = event->list.version;
 }
 
@@ -205,16 +232,29 @@ static void find_session(const struct call *call, struct model_place *place)
   place->slot = exists ? model_slot(place->module, n) : table_get(&place->module->slots, n);
 }
 
-void model_place(const struct event *event, struct model_place *place)
+static void find(const struct event *event, struct model_place *place)
 {
   const struct call *call = event->call;
-  struct model_process *p = event->process->user;
-  *place = (struct model_place){.process = p, .module = module_of(p, call->module)};
-  place->changes = leave(place->module, call);
   find_session(call, place);
   uint64_t n;
-  const int i = pick_kind(call, P11_K_OBJECT);
+  int i = pick_kind(call, P11_K_OBJECT);
+  if (i < 0) i = pick_kind(call, P11_K_KEY);
   if (i >= 0 && pick_in(call, (unsigned)i, &n)) place->object = model_object(place->module, n);
+}
+
+void model_place(const struct event *event, struct model_place *place)
+{
+  struct model_process *p = event->process->user;
+  *place = (struct model_place){.process = p, .module = model_module(p, event->call->module)};
+  place->changes = leave(place->module, event->call);
+  find(event, place);
+}
+
+void model_starting(const struct event *event, struct model_place *place)
+{
+  struct model_process *p = event->process->user;
+  *place = (struct model_place){.process = p, .module = model_module(p, event->call->module)};
+  find(event, place);
 }
 
 /* --- taking a call in ------------------------------------------------------------------------- */
@@ -229,9 +269,13 @@ static void reset_slots(struct model_module *m, uint8_t login)
   size_t at = 0;
   for (struct model_slot *s; (s = table_next(&m->slots, &at));) {
     s->login = login;
-    s->token.known = s->has_flags = false;
+    s->token.known = s->has_flags = s->absent = s->mechanisms_listed = false;
     s->removal = 0;
+    s->gone = s->back = (struct note){0};
+    memset(&s->last, 0, sizeof s->last);
     memset(&s->rule, 0, sizeof s->rule);
+    table_clear(&s->mechanisms, free);
+    kept_clear(&s->kept);
   }
 }
 
@@ -246,13 +290,20 @@ static void initialize(const struct call *call, struct model_place *place)
   m->asked_info = already;
   if (already) return; /* another part of the program did it: sessions may be open */
   model_note(place, &m->initialized, call);
+  m->epochs++;
   model_drop_sessions(m, NULL);
   model_drop_objects(m);
   reset_slots(m, LOGIN_PUBLIC);
 }
 
-static void finalize(struct model_module *m)
+static void finalize(const struct call *call, struct model_place *place)
 {
+  struct model_module *m = place->module;
+  size_t at = 0;
+  model_note(place, &m->finalized, call);
+  for (struct model_session *s; (s = table_next(&m->sessions, &at));)
+    model_session_gone(m, s, GONE_FINALIZED, &m->finalized);
+  for (struct model_object *o = m->newest; o; o = o->older) model_object_gone(m, o, GONE_FINALIZED, &m->finalized);
   model_drop_sessions(m, NULL);
   model_drop_objects(m);
   reset_slots(m, LOGIN_PUBLIC);
@@ -306,8 +357,33 @@ bool model_token_info(const struct call *call, struct model_token *token)
   t.flags = number_member(call, offsetof(CK_TOKEN_INFO, flags));
   t.min_pin = number_member(call, offsetof(CK_TOKEN_INFO, ulMinPinLen));
   t.max_pin = number_member(call, offsetof(CK_TOKEN_INFO, ulMaxPinLen));
+  t.sessions = number_member(call, offsetof(CK_TOKEN_INFO, ulSessionCount));
+  t.max_sessions = number_member(call, offsetof(CK_TOKEN_INFO, ulMaxSessionCount));
+  t.rw_sessions = number_member(call, offsetof(CK_TOKEN_INFO, ulRwSessionCount));
+  t.max_rw_sessions = number_member(call, offsetof(CK_TOKEN_INFO, ulMaxRwSessionCount));
   *token = t;
   return true;
+}
+
+/* A sign that the token is there, or is not. */
+static void present(const struct call *call, struct model_place *place)
+{
+  struct model_slot *s = place->slot;
+  s->seen = call->end;
+  if (!s->absent) return;
+  s->absent = false;
+  s->generation++;
+  model_note(place, &s->back, call);
+}
+
+static void absent(const struct call *call, struct model_place *place)
+{
+  struct model_slot *s = place->slot;
+  s->removal = call->end;
+  s->token.known = false;
+  s->absent = true;
+  model_note(place, &s->gone, call);
+  s->back = (struct note){0};
 }
 
 static void token_info(const struct call *call, struct model_place *place)
@@ -319,10 +395,11 @@ static void token_info(const struct call *call, struct model_place *place)
   if (s->token.known && (strcmp(s->token.serial, t.serial) || strcmp(s->token.label, t.label))) {
     s->user = (struct note){0}; /* another token */
     s->keys = 0;
+    s->generation++;
     memset(&s->rule, 0, sizeof s->rule);
   }
   s->token = t;
-  s->seen = call->end;
+  present(call, place);
 }
 
 static void slot_info(const struct call *call, struct model_place *place)
@@ -332,19 +409,10 @@ static void slot_info(const struct call *call, struct model_place *place)
   if (!s || !flags) return;
   s->has_flags = true;
   s->flags = flags->number;
-  if (flags->number & CKF_TOKEN_PRESENT) {
-    s->seen = call->end;
-    return;
-  }
-  s->removal = call->end;
-  s->token.known = false;
-}
-
-static void token_lost(const struct call *call, struct model_slot *slot)
-{
-  if (!slot || !says_absent(call)) return;
-  slot->removal = call->end;
-  slot->token.known = false;
+  if (flags->number & CKF_TOKEN_PRESENT)
+    present(call, place);
+  else
+    absent(call, place);
 }
 
 void model_apply(const struct event *event, struct model_place *place)
@@ -352,11 +420,11 @@ void model_apply(const struct event *event, struct model_place *place)
   const struct call *call = event->call;
   const bool ok = call_returned(call, CKR_OK);
   changed(call, place);
-  token_lost(call, place->slot);
+  if (place->slot && says_absent(call)) absent(call, place);
   switch (call->known) {
     case P11_F_C_Initialize: initialize(call, place); break;
     case P11_F_C_Finalize:
-      if (ok) finalize(place->module);
+      if (ok) finalize(call, place);
       break;
     case P11_F_C_GetInfo: place->module->asked_info = true; break;
     case P11_F_C_GetSlotList: announce(call, place); break;
@@ -367,7 +435,12 @@ void model_apply(const struct event *event, struct model_place *place)
       if (ok) token_info(call, place);
       break;
     case -1: break;
-    default: model_apply_session(call, place); model_apply_object(call, place);
+    case P11_F_C_GetMechanismList:
+    case P11_F_C_GetMechanismInfo: model_apply_mechanism(call, place); break;
+    default:
+      model_apply_object(call, place); /* while the session that made an object is still known */
+      model_apply_operation(call, place);
+      model_apply_session(call, place);
   }
 }
 

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "decoder/model/kept.h"
 #include "decoder/model/note.h"
 #include "decoder/model/pick.h"
 #include "decoder/model/table.h"
@@ -24,11 +25,22 @@ enum { LOGIN_PUBLIC = 1, LOGIN_USER = 2, LOGIN_SO = 4, LOGIN_ANY = 7 };
 enum model_epoch { EPOCH_UNKNOWN, EPOCH_CLOSED, EPOCH_OPEN };
 enum model_tri { TRI_UNKNOWN, TRI_NO, TRI_YES };
 
+/* A mechanism of a slot as last reported. */
+struct model_mechanism {
+  uint64_t type;
+  bool listed;                 /* in the last complete C_GetMechanismList */
+  bool known;                  /* C_GetMechanismInfo answered */
+  uint64_t flags, least, most; /* CKF_*; key sizes in the mechanism's unit */
+  struct note note;            /* the C_GetMechanismInfo, or the list */
+};
+
 /* CK_TOKEN_INFO as last reported. Texts without trailing blanks, NUL-terminated, as the module gave them. */
 struct model_token {
   bool known;
   char label[33], maker[33], model[17], serial[17];
   uint64_t flags, min_pin, max_pin;
+  uint64_t sessions, max_sessions, rw_sessions,
+      max_rw_sessions; /* CK_UNAVAILABLE_INFORMATION, CK_EFFECTIVELY_INFINITE */
   struct note note;
 };
 
@@ -37,12 +49,31 @@ struct model_slot {
   struct model_module *module;
   struct model_token token;
   bool has_flags;
-  uint64_t flags;           /* of CK_SLOT_INFO */
-  uint64_t seen;            /* ns: the token last answered */
-  uint64_t removal;         /* ns: last sign that the token is not there; 0 never */
-  unsigned sessions;        /* open, opened in this trace */
-  uint8_t login;            /* set of LOGIN_*: the states that are possible */
-  struct note user;         /* last successful C_Login(CKU_USER) of the token */
+  uint64_t flags;       /* of CK_SLOT_INFO */
+  uint64_t seen;        /* ns: the token last answered */
+  uint64_t removal;     /* ns: last sign that the token is not there; 0 never */
+  unsigned sessions;    /* open, opened in this trace */
+  unsigned rw_sessions; /* of them read/write */
+  uint8_t login;        /* set of LOGIN_*: the states that are possible */
+  struct note user;     /* last successful C_Login(CKU_USER) of the token */
+  unsigned generation;  /* how often a token came, or another one showed up */
+  bool absent;          /* the last sign of the token was that it is not there */
+  struct note gone,
+      back; /* last sign that it is not there; first sign that it is there again (empty while it is not) */
+  /* What happened last to the login, for those who must say why it changed. Empty: never in this trace. */
+  struct {
+    struct note login;     /* C_Login(CKU_USER) = CKR_OK or CKR_USER_ALREADY_LOGGED_IN */
+    struct note so;        /* C_Login(CKU_SO) = CKR_OK */
+    struct note logout;    /* C_Logout that succeeded */
+    struct note closed;    /* a session of the slot was closed while others stayed open */
+    struct note all;       /* the last session was closed, C_CloseAllSessions, C_InitToken */
+    struct note pin;       /* C_SetPIN or C_InitPIN */
+    struct note user_seen; /* C_GetSessionInfo reported the user logged in */
+    struct note public_seen;
+  } last;
+  struct table mechanisms; /* type -> struct model_mechanism, owned */
+  bool mechanisms_listed;  /* a complete list was seen */
+  struct kept *kept;
   unsigned changing;        /* state-changing calls in flight */
   uint64_t changed;         /* LEAVE number of the last one that is over */
   uint64_t key[MODEL_KEYS]; /* hashes of CKA_ID of private keys that were seen; a ring */
@@ -70,6 +101,35 @@ struct model_facts {
   uint8_t token, is_private; /* enum model_tri */
 };
 
+/* What is at work in a session. */
+enum model_op {
+  OP_FIND,
+  OP_ENCRYPT,
+  OP_DECRYPT,
+  OP_DIGEST,
+  OP_SIGN,
+  OP_SIGN_RECOVER,
+  OP_VERIFY,
+  OP_VERIFY_RECOVER,
+  OP_VERIFY_SIGNATURE,
+  OP_MESSAGE_ENCRYPT,
+  OP_MESSAGE_DECRYPT,
+  OP_MESSAGE_SIGN,
+  OP_MESSAGE_VERIFY,
+  OP_KINDS
+};
+/* UNKNOWN: opened before the trace, calls overlapped, or an answer that leaves it open. */
+enum model_op_state { OP_UNKNOWN, OP_NONE, OP_INIT, OP_UPDATING };
+
+struct model_operation {
+  uint8_t state;           /* enum model_op_state */
+  bool context;            /* a C_Login(CKU_CONTEXT_SPECIFIC) succeeded since the Init */
+  uint64_t mechanism, key; /* CK_UNAVAILABLE_INFORMATION, 0: not known */
+  struct note begun;       /* the Init that succeeded */
+  struct note last;        /* the last call on it */
+  struct note login;       /* the context login */
+};
+
 struct model_session {
   uint64_t handle;
   struct model_slot *slot; /* never NULL */
@@ -77,12 +137,52 @@ struct model_session {
   struct note opened;      /* C_OpenSession; empty when that is not in the trace */
   bool searching;
   struct model_facts search; /* of the active C_FindObjects */
+  struct model_operation op[OP_KINDS];
+  unsigned in_flight; /* calls on it that have begun and are not over; the one at hand is not among them any more */
+  uint32_t tid;       /* thread of the last call on it */
+  uint64_t busy_end;  /* LEAVE number of the last call on it that is over */
+  struct kept *kept;
 };
+
+/* A handle that was good once. */
+enum model_gone_why {
+  GONE_CLOSED = 1, /* C_CloseSession; of an object: C_DestroyObject */
+  GONE_CREATOR,    /* the session that made the session object was closed */
+  GONE_ALL,        /* C_CloseAllSessions or C_InitToken */
+  GONE_LOGOUT,     /* a private object, and C_Logout */
+  GONE_REMOVED,    /* the token was removed */
+  GONE_FINALIZED,
+  GONE_LOST /* the module said that the handle is not valid */
+};
+struct model_gone {
+  uint64_t handle, slot; /* slot: UINT64_MAX unknown */
+  enum model_gone_why why;
+  struct note made, note; /* what made or showed it, may be empty; what ended it */
+  uint64_t class;         /* of an object, MODEL_NO_CLASS unknown */
+};
+#define MODEL_GONE 512 /* handles of each kind that are remembered, per (process, module) */
+
+/* An attribute of an object as it was last given, searched for or read. Compare values with model_same(). */
+enum model_source { SOURCE_FOUND = 1, SOURCE_GIVEN, SOURCE_READ };
+struct model_attribute {
+  uint64_t type;
+  uint64_t length; /* bytes; UINT64_MAX: CK_UNAVAILABLE_INFORMATION (the object does not have or show it) */
+  uint64_t number; /* of a CK_ULONG or CK_BBOOL the value, else a hash or the tag of the bytes; 0 not recorded */
+  uint8_t source;  /* enum model_source: searched for and found, given by the application, read from the module */
+  uint8_t tagged;  /* number is the trace's tag, comparable within the process only */
+  uint8_t shape;   /* enum p11t_shape of bytes */
+};
+#define MODEL_ATTRIBUTES 28 /* per object; more are forgotten */
 
 struct model_object {
   uint64_t handle;
   struct model_slot *slot; /* NULL unknown */
   struct model_facts facts;
+  struct note made;  /* the call that created it, empty when it was found */
+  struct note found; /* the first search that returned it */
+  unsigned attributes;
+  struct model_attribute attribute[MODEL_ATTRIBUTES];
+  struct kept *kept;
   uint64_t creator;                   /* session that created it, 0 when it was found */
   struct note nameless;               /* NSS-CERT-01: the read that found CKA_LABEL empty or missing */
   struct model_object *newer, *older; /* by last use */
@@ -99,6 +199,20 @@ struct model_partial {
   } attribute[16]; /* room and buffer before, length after */
 };
 
+/* A login state that C_GetSessionInfo reported, with what it could have been. */
+struct model_observation {
+  struct note note; /* the C_GetSessionInfo */
+  struct model_slot *slot;
+  uint64_t session, state, flags; /* handle; CKS_*; CKF_* of CK_SESSION_INFO */
+  struct note opened;             /* C_OpenSession of that session, empty when not in the trace */
+  uint64_t asked;                 /* CKF_* given to that C_OpenSession */
+  unsigned seen;                  /* LOGIN_PUBLIC, _USER or _SO; 0: there is no such state */
+  unsigned possible;              /* set of LOGIN_*: what some order of the overlapping calls explains (rules.md 3.3) */
+  bool overlapped;                /* calls that change the login overlapped it */
+  bool removal;                   /* the token was removed, or answered as if, within the second before */
+  bool probe;                     /* the recorder asked, not the application */
+};
+
 struct model_module {
   struct model_process *process;
   uint16_t id;
@@ -107,6 +221,12 @@ struct model_module {
   struct note session_failure; /* last C_OpenSession that failed, or last call that found its session gone */
   unsigned lowest_list;        /* smallest version of a "PKCS 11" list handed out, major * 256 + minor; 0 none */
   struct table slots, sessions, objects;
+  struct model_gone gone_session[MODEL_GONE], gone_object[MODEL_GONE]; /* rings */
+  unsigned gone_sessions, gone_objects;
+  unsigned epochs;                   /* how many C_Initialize of this process succeeded */
+  struct note finalized;             /* last C_Finalize */
+  struct model_observation *waiting; /* reports that wait for overlapping calls; window.c */
+  struct kept *kept;
   struct model_object *newest, *oldest;
   unsigned changing; /* state-changing calls in flight whose slot is not known, or that touch all */
   uint64_t changed;
@@ -145,6 +265,12 @@ struct model_place {
 void model_event(const struct event *event, uint64_t origin);
 /* Where a finished call (EVENT_CALL) belongs. It is no longer in flight then. */
 void model_place(const struct event *event, struct model_place *place);
+/* Where a call that begins belongs. It is in flight already. */
+void model_starting(const struct event *event, struct model_place *place);
+/* Takes note of a login state that the finished call reports; before model_apply(). */
+void model_observe(const struct event *event, const struct model_place *place);
+/* The next report of the module whose overlapping calls are all over; false when there is none. Call until it is. */
+bool model_observed(struct model_module *module, struct model_observation *seen);
 /* Takes the finished call in. */
 void model_apply(const struct event *event, struct model_place *place);
 /* Frees what is known of the process. */
@@ -157,6 +283,23 @@ struct model_session *model_session(const struct model_module *module, uint64_t 
 struct model_object *model_object(struct model_module *module, uint64_t handle);
 /* The same, made when it was not known. */
 struct model_object *model_object_make(struct model_module *module, uint64_t handle, struct model_slot *slot);
+/* The module of that id in the process, made when it was not known. */
+struct model_module *model_module(struct model_process *process, uint16_t id);
+/* Why a handle is not good any more: the last end of a session or object with it; NULL when it is not remembered. */
+const struct model_gone *model_gone_session(const struct model_module *module, uint64_t handle);
+const struct model_gone *model_gone_object(const struct model_module *module, uint64_t handle);
+/* An attribute of an object, NULL when nothing is known of it. */
+const struct model_attribute *model_attribute(const struct model_object *object, uint64_t type);
+/* Its value as a number, `otherwise` when it is not known. */
+uint64_t model_number(const struct model_object *object, uint64_t type, uint64_t otherwise);
+/* Are two byte values the same (or different)? TRI_UNKNOWN when the trace does not say. */
+enum model_tri model_same(const struct model_attribute *a, const struct model_attribute *b);
+/* What a template says of an attribute: the value after `item`; false when it says nothing. */
+bool model_attribute_of(const struct value *item, struct model_attribute *attribute);
+/* A mechanism of the slot; NULL when neither list nor information is known. */
+const struct model_mechanism *model_mechanism(const struct model_slot *slot, uint64_t type);
+/* The operation that a function works on: OP_FIND for C_FindObjects ..., -1 none. */
+int model_op_of(int function);
 /* Is a private key with that (hash of a) CKA_ID known in the slot? */
 bool model_has_key(const struct model_slot *slot, uint64_t id);
 /* CK_TOKEN_INFO of a successful C_GetTokenInfo; false when the trace does not have it. token->note is left empty. */
@@ -180,6 +323,17 @@ void model_apply_session(const struct call *call, struct model_place *place);
 void model_apply_object(const struct call *call, struct model_place *place);
 void model_drop_sessions(struct model_module *module, const struct model_slot *slot); /* NULL: of all slots */
 void model_drop_objects(struct model_module *module);
+void model_drop_objects_of(struct model_module *module, const struct model_session *session, const struct note *note);
+void model_apply_operation(const struct call *call, struct model_place *place);
+void model_apply_mechanism(const struct call *call, struct model_place *place);
+void model_learn_attributes(struct model_object *object, const struct value *template, enum model_source source);
+void model_session_gone(struct model_module *module, const struct model_session *session, enum model_gone_why why,
+                        const struct note *note);
+void model_object_gone(struct model_module *module, const struct model_object *object, enum model_gone_why why,
+                       const struct note *note);
+void model_drop_waiting(struct model_module *module);
+void model_free_object(void *object);
+void model_free_session(void *session);
 void model_note(const struct model_place *place, struct note *note, const struct call *call);
 
 #endif

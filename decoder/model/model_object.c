@@ -17,15 +17,32 @@ static void to_front(struct model_module *m, struct model_object *o)
   m->newest = o;
 }
 
+void model_free_object(void *object)
+{
+  struct model_object *o = object;
+  kept_clear(&o->kept);
+  free(o);
+}
+
 static void drop(struct model_module *m, struct model_object *o)
 {
   unlink_object(m, o);
-  free(table_take(&m->objects, o->handle));
+  model_free_object(table_take(&m->objects, o->handle));
+}
+
+void model_drop_objects_of(struct model_module *module, const struct model_session *session, const struct note *note)
+{
+  for (struct model_object *o = module->newest, *next; o; o = next) {
+    next = o->older;
+    if (o->creator != session->handle || o->facts.token == TRI_YES || o->facts.token == TRI_UNKNOWN) continue;
+    model_object_gone(module, o, GONE_CREATOR, note);
+    drop(module, o);
+  }
 }
 
 void model_drop_objects(struct model_module *module)
 {
-  table_clear(&module->objects, free);
+  table_clear(&module->objects, model_free_object);
   module->newest = module->oldest = NULL;
 }
 
@@ -100,7 +117,9 @@ static void found(const struct call *call, struct model_place *place)
     struct model_object *o = model_object(place->module, list->item[i].number);
     if (o && o->facts.class != s->search.class && s->search.class != MODEL_NO_CLASS && o->facts.class != MODEL_NO_CLASS)
       drop(place->module, o); /* the handle belongs to another object now */
-    learn(model_object_make(place->module, list->item[i].number, s->slot), &s->search);
+    o = model_object_make(place->module, list->item[i].number, s->slot);
+    if (!o->found.number && !o->made.number) model_note(place, &o->found, call);
+    learn(o, &s->search);
   }
 }
 
@@ -113,7 +132,9 @@ static void read_values(const struct call *call, struct model_place *place)
       call->rv != CKR_BUFFER_TOO_SMALL)
     return;
   const struct model_facts facts = model_facts(template);
-  learn(model_object_make(place->module, handle, place->slot), &facts);
+  struct model_object *o = model_object_make(place->module, handle, place->slot);
+  learn(o, &facts);
+  model_learn_attributes(o, template, SOURCE_READ);
 }
 
 /* A new object: of the template at `from`, with the handle at `to`; what the function makes when the template is silent. */
@@ -126,9 +147,12 @@ static void made(const struct call *call, struct model_place *place, unsigned fr
   if (old) drop(place->module, old);
   struct model_facts facts = model_facts(&call->arg[from].in);
   if (facts.class == MODEL_NO_CLASS) facts.class = class;
+  if (!facts.token && call->known != P11_F_C_CopyObject) facts.token = TRI_NO; /* the default of CKA_TOKEN */
   struct model_object *o = model_object_make(place->module, handle, place->slot);
   if (pick_in(call, 0, &session)) o->creator = session;
+  model_note(place, &o->made, call);
   learn(o, &facts);
+  model_learn_attributes(o, &call->arg[from].in, SOURCE_GIVEN);
 }
 
 static void copied(const struct call *call, struct model_place *place)
@@ -138,7 +162,10 @@ static void copied(const struct call *call, struct model_place *place)
   const struct model_facts facts = source ? source->facts : (struct model_facts){.class = MODEL_NO_CLASS};
   made(call, place, 2, 4, facts.class);
   struct model_object *copy = pick_out(call, 4, &handle) ? model_object(place->module, handle) : NULL;
-  if (copy && !copy->facts.id) copy->facts.id = facts.id;
+  if (!copy) return;
+  if (!copy->facts.id) copy->facts.id = facts.id;
+  if (!copy->facts.token) copy->facts.token = facts.token;
+  if (!copy->facts.is_private) copy->facts.is_private = facts.is_private;
 }
 
 void model_apply_object(const struct call *call, struct model_place *place)
@@ -163,10 +190,17 @@ void model_apply_object(const struct call *call, struct model_place *place)
       if (place->object) {
         const struct model_facts facts = model_facts(pick_template(call));
         learn(place->object, &facts);
+        model_learn_attributes(place->object, pick_template(call), SOURCE_GIVEN);
       }
       break;
     case P11_F_C_DestroyObject:
-      if (place->object) drop(place->module, place->object);
+      if (!place->object) break;
+      {
+        struct note note;
+        model_note(place, &note, call);
+        model_object_gone(place->module, place->object, GONE_CLOSED, &note);
+      }
+      drop(place->module, place->object);
       place->object = NULL;
       break;
     default: break;

@@ -9,21 +9,28 @@ struct model_session *model_session(const struct model_module *module, uint64_t 
   return handle ? table_get(&module->sessions, handle) : NULL;
 }
 
+void model_free_session(void *session)
+{
+  struct model_session *s = session;
+  kept_clear(&s->kept);
+  free(s);
+}
+
 void model_drop_sessions(struct model_module *module, const struct model_slot *slot)
 {
   size_t at = 0;
   if (!slot) {
-    table_clear(&module->sessions, free);
-    for (struct model_slot *s; (s = table_next(&module->slots, &at));) s->sessions = 0;
+    table_clear(&module->sessions, model_free_session);
+    for (struct model_slot *s; (s = table_next(&module->slots, &at));) s->sessions = s->rw_sessions = 0;
     return;
   }
   /* Taking an entry out moves others: begin again after each. */
   for (struct model_session *s; (s = table_next(&module->sessions, &at));) {
     if (s->slot != slot) continue;
-    free(table_take(&module->sessions, s->handle));
+    model_free_session(table_take(&module->sessions, s->handle));
     at = 0;
   }
-  ((struct model_slot *)slot)->sessions = 0;
+  ((struct model_slot *)slot)->sessions = ((struct model_slot *)slot)->rw_sessions = 0;
 }
 
 static struct model_session *add(struct model_module *module, struct model_slot *slot, uint64_t handle)
@@ -32,8 +39,11 @@ static struct model_session *add(struct model_module *module, struct model_slot 
   s->handle = handle;
   s->slot = slot;
   struct model_session *old = table_put(&module->sessions, handle, s);
-  if (old) old->slot->sessions--;
-  free(old);
+  if (old) {
+    old->slot->sessions--;
+    if (old->flags & CKF_RW_SESSION) old->slot->rw_sessions--;
+    model_free_session(old);
+  }
   slot->sessions++;
   return s;
 }
@@ -48,7 +58,9 @@ static void open_session(const struct call *call, struct model_place *place)
   if (!place->slot || !pick_out(call, 4, &handle) || !handle || !pick_in(call, 1, &flags)) return;
   struct model_session *s = add(place->module, place->slot, handle);
   s->flags = flags;
+  if (flags & CKF_RW_SESSION) s->slot->rw_sessions++;
   s->slot->seen = call->end;
+  for (int i = 0; i < OP_KINDS; i++) s->op[i].state = OP_NONE;
   model_note(place, &s->opened, call);
 }
 
@@ -60,14 +72,35 @@ static void after_close(struct model_slot *slot)
   memset(&slot->rule.login, 0, sizeof slot->rule.login);
 }
 
-static void close_session(struct model_place *place)
+static void close_session(const struct call *call, struct model_place *place)
 {
   struct model_session *s = place->session;
   if (!s) return;
+  struct note note;
+  model_note(place, &note, call);
+  model_session_gone(place->module, s, call->rv == CKR_OK ? GONE_CLOSED : GONE_LOST, &note);
+  model_drop_objects_of(place->module, s, &note);
   s->slot->sessions--;
+  if (s->flags & CKF_RW_SESSION) s->slot->rw_sessions--;
+  *(s->slot->sessions ? &s->slot->last.closed : &s->slot->last.all) = note;
   after_close(s->slot);
-  free(table_take(&place->module->sessions, s->handle));
+  model_free_session(table_take(&place->module->sessions, s->handle));
   place->session = NULL;
+}
+
+static void close_all(const struct call *call, struct model_place *place)
+{
+  struct model_module *m = place->module;
+  struct model_slot *slot = place->slot;
+  size_t at = 0;
+  model_note(place, &slot->last.all, call);
+  for (struct model_session *s; (s = table_next(&m->sessions, &at));) {
+    if (s->slot != slot) continue;
+    model_session_gone(m, s, GONE_ALL, &slot->last.all);
+    model_drop_objects_of(m, s, &slot->last.all);
+  }
+  model_drop_sessions(m, slot);
+  after_close(slot);
 }
 
 static void login(const struct call *call, struct model_place *place)
@@ -86,6 +119,7 @@ static void login(const struct call *call, struct model_place *place)
   if (call->rv != CKR_OK && !(call->rv == CKR_USER_ALREADY_LOGGED_IN && user == CKU_USER)) return;
   s->login = user == CKU_SO ? LOGIN_SO : LOGIN_USER;
   if (!model_settled(s, call)) s->login |= LOGIN_PUBLIC;
+  model_note(place, user == CKU_SO ? &s->last.so : &s->last.login, call);
   if (user == CKU_USER && call->rv == CKR_OK) model_note(place, &s->user, call);
 }
 
@@ -102,6 +136,8 @@ static void session_info(const struct call *call, struct model_place *place)
   place->slot->seen = call->end;
   const unsigned class = model_state_class(state->number);
   if (class && model_settled(place->slot, call)) place->slot->login = (uint8_t) class;
+  if (class == LOGIN_USER) model_note(place, &place->slot->last.user_seen, call);
+  if (class == LOGIN_PUBLIC) model_note(place, &place->slot->last.public_seen, call);
 }
 
 static void init_token(struct model_slot *s)
@@ -126,29 +162,40 @@ static void session_gone(const struct call *call, struct model_place *place)
 
 void model_apply_session(const struct call *call, struct model_place *place)
 {
+  if (place->session) {
+    place->session->tid = call->tid;
+    place->session->busy_end = call->end_number;
+  }
   if (call->rv != CKR_OK) session_gone(call, place);
   const bool ok = call_returned(call, CKR_OK);
   struct model_slot *s = place->slot;
   switch (call->known) {
     case P11_F_C_OpenSession: open_session(call, place); break;
     case P11_F_C_CloseSession:
-      if (ok || call_returned(call, CKR_SESSION_HANDLE_INVALID)) close_session(place);
+      if (ok || call_returned(call, CKR_SESSION_HANDLE_INVALID)) close_session(call, place);
       break;
     case P11_F_C_CloseAllSessions:
-      if (!ok || !s) break;
-      model_drop_sessions(place->module, s);
-      after_close(s);
+      if (ok && s) close_all(call, place);
       break;
     case P11_F_C_Login:
     case P11_F_C_LoginUser: login(call, place); break;
     case P11_F_C_Logout:
-      if (s && (ok || call_returned(call, CKR_USER_NOT_LOGGED_IN))) s->login = LOGIN_PUBLIC;
+      if (!s || (!ok && !call_returned(call, CKR_USER_NOT_LOGGED_IN))) break;
+      s->login = LOGIN_PUBLIC;
+      if (ok) model_note(place, &s->last.logout, call);
       break;
     case P11_F_C_InitToken:
-      if (ok && s) init_token(s);
+      if (!ok || !s) break;
+      model_note(place, &s->last.all, call);
+      init_token(s);
+      break;
+    case P11_F_C_SetPIN:
+      if (ok && s) model_note(place, &s->last.pin, call);
       break;
     case P11_F_C_InitPIN:
-      if (ok && s) s->token.known = false; /* its flags are old now */
+      if (!ok || !s) break;
+      model_note(place, &s->last.pin, call);
+      s->token.known = false; /* its flags are old now */
       break;
     case P11_F_C_GetSessionInfo:
       if (ok) session_info(call, place);

@@ -13,13 +13,15 @@
     __VA_ARGS__, ON_END \
   }
 
+/* clang-format off */
 const struct rule rules[RULE_COUNT] = {
-#define RULE(id, name, severity, fault, faq, core, on, statement, quote, source, observed, symptom, advice)     \
-  {id,      rule_##name, SEVERITY_##severity, FAULT_##fault, faq, core, on, statement, quote, source, observed, \
+#define RULE(id, name, severity, fault, faq, core, see, on, statement, quote, source, observed, symptom, advice)       \
+  {id, rule_##name, SEVERITY_##severity, FAULT_##fault, faq, core, SEE_##see, on, statement, quote, source, observed, \
    symptom, advice},
 #include "decoder/rules/rules.def"
 #undef RULE
 };
+/* clang-format on */
 
 const struct rule *rule_by_id(const char *id)
 {
@@ -35,5 +37,5 @@ const char *severity_name(enum severity severity)
 
 const char *fault_name(enum fault fault)
 {
-  return fault == FAULT_CALLER ? "caller" : "module";
+  return fault == FAULT_BOTH ? "both" : fault == FAULT_CALLER ? "caller" : "module";
 }

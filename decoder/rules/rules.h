@@ -10,17 +10,28 @@
 #include "decoder/model/model.h"
 
 enum severity { SEVERITY_INFO = 1, SEVERITY_WARNING, SEVERITY_ERROR };
-enum fault { FAULT_MODULE = 1, FAULT_CALLER };
+enum fault { FAULT_MODULE = 1, FAULT_CALLER, FAULT_BOTH }; /* BOTH: of a rule, never of a finding */
+/* How a trace comes to show it: rules.def. */
+enum see { SEE_NSS = 1, SEE_CALL, SEE_PROBE, SEE_DEVICE, SEE_VALUES };
 
-/* What a rule listens to, beside the numbers of functions (enum p11_function). */
+/* What a rule listens to, beside the numbers of functions (enum p11_function): their completed calls. */
 enum {
   ON_END = -1,        /* ends the list */
-  ON_SESSIONS = 1000, /* every function with a session handle */
-  ON_ALL              /* every function */
+  ON_SESSIONS = 1000, /* completed calls of every function with a session handle */
+  ON_ALL,             /* completed calls of every function */
+  ON_PROBES,          /* with the functions named: also the calls that the recorder made itself (check->probe) */
+  ON_UNFINISHED,      /* with the functions named: also calls that never returned (see call->state) */
+  ON_CHILD,  /* with the functions named: also in a fork's child that has not called C_Initialize itself (guard G4) */
+  ON_START,  /* with the functions named: also the start of each call (check->starting) */
+  ON_STATE,  /* login states that C_GetSessionInfo reported, when all calls that overlap them are over: check->seen */
+  ON_LIST,   /* function lists and interfaces that were handed out: check->event->list; call NULL */
+  ON_MARKER, /* markers: check->event->marker; call NULL; place.module is each module of the process in turn */
+  ON_CLOSE   /* the trace of the process is over: once for each of its modules (place.module); call NULL */
 };
-#define RULE_ON_MAX 8
+#define RULE_ON_MAX 40
 
 struct check;
+/* `call` is NULL where there is none (ON_STATE, ON_LIST, ON_MARKER, ON_CLOSE). */
 typedef void rule_function(struct check *check, const struct call *call);
 
 struct rule {
@@ -30,6 +41,7 @@ struct rule {
   enum fault fault;
   const char *faq; /* "Q10", "" when it stands in the standard only */
   bool core;
+  enum see see;
   int on[RULE_ON_MAX];
   const char *statement, *quote, *source, *observed, *symptom, *advice;
 };
@@ -53,7 +65,19 @@ const struct rule *rule_by_id(const char *id);
 
 /* The cause of what a rule saw. Of the rules that see one cause in one call the first in precedence.def reports, the others
  * are named with it. */
-enum cause { CAUSE_NONE, CAUSE_ATTRIBUTES };
+enum cause {
+  CAUSE_NONE,
+  CAUSE_PUBLIC,        /* the token seems logged out, and nobody logged it out */
+  CAUSE_USER,          /* it seems logged in, and nobody logged in */
+  CAUSE_NOT_LOGGED_IN, /* CKR_USER_NOT_LOGGED_IN where the user is logged in */
+  CAUSE_DEAD_SESSION,  /* a session handle that should be good is not, or the reverse */
+  CAUSE_DEAD_OBJECT,   /* an object handle that should be good is not, or the reverse */
+  CAUSE_ACTIVE,        /* CKR_OPERATION_ACTIVE */
+  CAUSE_MISSING,       /* an object that exists is not found */
+  CAUSE_ATTRIBUTES,    /* a template is answered wrongly */
+  CAUSE_LENGTH,        /* an output length is wrong */
+  CAUSE_CODE           /* a return code is odd: whatever else was found in this call explains it */
+};
 
 /* One line of evidence. */
 struct evidence {
@@ -89,7 +113,10 @@ struct check {
   const struct call *call;
   struct model_place place;
   struct checker *checker;
-  const struct rule *rule; /* the one that is running */
+  const struct rule *rule;              /* the one that is running */
+  const struct model_observation *seen; /* ON_STATE, else NULL */
+  bool probe;                           /* the recorder made the call: evidence against the module only */
+  bool starting;                        /* ON_START: `call` has no answer yet */
 };
 
 /* Begins a finding, or counts one more of the same. Findings are the same when rule, fault, path of the module, slot id and
@@ -110,17 +137,19 @@ struct finding_options {
 struct finding *finding_report_as(struct check *check, const struct finding_options *options, enum severity severity,
                                   uint64_t key, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* Has a rule that goes before this one reported that cause in this call? */
+/* Has another rule reported that cause in this call? */
 bool finding_explained(const struct check *check, enum cause cause);
 
-/* Adds evidence: a note that was kept, or the call that is being looked at. Detail may be NULL. Does nothing when finding is
- * NULL or the note is empty. */
+/* Adds evidence: a note that was kept, or the call that is being looked at (ON_STATE: that C_GetSessionInfo). Detail may be
+ * NULL. Does nothing when finding is NULL or the note is empty. */
 void finding_note(struct finding *finding, const struct note *note, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void finding_call(struct finding *finding, struct check *check, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* A possible external cause. */
 void finding_hint(struct finding *finding, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Does the rule's advice fit? It is for the side that the rule is about, of both sides the module. */
+bool finding_advised(const struct finding *finding);
 /* Another sentence for the finding with that key, as more of the same was seen. */
 void finding_say(struct check *check, uint64_t key, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
@@ -149,12 +178,11 @@ struct findings {
   size_t count, room;
   unsigned per_rule[RULE_COUNT];
   uint64_t not_kept;
-  /* causes that were reported in the call that is being looked at */
-  const struct call *call;
+  /* what was reported in the call that is being looked at */
   struct {
     enum cause cause;
     struct finding *finding;
-  } cause[4];
+  } cause[8];
   unsigned causes;
 };
 void findings_clear(struct findings *findings);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "decoder/rules/rules.h"
-#include "decoder/rules/text.h"
+#include "decoder/check/text.h"
 
 /* What is wrong with a label that is not empty, NULL when nothing. */
 static const char *label_fault(const uint8_t *label, size_t length)

@@ -62,8 +62,7 @@ static void print_finding(FILE *to, const struct finding *f)
   fputc('\n', to);
   print_evidence(to, f);
   labelled(to, "why NSS cares", f->rule->symptom);
-  /* The advice is for the side that the rule is about. */
-  if (f->fault == f->rule->fault) labelled(to, "what to change", f->rule->advice);
+  if (finding_advised(f)) labelled(to, "what to change", f->rule->advice);
   if (f->hint) labelled(to, "possibly", f->hint);
   for (size_t i = 0; i < RULE_COUNT; i++)
     if (f->also[i]) fprintf(to, "  also: %s\n", rules[i].id);

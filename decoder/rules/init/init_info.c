@@ -2,7 +2,7 @@
 #include <inttypes.h>
 
 #include "decoder/rules/rules.h"
-#include "decoder/rules/text.h"
+#include "decoder/check/text.h"
 
 /* FAQ, Q2: "NSS requires at least PKCS #11 version 2.0". pk11load.c refuses a smaller major version, and takes 2.0 for a
  * module that is not thread-safe. Mixed versions are legal: only a library older than all its lists is worth a word. */

@@ -51,6 +51,12 @@ void findings_clear(struct findings *findings)
   table_clear(&findings->by_key, NULL);
 }
 
+/* A rule of both sides speaks of the module unless it says otherwise. */
+static enum fault default_fault(const struct rule *rule)
+{
+  return rule->fault == FAULT_BOTH ? FAULT_MODULE : rule->fault;
+}
+
 static const struct model_slot *slot_of(const struct check *check, const struct finding_options *o)
 {
   return o->no_slot ? NULL : o->slot ? o->slot : check->place.slot;
@@ -117,7 +123,8 @@ static struct finding *explanation(const struct check *check, enum cause cause)
 {
   const struct findings *s = checker_store(check->checker);
   for (unsigned i = 0; cause && i < s->causes; i++)
-    if (s->cause[i].cause == cause && s->cause[i].finding->rule != check->rule) return s->cause[i].finding;
+    if ((s->cause[i].cause == cause || cause == CAUSE_CODE) && s->cause[i].finding->rule != check->rule)
+      return s->cause[i].finding;
   return NULL;
 }
 
@@ -126,12 +133,20 @@ bool finding_explained(const struct check *check, enum cause cause)
   return explanation(check, cause) != NULL;
 }
 
+/* When that happened which is being looked at: ns since the origin of times. */
+static uint64_t time_of(const struct check *check)
+{
+  const struct model_process *p = check->place.process;
+  const uint64_t at = check->call ? check->call->start : check->seen ? check->seen->note.start : check->event->time;
+  return at > p->origin ? at - p->origin : 0;
+}
+
 static struct finding *report(struct check *check, const struct finding_options *given, enum severity severity,
                               uint64_t key, const char *format, va_list args)
 {
   struct findings *s = checker_store(check->checker);
   struct finding_options o = *given;
-  if (!o.fault) o.fault = check->rule->fault;
+  if (!o.fault) o.fault = default_fault(check->rule);
   struct finding *before = explanation(check, o.cause);
   if (before) {
     before->also[check->rule - rules] = 1;
@@ -139,9 +154,7 @@ static struct finding *report(struct check *check, const struct finding_options 
   }
   const uint64_t full = full_key(check, &o, key);
   struct finding *f = table_get(&s->by_key, full);
-  const struct model_process *p = check->place.process;
-  const struct call *call = check->call;
-  const uint64_t at = call->start > p->origin ? call->start - p->origin : 0;
+  const uint64_t at = time_of(check);
   if (!f) {
     if (s->per_rule[check->rule - rules] >= PER_RULE) {
       s->not_kept++;
@@ -150,7 +163,7 @@ static struct finding *report(struct check *check, const struct finding_options 
     f = make(check, &o, full);
     f->first = at;
   }
-  if (o.cause && s->causes < sizeof s->cause / sizeof *s->cause) {
+  if (s->causes < sizeof s->cause / sizeof *s->cause) {
     s->cause[s->causes].cause = o.cause;
     s->cause[s->causes++].finding = f;
   }
@@ -191,9 +204,14 @@ struct finding *finding_report_as(struct check *check, const struct finding_opti
   return f;
 }
 
+bool finding_advised(const struct finding *finding)
+{
+  return finding->fault == default_fault(finding->rule);
+}
+
 void finding_say(struct check *check, uint64_t key, const char *format, ...)
 {
-  const struct finding_options o = {.fault = check->rule->fault};
+  const struct finding_options o = {.fault = default_fault(check->rule)};
   struct finding *f = table_get(&checker_store(check->checker)->by_key, full_key(check, &o, key));
   if (!f) return;
   va_list args;
@@ -222,8 +240,11 @@ void finding_note(struct finding *finding, const struct note *note, const char *
 void finding_call(struct finding *finding, struct check *check, const char *format, ...)
 {
   if (!finding) return;
-  struct note note;
-  model_note(&check->place, &note, check->call);
+  struct note note = {0};
+  if (check->call)
+    model_note(&check->place, &note, check->call);
+  else if (check->seen)
+    note = check->seen->note;
   va_list args;
   va_start(args, format);
   add(finding, &note, format, args);

@@ -30,13 +30,13 @@ static json_t *finding_json(const struct finding *f)
   for (unsigned i = 0; i < f->evidences; i++) json_array_append_new(evidence, evidence_json(&f->evidence[i]));
   for (size_t i = 0; i < RULE_COUNT; i++)
     if (f->also[i]) json_array_append_new(also, json_string(rules[i].id));
-  json_t *j = json_pack(
-      "{s:s, s:s, s:s, s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:s, s:s, s:s}", "rule", f->rule->id,
-      "severity", severity_name(f->severity), "fault", fault_name(f->fault), "sentence", text(f->sentence), "statement",
-      f->rule->statement, "program", text(f->program), "pid", (json_int_t)f->pid, "module", text(f->module_path),
-      "token", text(f->token), "serial", text(f->serial), "evidence", evidence, "count", (json_int_t)f->count,
-      "processes", (json_int_t)f->processes, "first", (double)f->first / 1e9, "last", (double)f->last / 1e9, "faq",
-      f->rule->faq, "symptom", f->rule->symptom, "advice", f->fault == f->rule->fault ? f->rule->advice : "");
+  json_t *j = json_pack("{s:s, s:s, s:s, s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:s, s:s, s:s}",
+                        "rule", f->rule->id, "severity", severity_name(f->severity), "fault", fault_name(f->fault),
+                        "sentence", text(f->sentence), "statement", f->rule->statement, "program", text(f->program),
+                        "pid", (json_int_t)f->pid, "module", text(f->module_path), "token", text(f->token), "serial",
+                        text(f->serial), "evidence", evidence, "count", (json_int_t)f->count, "processes",
+                        (json_int_t)f->processes, "first", (double)f->first / 1e9, "last", (double)f->last / 1e9, "faq",
+                        f->rule->faq, "symptom", f->rule->symptom, "advice", finding_advised(f) ? f->rule->advice : "");
   if (!j) return NULL;
   json_object_set_new(j, "slot", f->has_slot ? json_integer((json_int_t)f->slot) : json_null());
   json_object_set_new(j, "also", also);

@@ -1,4 +1,4 @@
-#include "decoder/rules/text.h"
+#include "decoder/check/text.h"
 
 #include <stdio.h>
 

@@ -1,0 +1,68 @@
+/* Attributes of objects, as small as comparing them needs: numbers, and hashes or tags of bytes. */
+#include "decoder/model/model.h"
+
+static void bytes_of(const struct value *v, struct model_attribute *a)
+{
+  a->shape = v->shape;
+  if (v->form == P11T_V_TAG) {
+    a->number = v->number;
+    a->tagged = 1;
+  } else if (v->form == P11T_V_FULL && v->kept == v->length) {
+    a->number = pick_hash(v->bytes, v->kept);
+  }
+}
+
+bool model_attribute_of(const struct value *item, struct model_attribute *attribute)
+{
+  if (!item || item->what != VALUE_ATTRIBUTE) return false;
+  *attribute = (struct model_attribute){.type = item->number, .length = item->length};
+  if (item->length == UINT64_MAX) return true;
+  if (!item->count) return item->length == 0;
+  const struct value *v = &item->item[0];
+  if (v->what == VALUE_NUMBER)
+    attribute->number = v->number;
+  else if (v->what == VALUE_BYTES)
+    bytes_of(v, attribute);
+  return true;
+}
+
+static struct model_attribute *place_of(struct model_object *o, uint64_t type)
+{
+  for (unsigned i = 0; i < o->attributes; i++)
+    if (o->attribute[i].type == type) return &o->attribute[i];
+  return o->attributes < MODEL_ATTRIBUTES ? &o->attribute[o->attributes++] : NULL;
+}
+
+void model_learn_attributes(struct model_object *object, const struct value *template, enum model_source source)
+{
+  if (!template || template->what != VALUE_TEMPLATE) return;
+  for (size_t i = 0; i < template->count; i++) {
+    struct model_attribute a;
+    if (!model_attribute_of(&template->item[i], &a)) continue;
+    a.source = (uint8_t)source;
+    struct model_attribute *to = place_of(object, a.type);
+    if (to) *to = a;
+  }
+}
+
+const struct model_attribute *model_attribute(const struct model_object *object, uint64_t type)
+{
+  for (unsigned i = 0; object && i < object->attributes; i++)
+    if (object->attribute[i].type == type) return &object->attribute[i];
+  return NULL;
+}
+
+uint64_t model_number(const struct model_object *object, uint64_t type, uint64_t otherwise)
+{
+  const struct model_attribute *a = model_attribute(object, type);
+  return a && a->length != UINT64_MAX && a->length && !a->tagged ? a->number : otherwise;
+}
+
+enum model_tri model_same(const struct model_attribute *a, const struct model_attribute *b)
+{
+  if (!a || !b || a->length == UINT64_MAX || b->length == UINT64_MAX) return TRI_UNKNOWN;
+  if (a->length != b->length) return TRI_NO;
+  if (!a->length) return TRI_YES;
+  if (!a->number || !b->number || a->tagged != b->tagged) return TRI_UNKNOWN;
+  return a->number == b->number ? TRI_YES : TRI_NO;
+}

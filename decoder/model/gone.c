@@ -1,0 +1,53 @@
+/* Handles that were good once: a call that still uses one is judged by how it ended. */
+#include "decoder/model/model.h"
+
+static struct model_gone *slot_of(struct model_gone *ring, unsigned *count)
+{
+  return &ring[(*count)++ % MODEL_GONE];
+}
+
+void model_session_gone(struct model_module *module, const struct model_session *session, enum model_gone_why why,
+                        const struct note *note)
+{
+  *slot_of(module->gone_session, &module->gone_sessions) = (struct model_gone){
+      .handle = session->handle,
+      .slot = session->slot->id,
+      .why = why,
+      .made = session->opened,
+      .note = *note,
+      .class = MODEL_NO_CLASS,
+  };
+}
+
+void model_object_gone(struct model_module *module, const struct model_object *object, enum model_gone_why why,
+                       const struct note *note)
+{
+  *slot_of(module->gone_object, &module->gone_objects) = (struct model_gone){
+      .handle = object->handle,
+      .slot = object->slot ? object->slot->id : UINT64_MAX,
+      .why = why,
+      .made = object->made.number ? object->made : object->found,
+      .note = *note,
+      .class = object->facts.class,
+  };
+}
+
+static const struct model_gone *last(const struct model_gone *ring, unsigned count, uint64_t handle)
+{
+  const unsigned n = count < MODEL_GONE ? count : MODEL_GONE;
+  for (unsigned i = 1; i <= n; i++) {
+    const struct model_gone *g = &ring[(count - i) % MODEL_GONE];
+    if (g->handle == handle) return g;
+  }
+  return NULL;
+}
+
+const struct model_gone *model_gone_session(const struct model_module *module, uint64_t handle)
+{
+  return last(module->gone_session, module->gone_sessions, handle);
+}
+
+const struct model_gone *model_gone_object(const struct model_module *module, uint64_t handle)
+{
+  return last(module->gone_object, module->gone_objects, handle);
+}
