@@ -87,12 +87,13 @@ def schema(functions=FUNCTIONS):
     return out + n(0) + n(0)
 
 
-def head(pid=4711, program="client", incompatible=0, minor=0, trace_id=bytes(range(16)), clock=2, extra=b"", options=""):
+def head(pid=4711, program="client", incompatible=0, minor=0, trace_id=bytes(range(16)), clock=2, extra=b"", options="",
+         rate=10**9):
     out = b"P11TRACE" + struct.pack("<HHIQQQ", 1, minor, 0, incompatible, 0, 0)
     out += field(1, trace_id) + field(4, b"/usr/bin/" + program.encode()) + field(5, program.encode())
     out += field(6, struct.pack("<I", 3)) + field(8, b"\x11" * 16) + field(9, struct.pack("<Q", 4026531836))
     out += field(10, struct.pack("<I", pid)) + field(11, struct.pack("<Q", 99)) + field(12, b"\x40\x00x86_64")
-    out += field(13, struct.pack("<BQ", clock, 10**9)) + field(14, struct.pack("<QQQQ", 1000, 1000, 1000, 10**18))
+    out += field(13, struct.pack("<BQ", clock, rate)) + field(14, struct.pack("<QQQQ", 1000, 1000, 1000, 10**18))
     out += field(17, b"safe") + field(22, b"0.1.0") + field(18, options.encode())
     return out + extra
 
@@ -173,11 +174,11 @@ class Trace:
         content = n(len(h)) + n(len(a)) + n(len(t)) + bytes(h) + bytes(a) + bytes(t) + bytes(b)
         return content, dict(records=len(self.records), first=first, last=last, time=time0)
 
-    def frame(self, slot=0, tid=100, kind=EVENTS, generation=None):
+    def frame(self, slot=0, tid=100, kind=EVENTS, generation=None, clock=2):
         """The records so far become a frame."""
         content, info = self.columns()
         self.generation[slot] = generation or self.generation.get(slot, 0) + 1
-        self.data_frame(kind, content, slot, tid, self.generation[slot], **info)
+        self.data_frame(kind, content, slot, tid, self.generation[slot], clock=clock, **info)
         self.written += len(self.records)
         self.records = []
 
@@ -191,10 +192,11 @@ class Trace:
         self.lives[slot] = (generation or self.generation.get(slot, 0) + 1, tid, bytes(raw))
         self.records = []
 
-    def end(self, reason="exit", **fields):
+    def end(self, reason="exit", pair=None, **fields):
         fields.setdefault("records", self.written)
         tags = dict(records=1, dropped=2, cut=3, last=4, passed=8)
         out = b"".join(field(tags[k], struct.pack("<Q", v)) for k, v in fields.items())
+        out += field(5, struct.pack("<QQQQ", *pair)) if pair else b""
         self.data_frame(END, out + field(7, reason.encode()))
 
     def seek_table(self):

@@ -121,7 +121,7 @@ static void abandon_all(struct reader *r, uint64_t number, uint64_t time)
 
 void call_enter(struct reader *r, struct slot *s, const struct record *record)
 {
-  uint64_t time = clock_ns(r, s, record->time);
+  uint64_t time = s->latest;
   if (r->open >= MAX_OPEN) abandon_all(r, record->number, time);
   if (record->aux != 0) {
     for (struct open_call *o = r->by_thread[bucket(s->tid)], *next; o != NULL; o = next) {
@@ -174,7 +174,7 @@ void call_leave(struct reader *r, struct slot *s, const struct record *record)
   }
   struct call *call = &o->call;
   call->end_number = record->number;
-  call->end = clock_ns(r, s, record->time);
+  call->end = s->latest;
   if (call->start > call->end) call->end = call->start; /* two pairs of clocks do not meet exactly */
   take_stack(o, s, record);
   struct cursor body = cursor_of(record->body, record->length);

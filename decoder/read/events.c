@@ -51,7 +51,7 @@ static bool handle(struct reader *r, struct slot *s, struct event *event)
     case P11T_LEAVE: call_leave(r, s, record); return false;
     default: break;
   }
-  fill(r, event, EVENT_MARKER, record->number, clock_ns(r, s, record->time));
+  fill(r, event, EVENT_MARKER, record->number, s->latest);
   switch (record->kind) {
     case P11T_MODULE:
     case P11T_UNLOAD:
@@ -89,7 +89,7 @@ bool reader_due(struct reader *r, uint64_t *ns)
   if (r->queue != NULL || r->pending_enter != NULL) return true;
   const struct slot *s = r->finished ? NULL : merge_top(r);
   if (s == NULL) return !r->tailing && !r->end_delivered;
-  *ns = clock_ns(r, s, s->key_time);
+  *ns = clock_time(r, s, s->key_time);
   return is_due(r, s);
 }
 
@@ -103,8 +103,8 @@ bool reader_event(struct reader *r, struct event *event)
     if (r->tailing && (s == NULL || !is_due(r, s))) return false;
     if (s == NULL) break;
     r->advance = s;
-    uint64_t time = clock_ns(r, s, s->record.time);
-    if (time > r->last_time) r->last_time = time;
+    s->latest = clock_time(r, s, s->record.time);
+    if (s->latest > r->last_time) r->last_time = s->latest;
     if (s->object != NULL) table_settle(r, s);
     if (handle(r, s, event)) return true;
   }

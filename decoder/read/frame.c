@@ -139,6 +139,15 @@ bool source_next(struct reader *r, struct source *s, struct record *record)
   return true;
 }
 
+bool source_peek(struct reader *r, const struct source *s, uint8_t kind, struct record *record)
+{
+  struct source ahead = *s;
+  struct cursor kinds = s->raw ? s->b : s->h;
+  if (s->frame == NULL) return false;
+  if (s->raw) get_u32(&kinds);
+  return get_u8(&kinds) == kind && !kinds.bad && source_next(r, &ahead, record);
+}
+
 void source_close(struct source *s)
 {
   free(s->content);

@@ -212,6 +212,7 @@ static void advance(struct reader *r, struct slot *s, bool open)
         s->state = SLOT_READY;
         s->key = s->record.number;
         s->key_time = s->record.time;
+        clock_look_ahead(r, s);
         return;
       }
       unnumbered(r, s, &s->record);
@@ -329,7 +330,7 @@ bool merge_peek(const struct reader *r, uint64_t *ns)
 {
   if (r->heap_size == 0) return false;
   const struct slot *s = &r->slot[r->heap[0]];
-  *ns = clock_ns(r, s, s->key_time);
+  *ns = clock_time(r, s, s->key_time);
   return true;
 }
 

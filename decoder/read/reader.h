@@ -119,6 +119,7 @@ struct slot {
   uint8_t clock;
   struct p11t_clock_pair base; /* the latest pair of this slot's clock */
   bool has_base;
+  uint64_t latest;           /* ns that its records have come to: time does not go back in a slot */
   struct stack_entry *stack; /* of this fill, by index */
   size_t stacks;
   uint64_t *address;
@@ -169,7 +170,9 @@ struct reader {
   size_t structures;
   bool has_schema;
 
-  uint64_t tick_rate; /* ns per tick, fixed point with 32 bits behind */
+  uint64_t tick_rate, head_rate; /* ns per tick, fixed point with 32 bits behind; as HEAD has it, 0 unknown */
+  uint64_t rate_span;            /* ns that tick_rate was measured over; 0: it is HEAD's */
+  struct p11t_clock_pair recent; /* the latest pair of the counter, of any slot */
   unsigned pairs;
   uint64_t read_only; /* mask of HEAD: unknown bits forbid changing the file */
   uint8_t *head;      /* HEAD's content as it was read last */
@@ -282,6 +285,8 @@ bool frame_load(struct reader *r, const struct frame_ref *frame, uint8_t **to, s
 bool source_open(struct reader *r, struct source *source, const struct frame_ref *frame);
 /* Next piece, or false at the end of the frame. */
 bool source_next(struct reader *r, struct source *source, struct record *record);
+/* The next piece, if it is of this kind, without moving on. */
+bool source_peek(struct reader *r, const struct source *source, uint8_t kind, struct record *record);
 void source_close(struct source *source);
 
 /* merge.c */
@@ -342,7 +347,11 @@ void table_free(struct reader *r);
 /* clock.c */
 void clock_start(struct reader *r);
 uint64_t clock_ns(const struct reader *r, const struct slot *slot, uint64_t ticks);
+/* The same, but never before the times of the slot's records so far. */
+uint64_t clock_time(const struct reader *r, const struct slot *slot, uint64_t ticks);
 void clock_record(struct reader *r, struct slot *slot, const struct record *record);
+/* The slot's next record is ready: takes the pair that was read for it, and written right after it. */
+void clock_look_ahead(struct reader *r, struct slot *slot);
 
 /* verdict.c */
 bool verdict_locked(struct reader *r, int fd);

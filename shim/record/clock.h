@@ -8,7 +8,7 @@
 
 #include "shim/trace/format.h"
 
-extern bool p11t_clock_is_counter; /* set once by p11t_clock_choose, cleared if the counter is caught lying */
+extern bool p11t_clock_is_counter; /* set once by p11t_clock_start, cleared if the counter is caught lying */
 
 static inline uint64_t p11t_monotonic(void)
 {
@@ -32,13 +32,17 @@ static inline uint64_t p11t_ticks(void)
   return p11t_monotonic();
 }
 
-/* Decides for counter or CLOCK_MONOTONIC. Reads /sys; called when the recorder is loaded. */
-void p11t_clock_choose(void);
+/* Decides for counter or CLOCK_MONOTONIC, and reads all clocks. Reads /sys; called when the recorder is loaded. */
+void p11t_clock_start(struct p11t_clock_pair *first);
 
-/* Reads all clocks at one moment. */
-void p11t_clock_read(struct p11t_clock_pair *pair);
+/* Reads all clocks at one moment; returns how many ticks that moment was long. */
+uint64_t p11t_clock_read(struct p11t_clock_pair *pair);
 
-/* Ticks per second, from two readings; they should be at least 200 us apart. */
-uint64_t p11t_clock_rate(const struct p11t_clock_pair *a, const struct p11t_clock_pair *b);
+/* Ticks per second, from p11t_clock_start on; waits until that is 200 us ago. Under the lock. */
+uint64_t p11t_clock_estimate(void);
+
+/* False when the counter does not run as it did: it is no clock then. Of a reading by p11t_clock_read and what that
+ * returned; under the lock. */
+bool p11t_clock_holds(const struct p11t_clock_pair *now, uint64_t apart);
 
 #endif

@@ -158,15 +158,12 @@ static bool watch_clock(void)
   struct p11t_process *p = &p11t_process;
   struct p11t_clock_pair now;
   bool changed = false;
-  p11t_clock_read(&now);
-  if (p11t_clock_is_counter && now.monotonic - p->first.monotonic > 50000000u) {
-    uint64_t rate = p11t_clock_rate(&p->first, &now), expected = p->ticks_per_second;
-    if (rate < expected - expected / 100 || rate > expected + expected / 100) {
-      p11t_clock_is_counter = false;
-      changed = true;
-      atomic_fetch_add(&p11t_guard->epoch, 1);
-      p11t_clock_read(&now);
-    }
+  uint64_t apart = p11t_clock_read(&now);
+  if (p11t_clock_is_counter && !p11t_clock_holds(&now, apart)) {
+    p11t_clock_is_counter = false;
+    changed = true;
+    atomic_fetch_add(&p11t_guard->epoch, 1);
+    p11t_clock_read(&now);
   }
   p->head->last = now;
   p->head->cut = atomic_load(&p11t_cut);

@@ -30,8 +30,7 @@ void p11t_process_load(int argc)
   static atomic_flag done = ATOMIC_FLAG_INIT;
   p11t_head_facts(argc);
   if (atomic_flag_test_and_set(&done)) return;
-  p11t_clock_choose();
-  p11t_clock_read(&p11t_process.first);
+  p11t_clock_start(&p11t_process.first);
   if (!p11t_guard_make()) {
     p11t_say("this kernel cannot tell a process from its fork (MADV_WIPEONFORK, Linux 4.14): not recording");
     failed = true;
@@ -56,16 +55,6 @@ static void leave_parent(void)
   }
   p->head = NULL;
   p->slots = p->places = 0;
-}
-
-/* The rate of the counter, from two readings that are far enough apart: the recorder was loaded a while ago, as a rule. */
-static void measure_clock(void)
-{
-  struct p11t_clock_pair now;
-  do p11t_clock_read(&now);
-  while (now.monotonic - p11t_process.first.monotonic < 200000u);
-  p11t_process.head_counter = p11t_clock_is_counter;
-  p11t_process.ticks_per_second = p11t_clock_rate(&p11t_process.first, &now);
 }
 
 /* HEAD as it was at the start; later files say the same, when nothing can be asked any more. */
@@ -186,7 +175,8 @@ bool p11t_start(void)
   bool ready = !failed && getrandom(p->trace_id, sizeof p->trace_id, 0) == sizeof p->trace_id &&
                getrandom(g->key, sizeof g->key, 0) == sizeof g->key;
   if (ready) {
-    measure_clock();
+    p->head_counter = p11t_clock_is_counter;
+    p->ticks_per_second = p11t_clock_estimate();
     ready = make_memory() && (reserved || open_files(false)) && fill_files();
   }
   if (ready) {
