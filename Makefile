@@ -53,9 +53,12 @@ DEC_ASM  := $(wildcard decoder/*/*.S)
 DEC_SHIM := $(wildcard shim/spec/*.c shim/trace/*.c shim/load/conf.c)
 
 # The token: the module and the tool are made of the same files; the tool has its own besides.
-MOD_SRC  := $(filter-out module/tool/%,$(wildcard module/*.c module/*/*.c))
+MOD_SRC  := $(filter-out module/tool/% module/faulty/%,$(wildcard module/*.c module/*/*.c))
 MOD_SHIM := shim/spec/functions.c shim/spec/structures.c shim/spec/mechanisms.c shim/spec/attributes.c shim/spec/constants.c
 TOOL_SRC := $(wildcard module/tool/*.c)
+# A module of its own, which goes in front of another and breaks it: module/faulty/README.md.
+FLT_SRC  := $(wildcard module/faulty/*.c)
+FLT_SHIM := shim/spec/functions.c shim/spec/constants.c
 
 CLIENTS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/clients/*.c)) \
             $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/clients/*.cc))
@@ -67,6 +70,7 @@ RECORDER := $(if $(filter shim/load/%,$(SHIM_SRC)),$(BUILD)/libp11trace.so)
 STUB     := $(if $(strip $(STUB_SRC)),$(BUILD)/p11stub.so)
 DECODER  := $(if $(wildcard decoder/cmd/main.c),$(BUILD)/p11trace)
 TOKEN    := $(BUILD)/libp11token.so $(if $(TOOL_SRC),$(BUILD)/p11token)
+FAULTY   := $(if $(FLT_SRC),$(BUILD)/libp11faulty.so)
 
 obj       = $(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(filter %.c,$(2))) \
             $(patsubst %.S,$(BUILD)/obj/$(1)/%.o,$(filter %.S,$(2)))
@@ -75,9 +79,10 @@ STUB_OBJ := $(call obj,stub,$(STUB_SRC))
 DEC_OBJ  := $(call obj,decoder,$(DEC_SRC) $(DEC_ASM) $(DEC_SHIM))
 MOD_OBJ  := $(call obj,module,$(MOD_SRC) $(MOD_SHIM))
 TOOL_OBJ := $(call obj,module,$(TOOL_SRC))
+FLT_OBJ  := $(call obj,module,$(FLT_SRC) $(FLT_SHIM))
 
 .PHONY: all help deps demo check check-long check-asan check-tsan bench lint install clean
-all: $(RECORDER) $(STUB) $(DECODER) $(TOKEN) $(CLIENTS) $(MOCKS) $(BENCH)
+all: $(RECORDER) $(STUB) $(DECODER) $(TOKEN) $(FAULTY) $(CLIENTS) $(MOCKS) $(BENCH)
 
 help:
 	@echo 'make [all]       build the shim, the decoder, the token, the test clients and mocks under $(BUILD)/'
@@ -122,7 +127,7 @@ $(SHIM_OBJ) $(STUB_OBJ): FLAGS := $(SHARED)
 # It is never unloaded: a thread that has used libcrypto runs a function of it at its end, which may be after dlclose.
 TOKEN_CRYPTO ?= -l:libcrypto.a
 MODLINK   = $(HARDEN) -l:libsqlite3.a $(TOKEN_CRYPTO) -lm -lpthread -ldl
-$(MOD_OBJ): FLAGS := $(SHARED) $(MODINC)
+$(sort $(MOD_OBJ) $(FLT_OBJ)): FLAGS := $(SHARED) $(MODINC)
 $(TOOL_OBJ): FLAGS := -fPIE $(MODINC)
 
 $(BUILD)/libp11token.so: $(MOD_OBJ) module/exports.map
@@ -133,6 +138,11 @@ $(BUILD)/libp11token.so: $(MOD_OBJ) module/exports.map
 $(BUILD)/p11token: $(MOD_OBJ) $(TOOL_OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(SAN) $(LDFLAGS) -pie -o $@ $(MOD_OBJ) $(TOOL_OBJ) $(filter-out -Wl$(comma)-z$(comma)defs,$(MODLINK))
+
+$(BUILD)/libp11faulty.so: $(FLT_OBJ) module/exports.map
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(SAN) $(LDFLAGS) $(HARDEN) -Wl,-soname,libp11faulty.so -Wl,--version-script=module/exports.map \
+	  -o $@ $(FLT_OBJ) -lpthread -ldl
 
 compile = $(Q)mkdir -p $(@D) && $(CC) $(BASE) $(FLAGS) $(CPPFLAGS) $(CFLAGS) $(SAN) -c -o $@ $<
 
@@ -175,7 +185,7 @@ $(BUILD)/tests/mocks/%.so: tests/mocks/%.cc | $(BUILD)/.tools
 	$(Q)mkdir -p $(@D) && $(CXX) -std=c++17 -D_GNU_SOURCE $(WARN) -MMD -MP -MF $@.d -I. -Ishim/spec -fPIC $(CPPFLAGS) \
 	  $(CFLAGS) $(SAN) $(LDFLAGS) -shared -o $@ $<
 
--include $(SHIM_OBJ:.o=.d) $(STUB_OBJ:.o=.d) $(DEC_OBJ:.o=.d) $(MOD_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(CLIENTS:=.d) $(MOCKS:=.d) $(BENCH:=.d)
+-include $(SHIM_OBJ:.o=.d) $(STUB_OBJ:.o=.d) $(DEC_OBJ:.o=.d) $(MOD_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(FLT_OBJ:.o=.d) $(CLIENTS:=.d) $(MOCKS:=.d) $(BENCH:=.d)
 
 # A clear word instead of forty compiler errors when a package is missing; looked at once per build folder.
 $(BUILD)/.tools: Makefile
@@ -237,7 +247,7 @@ lint:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
 	install -m 755 $(BUILD)/p11trace $(BUILD)/p11token $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(BUILD)/libp11trace.so $(BUILD)/libp11token.so $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(BUILD)/libp11trace.so $(BUILD)/libp11token.so $(BUILD)/libp11faulty.so $(DESTDIR)$(PREFIX)/lib/
 
 clean:
 	rm -rf $(BUILD)

@@ -16,7 +16,8 @@ LONG = os.environ.get("P11TRACE_LONG", "0") not in ("", "0")
 SANITIZE = os.environ.get("P11TRACE_SANITIZE", "")
 
 # What would change the behaviour of a traced program without the test having asked for it.
-FOREIGN = ("P11TRACE_", "P11TOKEN_", "PKCS11SPY", "P11_KIT_", "NSS_", "NSPR_", "SOFTHSM2_", "LD_", "XDG_", "MALLOC_")
+FOREIGN = ("P11TRACE_", "P11TOKEN_", "P11FAULTY", "PKCS11SPY", "P11_KIT_", "NSS_", "NSPR_", "SOFTHSM2_", "LD_", "XDG_",
+           "MALLOC_")
 
 
 def pytest_collection_modifyitems(items):
@@ -56,6 +57,20 @@ def long() -> bool:
 def count():
     """count(n): how often to repeat a loop whose full count is n; a tenth of it, at least once, in `make check`."""
     return lambda n: n if LONG else max(1, n // 10)
+
+
+@pytest.fixture(scope="session")
+def fault_stage(build, tmp_path_factory):
+    """fault_stage(backend): the stage of fault_matrix.py on "token" or "softhsm", made when it is first asked for."""
+    import fault_matrix
+    made = {}
+
+    def stage(backend):
+        if backend not in made:
+            made[backend] = fault_matrix.FaultStage(tmp_path_factory.mktemp(backend), build, backend)
+        return made[backend]
+
+    return stage
 
 
 def own_mounts():

@@ -1,7 +1,8 @@
 """A stage for NSS's command line tools: one token, one NSS database, and three ways of loading the module.
 
 Every client of a test runs in a fresh copy of the same folder under the same path, with the module always in the same
-file, `stage/module.so`: SoftHSM itself, its traced copy, or pkcs11-spy.  So outputs can be compared byte for byte."""
+file, `stage/module.so`: SoftHSM itself, its traced copy, or pkcs11-spy.  So outputs can be compared byte for byte.
+With backend="token" our own token is there in place of SoftHSM."""
 import collections
 import functools
 import json
@@ -58,13 +59,14 @@ class Outcome:
 class Stage:
     """The folder: tokens/ nssdb/ ca.pem user.p12 pin.txt pins.txt ...; `reset` brings the state of `build` back."""
 
-    def __init__(self, folder: Path, build: Path):
-        self.folder, self.build = folder / "stage", build
+    def __init__(self, folder: Path, build: Path, backend: str = "softhsm"):
+        self.folder, self.build, self.backend = folder / "stage", build, backend
+        self.target = softhsm() if backend == "softhsm" else build / "libp11token.so"
         self.base, self.traces = folder / "base", folder / "traces"
         self.module = self.folder / "module.so"
         self.spy_log = folder / "spy.log"
-        self.env = environment(folder, SOFTHSM2_CONF=self.folder / "softhsm2.conf", PKCS11SPY=softhsm(),
-                               PKCS11SPY_OUTPUT=self.spy_log)
+        self.env = environment(folder, SOFTHSM2_CONF=self.folder / "softhsm2.conf", PKCS11SPY=self.target,
+                               PKCS11SPY_OUTPUT=self.spy_log, P11TOKEN_DIR=self.folder / "tokens")
         self._make()
 
     # --- making it ------------------------------------------------------------------------------------------------
@@ -83,7 +85,7 @@ class Stage:
         (self.folder / "noise").write_bytes(bytes(range(64)))
         self._certificates()
         self.direct()
-        self.must("softhsm2-util", "--init-token", "--free", "--label", LABEL, "--pin", PIN, "--so-pin", SO_PIN)
+        self.init_token(LABEL, SO_PIN)
         self.must("certutil", "-N", "-d", "sql:nssdb", "--empty-password")
         self.must("modutil", "-force", "-dbdir", "sql:nssdb", "-add", MODULE_NAME, "-libfile", self.module)
         self.must("certutil", "-A", "-d", "sql:nssdb", "-n", "CA", "-t", "CT,C,C", "-i", "ca.pem")
@@ -95,6 +97,13 @@ class Stage:
                   "-o", "encrypted")
         self.module.unlink()
         shutil.copytree(self.folder, self.base, symlinks=True)
+
+    def init_token(self, label, so_pin):
+        """One more token, whose user's PIN is PIN."""
+        if self.backend == "softhsm":
+            self.must("softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", so_pin)
+        else:
+            self.must(self.build / "p11token", "init", "--kdf-cost", 4, "--label", label, "--pin", PIN, "--so-pin", so_pin)
 
     def _certificates(self):
         def issue(name, subject, serial, extensions):
@@ -127,13 +136,13 @@ class Stage:
         self.spy_log.unlink(missing_ok=True)
 
     def direct(self):
-        shutil.copy(softhsm(), self.module)
+        shutil.copy(self.target, self.module)
 
     def spied(self):
         shutil.copy(spy(), self.module)
 
     def traced(self, *options):
-        self.must(self.build / "p11trace", "wrap", softhsm(), "-o", self.module, "--out", self.traces, *options)
+        self.must(self.build / "p11trace", "wrap", self.target, "-o", self.module, "--out", self.traces, *options)
 
     # --- running --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,42 @@
+"""Every rule has a row that makes it fire, or a reason why none can. Prints the table (pytest -s)."""
+import importlib
+import re
+
+from conftest import ROOT
+
+# rule: why no client and no fault can make it fire.
+UNFIRED = {}
+UNFIRED_MAX = 8
+
+
+def all_rows():
+    rows = []
+    for path in sorted((ROOT / "tests").glob("test_rules_*.py")):
+        if path.stem != "test_rules_all":
+            rows += importlib.import_module(path.stem).ROWS
+    return rows
+
+
+def listed(build, run):
+    return re.findall(r"^((?:NSS|P11)-[A-Z]+-\d+) ", run(build / "p11trace", "check", "--list").stdout, re.M)
+
+
+def test_every_rule_is_fired(build, run):
+    rules, rows = listed(build, run), all_rows()
+    fired = {r.rule for r in rows}
+    width = max(len(r.fault) for r in rows)
+    for rule in rules:
+        mine = [r for r in rows if r.rule == rule]
+        for r in mine:
+            print(f"{rule:14} {r.severity:8} {r.fault:{width}} {' '.join(r.backends):14} {r.client}")
+        if not mine:
+            print(f"{rule:14} not fired: {UNFIRED.get(rule, 'NO REASON')}")
+    assert fired <= set(rules), "rows of rules that do not exist"
+    assert not [r for r in rules if r not in fired and r not in UNFIRED], "rules without a row"
+    assert not fired & set(UNFIRED), "not fired, but there is a row"
+    assert len(UNFIRED) <= UNFIRED_MAX
+
+
+def test_rows_are_told_apart():
+    ids = [r.id for r in all_rows()]
+    assert len(ids) == len(set(ids))
