@@ -1,94 +1,9 @@
 /* What the rules need to see and NSS's tools do not do.
  *
- *   check_client MODULE LABEL PIN ACTION
+ *   check_client MODULE LABEL PIN ACTION ...
  *
- * ACTION: tour      everything once, as an exemplary client would: informations, login, search, attributes, logout
- *         badpin    a wrong PIN, then the right one
- *         samepin   the right PIN twice, with a logout between
- *         null      session functions with handle 0
- *         nullargs  the same, with a NULL buffer
- *         parallel  C_OpenSession without CKF_SERIAL_SESSION
- *         label     makes certificates whose CKA_LABEL ends in a blank, and one without CKA_LABEL, and reads them again
- *         remove    login, then the state of slot and session
- *         threads   two threads log in and out, two others ask for the state, a fifth opens and closes
- *         fork      a child uses what the parent has opened, and then does a tour of its own */
-#include <pthread.h>
-#include <stdatomic.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "p11client.h"
-
-static CK_FUNCTION_LIST_PTR p11;
-static CK_SLOT_ID slot;
-static const char *pin;
-
-static void find_slot(const char *label)
-{
-  CK_SLOT_ID id[64];
-  CK_ULONG count = 0;
-  MUST(p11->C_GetSlotList(CK_FALSE, NULL, &count));
-  if (count > 64) DIE("%lu slots", count);
-  MUST(p11->C_GetSlotList(CK_FALSE, id, &count));
-  for (CK_ULONG i = 0; i < count; i++) {
-    CK_SLOT_INFO slot_info;
-    CK_TOKEN_INFO token;
-    MUST(p11->C_GetSlotInfo(id[i], &slot_info));
-    if (p11->C_GetTokenInfo(id[i], &token) != CKR_OK) continue;
-    if (slot == (CK_SLOT_ID)-1 && !strncmp((char *)token.label, label, strlen(label))) slot = id[i];
-  }
-  if (slot == (CK_SLOT_ID)-1) DIE("no token is called %s", label);
-}
-
-static CK_SESSION_HANDLE open_session(CK_FLAGS flags)
-{
-  CK_SESSION_HANDLE session;
-  MUST(p11->C_OpenSession(slot, CKF_SERIAL_SESSION | flags, NULL, NULL, &session));
-  return session;
-}
-
-static CK_STATE state(CK_SESSION_HANDLE session)
-{
-  CK_SESSION_INFO info;
-  MUST(p11->C_GetSessionInfo(session, &info));
-  return info.state;
-}
-
-static CK_RV login(CK_SESSION_HANDLE session, const char *with)
-{
-  return p11->C_Login(session, CKU_USER, (CK_UTF8CHAR_PTR)with, strlen(with));
-}
-
-/* One template for all, as NSS does it: the lengths, then the values; then each attribute alone. */
-static void read_object(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object)
-{
-  static const CK_ATTRIBUTE_TYPE type[] = {CKA_CLASS, CKA_TOKEN, CKA_PRIVATE, CKA_LABEL, CKA_ID};
-  CK_BYTE value[5][512];
-  CK_ATTRIBUTE a[5];
-  for (int i = 0; i < 5; i++) a[i] = (CK_ATTRIBUTE){type[i], NULL, 0};
-  p11->C_GetAttributeValue(session, object, a, 5);
-  for (int i = 0; i < 5; i++) a[i] = (CK_ATTRIBUTE){type[i], value[i], sizeof value[i]};
-  p11->C_GetAttributeValue(session, object, a, 5);
-  for (int i = 0; i < 5; i++) {
-    a[i].ulValueLen = sizeof value[i];
-    p11->C_GetAttributeValue(session, object, &a[i], 1);
-  }
-}
-
-static void read_all(CK_SESSION_HANDLE session, CK_OBJECT_CLASS class)
-{
-  CK_BBOOL yes = CK_TRUE;
-  CK_ATTRIBUTE what[] = {
-      {CKA_CLASS, &class, sizeof class},
-      {CKA_TOKEN, &yes,   sizeof yes  }
-  };
-  CK_OBJECT_HANDLE object[32];
-  CK_ULONG count = 0;
-  MUST(p11->C_FindObjectsInit(session, what, 2));
-  MUST(p11->C_FindObjects(session, object, 32, &count));
-  MUST(p11->C_FindObjectsFinal(session));
-  for (CK_ULONG i = 0; i < count; i++) read_object(session, object[i]);
-}
+ * The actions stand in a table below. Those of one group of rules are in a header of that group. */
+#include "check_client.h"
 
 static void tour(void)
 {
@@ -105,7 +20,7 @@ static void tour(void)
   MUST(p11->C_CloseSession(ro));
 }
 
-static void badpin(const char *first)
+static void log_in_twice(const char *first)
 {
   const CK_SESSION_HANDLE session = open_session(0);
   login(session, first);
@@ -116,7 +31,17 @@ static void badpin(const char *first)
   MUST(p11->C_CloseSession(session));
 }
 
-static void null_session(CK_BBOOL null_arguments)
+static void badpin(void)
+{
+  log_in_twice("not the PIN");
+}
+
+static void samepin(void)
+{
+  log_in_twice(pin);
+}
+
+static void ask_null(CK_BBOOL null_arguments)
 {
   CK_SESSION_INFO info;
   open_session(0);
@@ -124,6 +49,22 @@ static void null_session(CK_BBOOL null_arguments)
   p11->C_FindObjectsInit(0, NULL, 0);
   p11->C_FindObjectsFinal(0);
   p11->C_GetFunctionStatus(0);
+}
+
+static void null(void)
+{
+  ask_null(CK_FALSE);
+}
+
+static void nullargs(void)
+{
+  ask_null(CK_TRUE);
+}
+
+static void parallel(void)
+{
+  CK_SESSION_HANDLE session;
+  p11->C_OpenSession(slot, CKF_RW_SESSION, NULL, NULL, &session);
 }
 
 static void labels(void)
@@ -199,7 +140,7 @@ static void threads(void)
   for (int i = 2; i < 5; i++) pthread_join(thread[i], NULL);
 }
 
-static void forked(const char *label)
+static void forked(void)
 {
   const CK_SESSION_HANDLE session = open_session(0);
   login(session, pin);
@@ -213,7 +154,7 @@ static void forked(const char *label)
     p11->C_GetSessionInfo(0, &unused);
     p11->C_Initialize(NULL); /* OK or already initialised: modules differ */
     slot = (CK_SLOT_ID)-1;
-    find_slot(label);
+    find_slot();
     tour();
     p11->C_Finalize(NULL);
     _exit(0);
@@ -222,39 +163,41 @@ static void forked(const char *label)
   if (waitpid(child, &status, 0) != child || status != 0) DIE("the child ended with %d", status);
 }
 
+/* clang-format off */
+static const struct {
+  const char *name;
+  void (*run)(void);
+} actions[] = {
+  {"tour",     tour    }, /* everything once, as an exemplary client would: informations, login, search, attributes, logout */
+  {"badpin",   badpin  }, /* a wrong PIN, then the right one */
+  {"samepin",  samepin }, /* the right PIN twice, with a logout between */
+  {"null",     null    }, /* session functions with handle 0 */
+  {"nullargs", nullargs}, /* the same, with a NULL buffer */
+  {"parallel", parallel}, /* C_OpenSession without CKF_SERIAL_SESSION */
+  {"label",    labels  }, /* certificates whose CKA_LABEL ends in a blank, and one without CKA_LABEL, made and read again */
+  {"remove",   removed }, /* login, then the state of slot and session */
+  {"threads",  threads }, /* two threads log in and out, two others ask for the state, a fifth opens and closes */
+  {"fork",     forked  }, /* a child uses what the parent has opened, and then does a tour of its own */
+};
+/* clang-format on */
+
 int main(int argc, char **argv)
 {
-  if (argc != 5) DIE("usage: %s MODULE LABEL PIN ACTION", argv[0]);
+  if (argc < 5) DIE("usage: %s MODULE LABEL PIN ACTION ...", argv[0]);
   CK_INFO info;
-  const char *action = argv[4];
   CK_C_INITIALIZE_ARGS args = {NULL, NULL, NULL, NULL, CKF_OS_LOCKING_OK, NULL};
+  size_t i = 0;
+  while (i < sizeof actions / sizeof actions[0] && strcmp(actions[i].name, argv[4]) != 0) i++;
+  if (i == sizeof actions / sizeof actions[0]) DIE("no action %s", argv[4]);
   p11 = module_list(argv[1]);
+  label = argv[2];
   pin = argv[3];
+  more = argv + 5;
   slot = (CK_SLOT_ID)-1;
   MUST(p11->C_Initialize(&args));
   p11->C_GetInfo(&info);
-  find_slot(argv[2]);
-  if (!strcmp(action, "tour"))
-    tour();
-  else if (!strcmp(action, "badpin"))
-    badpin("not the PIN");
-  else if (!strcmp(action, "samepin"))
-    badpin(pin);
-  else if (!strcmp(action, "null") || !strcmp(action, "nullargs"))
-    null_session(action[4] != 0);
-  else if (!strcmp(action, "parallel")) {
-    CK_SESSION_HANDLE session;
-    p11->C_OpenSession(slot, CKF_RW_SESSION, NULL, NULL, &session);
-  } else if (!strcmp(action, "label"))
-    labels();
-  else if (!strcmp(action, "remove"))
-    removed();
-  else if (!strcmp(action, "threads"))
-    threads();
-  else if (!strcmp(action, "fork"))
-    forked(argv[2]);
-  else
-    DIE("no action %s", action);
+  find_slot();
+  actions[i].run();
   MUST(p11->C_Finalize(NULL));
   return 0;
 }
