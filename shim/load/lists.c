@@ -6,6 +6,7 @@
 #include "shim/record/attached.h"
 #include "shim/record/guard.h"
 #include "shim/record/objects.h"
+#include "shim/record/options.h"
 #include "shim/record/say.h"
 
 /* Every list is a CK_VERSION, padding, and function pointers in the order of functions.def. */
@@ -47,6 +48,11 @@ unsigned p11t_list_functions(const CK_VERSION *version)
   return 0;
 }
 
+void p11t_set_module(int set, unsigned module)
+{
+  p11t_sets[set].module = module != 0 ? module | (unsigned)set << 16 : 0;
+}
+
 int p11t_set_new(struct p11t_target *t)
 {
   for (int s = 0; s < P11T_SETS; s++) {
@@ -55,7 +61,7 @@ int p11t_set_new(struct p11t_target *t)
     memset(p->real, 0, sizeof p->real);
     memset(p->target, 0, sizeof p->target);
     p->owner = t;
-    p->module = t->module;
+    p11t_set_module(s, t->module);
     return s;
   }
   return -1;
@@ -106,10 +112,12 @@ int p11t_set_bind(struct p11t_target *t, const p11t_any_function *list, unsigned
     if (list[i] == NULL || (is_thunked(i) && p->real[i])) continue;
     p->real[i] = own_function(t, list[i], i);
     p->target[i] = i == P11_F_C_Initialize && !t->preloaded ? p11t_thunks[set][P11T_THUNK_INITIALIZE]
-                   : i == P11_F_C_GetFunctionList           ? p11t_thunks[set][P11T_THUNK_FUNCTION_LIST]
-                   : i == P11_F_C_GetInterfaceList          ? p11t_thunks[set][P11T_THUNK_INTERFACE_LIST]
-                   : i == P11_F_C_GetInterface              ? p11t_thunks[set][P11T_THUNK_INTERFACE]
-                                                            : p->real[i];
+                   : i == P11_F_C_OpenSession && p11t_options.probe & P11T_PROBE_NOTIFY
+                       ? p11t_thunks[set][P11T_THUNK_OPEN_SESSION]
+                   : i == P11_F_C_GetFunctionList  ? p11t_thunks[set][P11T_THUNK_FUNCTION_LIST]
+                   : i == P11_F_C_GetInterfaceList ? p11t_thunks[set][P11T_THUNK_INTERFACE_LIST]
+                   : i == P11_F_C_GetInterface     ? p11t_thunks[set][P11T_THUNK_INTERFACE]
+                                                   : p->real[i];
   }
   return set;
 }

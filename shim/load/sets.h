@@ -12,7 +12,7 @@
 typedef void (*p11t_any_function)(void); /* of whatever type: called through its own type only */
 
 struct p11t_set {
-  unsigned module; /* id; 0: free */
+  unsigned module; /* id, and above bit 16 the number of the set; 0: not recorded */
   struct p11t_target *owner;
   p11t_any_function target[P11_FUNCTIONS]; /* what the wrapper calls: the module's function, or one of ours before it */
   p11t_any_function real[P11_FUNCTIONS];   /* the module's function; NULL: it has none */
@@ -23,8 +23,9 @@ extern struct p11t_set p11t_sets[P11T_SETS];
 /* The wrapper of a function in a set. */
 extern const p11t_any_function p11t_wrappers[P11T_SETS][P11_FUNCTIONS];
 
-/* What stands between wrapper and module for the functions that hand out lists or take our parameters: by set. */
-extern const p11t_any_function p11t_thunks[P11T_SETS][4];
-enum { P11T_THUNK_INITIALIZE, P11T_THUNK_FUNCTION_LIST, P11T_THUNK_INTERFACE_LIST, P11T_THUNK_INTERFACE };
+/* What stands between wrapper and module for the functions that hand out lists, take our parameters or, with probe=notify, a
+ * callback: by set. */
+extern const p11t_any_function p11t_thunks[P11T_SETS][5];
+enum { P11T_THUNK_INITIALIZE, P11T_THUNK_FUNCTION_LIST, P11T_THUNK_INTERFACE_LIST, P11T_THUNK_INTERFACE, P11T_THUNK_OPEN_SESSION };
 
 #endif

@@ -9,7 +9,9 @@
 #include "shim/record/attached.h"
 #include "shim/record/guard.h"
 #include "shim/record/objects.h"
+#include "shim/record/options.h"
 #include "shim/record/say.h"
+#include "shim/record/sessions.h"
 #include "shim/trace/format.h"
 
 static struct p11t_target targets[P11T_SETS];
@@ -139,7 +141,7 @@ CK_RV p11t_target_load_late(struct p11t_target *t, const char *path)
   t->handle = handle;
   p11t_objects_refresh();
   t->module = p11t_module_attached(path, t->stub, P11T_HOW_CHAINED, base_of(handle));
-  s->module = t->module;
+  p11t_set_module((int)t->entry, t->module);
   t->gate.module = t->module;
 #define F_V2_40(name) s->real[P11_F_##name] = (p11t_any_function)list->name;
 #define F_V3_0(name)
@@ -150,6 +152,8 @@ CK_RV p11t_target_load_late(struct p11t_target *t, const char *path)
     if (i == P11_F_C_Initialize || i == P11_F_C_GetFunctionList) continue;
     s->target[i] = s->real[i] ? s->real[i] : (p11t_any_function)not_supported;
   }
+  if (s->real[P11_F_C_OpenSession] && p11t_options.probe & P11T_PROBE_NOTIFY)
+    s->target[P11_F_C_OpenSession] = p11t_thunks[t->entry][P11T_THUNK_OPEN_SESSION];
   t->lazy = false;
   return CKR_OK;
 }
@@ -157,6 +161,7 @@ CK_RV p11t_target_load_late(struct p11t_target *t, const char *path)
 void p11t_target_unload(struct p11t_target *t)
 {
   p11t_module_detached(t->module);
+  if (p11t_options.probe & P11T_PROBE_CALLS) p11t_sessions_forget(t->module);
   p11t_lists_forget(t);
   p11t_modules_lock();
   for (int s = 0; s < P11T_SETS; s++) {

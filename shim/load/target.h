@@ -51,6 +51,9 @@ int p11t_set_bind(struct p11t_target *t, const p11t_any_function *list, unsigned
 /* A set of the target's that is new; -1 when all are in use. */
 int p11t_set_new(struct p11t_target *t);
 
+/* Says whose calls those of a set are: a module's id. */
+void p11t_set_module(int set, unsigned module);
+
 /* The exported functions that hand out lists, in a set: C_GetFunctionList, C_GetInterfaceList, C_GetInterface. */
 void p11t_set_entries(int set, const p11t_any_function real[3]);
 

@@ -1,9 +1,10 @@
 /* What stands between wrapper and module: the functions that hand out lists, and C_Initialize, whose parameters may hold
- * ours. The same four for every set, bound to it by macro. */
+ * ours, and C_OpenSession, whose callback may be recorded. The same five for every set, bound to it by macro. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "shim/load/notify.h"
 #include "shim/load/parameters.h"
 #include "shim/load/target.h"
 
@@ -118,6 +119,14 @@ static CK_RV initialize(unsigned number, CK_VOID_PTR pInitArgs)
   return ((CK_C_Initialize)set->real[P11_F_C_Initialize])(pInitArgs);
 }
 
+static CK_RV open_session(unsigned number, CK_SLOT_ID slotID, CK_FLAGS flags, CK_VOID_PTR pApplication,
+                          CK_NOTIFY Notify, CK_SESSION_HANDLE_PTR phSession)
+{
+  const struct p11t_set *set = &p11t_sets[number];
+  p11t_notify_wrap(set->owner->module, &pApplication, &Notify);
+  return ((CK_C_OpenSession)set->real[P11_F_C_OpenSession])(slotID, flags, pApplication, Notify, phSession);
+}
+
 /* clang-format off */
 #define THUNKS(n)                                                                                                     \
   static CK_RV initialize_##n(CK_VOID_PTR a) { return initialize(n, a); }                                             \
@@ -126,12 +135,16 @@ static CK_RV initialize(unsigned number, CK_VOID_PTR pInitArgs)
   static CK_RV interface_##n(CK_UTF8CHAR_PTR a, CK_VERSION_PTR b, CK_INTERFACE_PTR_PTR c, CK_FLAGS d)                 \
   {                                                                                                                   \
     return get_interface(n, a, b, c, d);                                                                              \
+  }                                                                                                                   \
+  static CK_RV open_session_##n(CK_SLOT_ID a, CK_FLAGS b, CK_VOID_PTR c, CK_NOTIFY d, CK_SESSION_HANDLE_PTR e)        \
+  {                                                                                                                   \
+    return open_session(n, a, b, c, d, e);                                                                            \
   }
 #define ROW(n)                                                                                                        \
   {(p11t_any_function)initialize_##n, (p11t_any_function)function_list_##n, (p11t_any_function)interface_list_##n,    \
-   (p11t_any_function)interface_##n},
+   (p11t_any_function)interface_##n, (p11t_any_function)open_session_##n},
 #define ALL(X)                                                                                                        \
   X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19)       \
   X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
 ALL(THUNKS)
-const p11t_any_function p11t_thunks[P11T_SETS][4] = {ALL(ROW)};
+const p11t_any_function p11t_thunks[P11T_SETS][5] = {ALL(ROW)};

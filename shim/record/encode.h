@@ -18,10 +18,22 @@
 /* Attributes of a C_GetAttributeValue whose values are recorded: their buffers' sizes are remembered across the call. */
 #define P11T_CAPACITIES 64
 
+/* The same, when calls are watched for probe=. */
+struct p11t_watch {
+  bool on;
+  uint8_t flags;   /* of the records: P11T_PROBE inside a call of ours */
+  uint16_t set;    /* wrapper set */
+  uint16_t place;  /* of the session, for sessions.c */
+  uint32_t serial; /* which session had the place, 0 none */
+  uint32_t ticket; /* of what is being closed, 0 nothing */
+  unsigned begun;  /* operations that are to begin with this call */
+  uint64_t number; /* of ENTER */
+};
+
 /* What ENTER has to tell LEAVE: on the wrapper's stack. */
 struct p11t_call {
   uint64_t epoch;      /* of p11t_guard at ENTER: a fork in between shows */
-  uint64_t number;     /* of ENTER; 0: not recorded */
+  uint64_t number;     /* of ENTER; 0: not recorded, or watched */
   uint64_t before[10]; /* *pulLen as it was, by parameter; and whether: bit in has_before */
   uint16_t has_before;
   uint16_t in_place; /* inputs that an output overwrote: bit by parameter */
@@ -30,6 +42,7 @@ struct p11t_call {
   void *frame, *caller;
   uint64_t start;                     /* time of ENTER, when a trigger asks for it */
   uint64_t capacity[P11T_CAPACITIES]; /* ulValueLen of an OUT template as it was */
+  struct p11t_watch watch;            /* set when `number` is 0 */
 };
 
 /* The parameters as given: before the module is called. */

@@ -62,3 +62,16 @@ void p11t_modules_unlock(void)
 {
   give_back(&p11t_guard->modules_lock);
 }
+
+/* All of them, those of the C library too: cancellation comes as one. */
+void p11t_sessions_lock(uint64_t *signals)
+{
+  uint64_t all = ~(1ull << (SIGSYS - 1));
+  P11T_SYS(SYS_rt_sigprocmask, SIG_BLOCK, &all, signals, 8);
+  take(&p11t_guard->sessions_lock);
+}
+void p11t_sessions_unlock(const uint64_t *signals)
+{
+  give_back(&p11t_guard->sessions_lock);
+  P11T_SYS(SYS_rt_sigprocmask, SIG_SETMASK, signals, (void *)0, 8);
+}

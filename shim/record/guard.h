@@ -15,8 +15,10 @@ struct p11t_guard {
   _Atomic uint32_t lock; /* 0 free, 1 held, 2 held and waited for */
   uint32_t has_keys;
   _Atomic uint32_t modules_lock;
-  uint32_t reserved;  /* 1: this process's files were opened when it was forked (reserve.h) */
-  uint8_t key[3][16]; /* SipHash keys by class: payload, secrets, PINs */
+  _Atomic uint32_t sessions_lock;
+  uint32_t has_sessions; /* 0: what the table of sessions holds is the parent's */
+  uint32_t reserved;     /* 1: this process's files were opened when it was forked (reserve.h) */
+  uint8_t key[3][16];    /* SipHash keys by class: payload, secrets, PINs */
 };
 
 extern struct p11t_guard *p11t_guard; /* valid once p11t_guard_make() said so */
@@ -33,5 +35,9 @@ void p11t_unlock(void);
  * that could wait for dlopen: a constructor that looks for a module holds the loader's lock and waits for this one. */
 void p11t_modules_lock(void);
 void p11t_modules_unlock(void);
+
+/* The lock of the table of sessions (sessions.h), innermost. No signal handler runs in between: it might call the module. */
+void p11t_sessions_lock(uint64_t *signals);
+void p11t_sessions_unlock(const uint64_t *signals);
 
 #endif

@@ -9,6 +9,7 @@
 #include "shim/record/options.h"
 #include "shim/record/process.h"
 #include "shim/record/sys.h"
+#include "shim/spec/settings.h"
 #include "shim/trace/version.h"
 
 static int argument_count;
@@ -129,6 +130,21 @@ void p11t_head_gather(void)
   machine();
 }
 
+static int probes(char *s, size_t size)
+{
+  const struct p11_setting *setting = &p11_settings[P11_SETTING_PROBE];
+  int n = 0;
+  unsigned bit = 1;
+  for (const char *w = setting->words; *w; bit <<= 1) {
+    int length = (int)strcspn(w, " ");
+    if (p11t_options.probe & bit) n += snprintf(s + n, size - (size_t)n, "%s%.*s", n ? "," : "probe=", length, w);
+    w += length;
+    w += strspn(w, " ");
+  }
+  if (n > 0) n += snprintf(s + n, size - (size_t)n, "\n");
+  return n;
+}
+
 static void options(struct fields *f)
 {
   static const char *const capture[] = {"meta", "safe", "clear"};
@@ -146,6 +162,7 @@ static void options(struct fields *f)
     n += snprintf(s + n, sizeof s - (size_t)n, "only=%016llx%016llx\n", (unsigned long long)o->only[1],
                   (unsigned long long)o->only[0]);
   }
+  n += probes(s + n, sizeof s - (size_t)n);
   if (n > 0) field(f, P11T_HEAD_OPTIONS, s, (size_t)n);
 }
 

@@ -13,6 +13,7 @@ struct p11t_options p11t_options = {
     .cut = P11T_CUT_DEFAULT,
     .min_free = UINT64_MAX,
     .only = {UINT64_MAX, UINT64_MAX},
+    .plain = {UINT64_MAX, UINT64_MAX},
     .files = P11T_FILES_DEFAULT,
     .dump_every = P11T_DUMP_EVERY_DEFAULT,
 };
@@ -23,6 +24,20 @@ static void set_only(const char *value)
   struct p11_callset_error error;
   if (p11_callset_parse(value, strlen(value), &set, &error))
     memcpy(p11t_options.only, set.word, sizeof p11t_options.only);
+}
+
+static void set_probe(const struct p11_setting *s, const char *value)
+{
+  unsigned words = p11_setting_words(s, value);
+  if (words & P11T_PROBE_ALL) words |= P11T_PROBE_CALLS;
+  p11t_options.probe = words & (P11T_PROBE_CALLS | P11T_PROBE_NOTIFY);
+}
+
+/* While calls are made beside the application's, all of its calls are watched. */
+static void settle(void)
+{
+  struct p11t_options *o = &p11t_options;
+  for (int i = 0; i < 2; i++) o->plain[i] = o->probe & P11T_PROBE_CALLS ? 0 : o->only[i];
 }
 
 bool p11t_option_set(const char *name, const char *value, const char *where)
@@ -53,10 +68,12 @@ bool p11t_option_set(const char *name, const char *value, const char *where)
     case P11_SETTING_RING: p11_setting_size(value, &o->ring); break;
     case P11_SETTING_DUMP_ON: p11_triggers_parse(value, &o->dump_on); break;
     case P11_SETTING_DUMP_EVERY: p11_duration_parse(value, strlen(value), &o->dump_every); break;
+    case P11_SETTING_PROBE: set_probe(s, value); break;
     case P11_SETTING_CMDLINE: o->cmdline = word % 2 == 0; break;
     case P11_SETTING_OFF: o->off = word % 2 == 0; break;
     case P11_SETTINGS: break;
   }
+  settle();
   return true;
 }
 

@@ -69,12 +69,13 @@ static uint64_t in_ns(uint64_t ticks)
   return (uint64_t)((unsigned __int128)ticks * 1000000000u / p11t_process.ticks_per_second);
 }
 
-void p11t_aside_leave(struct p11t_thread *t, const struct p11t_call *call, CK_RV rv, uint64_t now)
+void p11t_aside_leave(struct p11t_thread *t, const struct p11t_call *call, CK_RV rv, uint64_t now, uint8_t flags)
 {
   if (p11t_process.aside & P11T_ASIDE_THROUGH) p11t_flush(t);
   const struct p11_triggers *on = &p11t_options.dump_on;
   uint64_t ns = on->timed && now > call->start ? in_ns(now - call->start) : 0;
-  for (unsigned i = 0; i < on->calls && p11t_process.aside & P11T_ASIDE_TRIGGER; i++) {
+  unsigned calls = flags & P11T_PROBE || !(p11t_process.aside & P11T_ASIDE_TRIGGER) ? 0 : on->calls;
+  for (unsigned i = 0; i < calls; i++) {
     if (!p11_trigger_matches(&on->call[i], call->function, rv, ns)) continue;
     char text[160];
     const char *name = p11_trigger_rv_name(rv);

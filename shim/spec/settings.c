@@ -43,10 +43,9 @@ bool p11_setting_count(const struct p11_setting *s, const char *text, unsigned *
   return true;
 }
 
-int p11_setting_word(const struct p11_setting *s, const char *value)
+static int word_place(const struct p11_setting *s, const char *value, size_t length)
 {
   int place = 0;
-  size_t length = strlen(value);
   for (const char *w = s->words; *w; place++) {
     size_t n = strcspn(w, " ");
     if (n == length && memcmp(w, value, n) == 0) return place;
@@ -54,6 +53,24 @@ int p11_setting_word(const struct p11_setting *s, const char *value)
     w += strspn(w, " ");
   }
   return -1;
+}
+
+int p11_setting_word(const struct p11_setting *s, const char *value)
+{
+  return word_place(s, value, strlen(value));
+}
+
+unsigned p11_setting_words(const struct p11_setting *s, const char *value)
+{
+  unsigned bits = 0;
+  for (;; value++) {
+    size_t length = strcspn(value, ",");
+    int place = word_place(s, value, length);
+    if (place < 0) return 0;
+    bits |= 1u << place;
+    value += length;
+    if (*value == 0) return bits;
+  }
 }
 
 /* What to give, for each setting whose `words` say it. */
@@ -64,6 +81,7 @@ int p11_setting_word(const struct p11_setting *s, const char *value)
 #define SAY_DURATION(words) ""
 #define SAY_TRIGGERS(words) ""
 #define SAY_WORD(words) "one of: " words
+#define SAY_WORDS(words) "some of these, with commas between: " words
 #define S(id, name, variable, looks, words, metavar, help) SAY_##looks(words),
 static const char *const allowed[P11_SETTINGS] = {
 #include "settings.def"
@@ -89,6 +107,7 @@ const char *p11_setting_problem(const struct p11_setting *s, const char *value)
       return p11_duration_parse(value, strlen(value), &size) ? NULL : "a time such as 10s or 500ms";
     case P11_SETTING_TRIGGERS: return p11_triggers_parse(value, &triggers);
     case P11_SETTING_WORD: return p11_setting_word(s, value) >= 0 ? NULL : allowed[s - p11_settings];
+    case P11_SETTING_WORDS: return p11_setting_words(s, value) != 0 ? NULL : allowed[s - p11_settings];
   }
   return NULL;
 }

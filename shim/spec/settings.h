@@ -18,14 +18,15 @@ enum p11_setting_looks {
   P11_SETTING_COUNT,
   P11_SETTING_DURATION,
   P11_SETTING_TRIGGERS,
-  P11_SETTING_WORD
+  P11_SETTING_WORD,
+  P11_SETTING_WORDS
 };
 
 struct p11_setting {
   const char *name, *variable;
   enum p11_setting_looks looks;
-  const char
-      *words; /* of WORD: separated by blanks, the first word is number 0; of a switch the even ones are on. Of SIZE
+  const char *
+      words; /* of WORD and WORDS: separated by blanks, the first word is number 0; of a switch the even ones are on. Of SIZE
                         the least, of COUNT the largest one that is allowed */
   const char *metavar, *help;
 };
@@ -46,5 +47,8 @@ bool p11_setting_count(const struct p11_setting *s, const char *text, unsigned *
 
 /* Place of `value` among the words of the setting, or -1. */
 int p11_setting_word(const struct p11_setting *s, const char *value);
+
+/* Of WORDS: a bit for each word that `value` has, by its place; 0 when one of them is none, or there are none. */
+unsigned p11_setting_words(const struct p11_setting *s, const char *value);
 
 #endif

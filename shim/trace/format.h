@@ -115,7 +115,7 @@ enum p11t_record {
   P11T_SUSPEND = 7,
   P11T_DEVICE = 8,
   P11T_MARK = 9,
-  P11T_CALLBACK = 10,
+  P11T_CALLBACK = 10, /* an application's Notify was called, or returned */
   P11T_CHECKPOINT = 11,
   P11T_ATTACHED = 12,
   P11T_PROCESS = 13, /* how the process ended, where known */
@@ -208,6 +208,9 @@ enum p11t_form {
   P11T_V_NUMBERS = 13,    /* N count, U each: array of CK_ULONG */
   P11T_V_STRUCT = 14      /* N structure number, members: all of them */
 };
+
+/* What a CALLBACK says. */
+enum p11t_callback { P11T_CALLBACK_BEGINS = 1, P11T_CALLBACK_ENDS = 2 };
 
 enum p11t_shape { P11T_SHAPE_SAME = 1, P11T_SHAPE_ZERO = 2, P11T_SHAPE_DER = 4, P11T_SHAPE_TEXT = 8 };
 
