@@ -38,6 +38,14 @@ bool filter_is_empty(const struct filter *f)
   return f->terms == 0 && f->ranges == 0;
 }
 
+bool filter_speaks_of_probes(const struct filter *f)
+{
+  for (size_t i = 0; i < f->terms; i++) {
+    if (f->term[i].key == KEY_PROBE) return true;
+  }
+  return false;
+}
+
 void filter_origin(struct filter *f, uint64_t ns)
 {
   f->origin = ns;

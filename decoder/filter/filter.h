@@ -12,6 +12,8 @@
  * label     a CKA_LABEL in a template, * stands for any characters
  * duration, time   with a unit: 10ms 2.5s 300us 80ns; time counts from the start of the trace
  *
+ * probe, !probe   calls that the recorder made itself; those of the application
+ *
  * Several expressions must all be true. */
 #ifndef FILTER_FILTER_H
 #define FILTER_FILTER_H
@@ -38,6 +40,9 @@ void filter_complain(const char *verb, const char *expression, const struct filt
 
 /* True when everything passes. */
 bool filter_is_empty(const struct filter *filter);
+
+/* True when an expression speaks of probes: a verb that leaves them out by itself then does what it says. */
+bool filter_speaks_of_probes(const struct filter *filter);
 
 /* Does this EVENT_CALL pass? Then, for each EVENT_CALL whether it passed or not, filter_see, which follows the sessions. */
 bool filter_match(const struct filter *filter, const struct event *event);

@@ -128,6 +128,7 @@ static bool value_is(const struct filter *f, const struct filter_term *term, con
 
 static bool term_is(const struct filter *f, const struct filter_term *term, const struct event *event)
 {
+  if (term->key == KEY_PROBE) return call_is_probe(event->call) != term->negative;
   if (term->key == KEY_FN) return p11_callset_has(&term->set, event->call->known);
   bool pass = !term->any_positive;
   for (size_t i = 0; i < term->count; i++) {

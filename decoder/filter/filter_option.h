@@ -24,6 +24,7 @@ void filter_option_calls(const char *verb, struct filter *filter, const char *se
   "  mechanism=CKM_ECDSA   of C_Sign and the like: what C_SignInit said\n"                                            \
   "  class=CKO_PRIVATE_KEY label='My key*'   in a template\n"                                                         \
   "  duration>10ms time<2s also <= >= = and !=; time counts from the start\n"                                         \
+  "  probe, !probe         calls that the recorder made itself (probe=), others\n"                                    \
   "Examples:\n"                                                                                                       \
   "  -e rv=failed,!CKR_BUFFER_TOO_SMALL\n"                                                                            \
   "  -e fn=%sign -e 'duration>=50ms' --calls 1000-\n"

@@ -25,9 +25,10 @@ static const struct key {
     [KEY_LABEL] = {"label", "a label, * stands for any characters"},
     [KEY_DURATION] = {"duration", "a time with its unit: 10ms, 2.5s, 300us, 80ns"},
     [KEY_TIME] = {"time", "a time with its unit: 10ms, 2.5s, 300us, 80ns"},
+    [KEY_PROBE] = {"probe", "nothing more: probe, or !probe"},
 };
 /* clang-format on */
-#define ALL_KEYS "fn rv session slot object module pid tid thread mechanism class label duration time"
+#define ALL_KEYS "fn rv session slot object module pid tid thread mechanism class label duration time probe"
 
 static bool __attribute__((format(printf, 4, 5)))
 fail(struct filter_error *error, size_t at, size_t length, const char *form, ...)
@@ -191,9 +192,32 @@ static bool parse_values(struct filter_term *term, const char *expression, size_
   }
 }
 
+static bool add_term(struct filter *f, const struct filter_term *term)
+{
+  struct filter_term *more = realloc(f->term, (f->terms + 1) * sizeof *more);
+  if (more == NULL) return false;
+  f->term = more;
+  f->term[f->terms++] = *term;
+  return true;
+}
+
+/* The one key that has no value: probe, !probe. */
+static bool add_probe(struct filter *f, const char *expression, struct filter_error *error)
+{
+  struct filter_term term = {.key = KEY_PROBE, .negative = expression[0] == '!'};
+  size_t word = term.negative ? 6 : 5;
+  if (expression[word] != '\0') {
+    return fail(error, word, strlen(expression) - word, "probe is followed by %s; not by what stands at character %zu",
+                keys[KEY_PROBE].allowed, word + 1);
+  }
+  return add_term(f, &term) || fail(error, 0, word, "out of memory");
+}
+
 bool filter_add(struct filter *f, const char *expression, struct filter_error *error)
 {
   size_t name = strcspn(expression, "=<>!");
+  if (is_word(expression, name, "probe") || strncmp(expression, "!probe", 6) == 0)
+    return add_probe(f, expression, error);
   unsigned key = 0;
   while (key < KEYS && !is_word(expression, name, keys[key].name)) key++;
   if (key == KEYS) {
@@ -226,16 +250,11 @@ bool filter_add(struct filter *f, const char *expression, struct filter_error *e
   size_t at = name + strlen(sign->text);
   bool good = key == KEY_FN ? parse_functions(&term, expression, at, negative, error)
                             : parse_values(&term, expression, at, negative, error);
-  struct filter_term *more = good ? realloc(f->term, (f->terms + 1) * sizeof *more) : NULL;
-  if (more == NULL) {
-    if (good) fail(error, 0, name, "out of memory");
-    for (size_t i = 0; i < term.count; i++) free(term.value[i].pattern);
-    free(term.value);
-    return false;
-  }
-  f->term = more;
-  f->term[f->terms++] = term;
-  return true;
+  if (good && add_term(f, &term)) return true;
+  if (good) fail(error, 0, name, "out of memory");
+  for (size_t i = 0; i < term.count; i++) free(term.value[i].pattern);
+  free(term.value);
+  return false;
 }
 
 bool filter_add_calls(struct filter *f, const char *set, struct filter_error *error)

@@ -20,6 +20,7 @@ enum filter_key {
   KEY_LABEL,
   KEY_DURATION,
   KEY_TIME,
+  KEY_PROBE,
   KEYS
 };
 
@@ -41,6 +42,7 @@ struct filter_term {
   struct filter_value *value;
   size_t count;
   bool any_positive;
+  bool negative; /* for KEY_PROBE */
 };
 
 struct filter_range {

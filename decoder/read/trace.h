@@ -97,6 +97,13 @@ struct call {
   struct argument arg[10];
 };
 
+/* Made by the recorder (probe=), not by the application: both EVENT_ENTER and EVENT_CALL of it say so. What counts against the
+ * application, its figures and its replay leave such calls out. */
+static inline bool call_is_probe(const struct call *call)
+{
+  return (call->flags & P11T_PROBE) != 0;
+}
+
 struct module {
   uint16_t id;
   const char *path, *build_id, *stub;

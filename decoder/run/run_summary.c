@@ -117,7 +117,7 @@ enum severity run_summary(const struct run_place *place, char **path, size_t pat
   struct checker *checker = checker_new(NULL, 0, count ? process[0]->first.monotonic : 0);
   struct event event;
   while (!trace_next(set, &event)) {
-    if (event.type == EVENT_CALL) {
+    if (event.type == EVENT_CALL && !call_is_probe(event.call)) {
       struct counted *c = &counts[event.process->index];
       const bool error = (event.call->state == CALL_DONE || event.call->state == CALL_HEADLESS) && event.call->rv != 0;
       c->calls++, all.calls++;

@@ -67,6 +67,28 @@ static void show_list(struct text *out, const struct event *event)
   }
 }
 
+/* An application's Notify: called by the module, and what it answered. */
+static void show_callback(struct text *out, struct cursor *c)
+{
+  uint64_t what = get_n(c), module = get_n(c), session = get_u(c), number = get_u(c);
+  if (what != P11T_CALLBACK_BEGINS && what != P11T_CALLBACK_ENDS) {
+    S("callback");
+    return;
+  }
+  S("module ");
+  text_u(out, module);
+  S(": Notify(hSession=");
+  show_number(out, (struct meaning){AS_HEX, 0}, session);
+  if (what == P11T_CALLBACK_BEGINS) {
+    S(", event=");
+    show_constant(out, P11_DOM_CKN, number);
+    S(") is called");
+  } else {
+    S(") = ");
+    show_constant(out, P11_DOM_CKR, number);
+  }
+}
+
 static void show_marker(struct text *out, const struct event *event)
 {
   struct cursor c = cursor_of(event->marker.body, event->marker.length);
@@ -110,7 +132,7 @@ static void show_marker(struct text *out, const struct event *event)
       return;
     }
     case P11T_FORK: S("forked"); return;
-    case P11T_CALLBACK: S("callback"); return;
+    case P11T_CALLBACK: show_callback(out, &c); return;
     case P11T_CHECKPOINT: S("checkpoint"); return;
     case P11T_ATTACHED: S("attached"); return;
     default:

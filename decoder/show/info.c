@@ -32,9 +32,13 @@ static void add_thread(struct tally *t, uint32_t tid)
 
 static void count_call(struct tally *t, const struct call *c)
 {
-  t->calls++;
   add_thread(t, c->tid);
-  if (c->flags & P11T_PROBE) t->probes++;
+  if (call_is_probe(c)) {
+    t->probes++;
+    if (c->state == CALL_DONE) return;
+  } else {
+    t->calls++;
+  }
   switch (c->state) {
     case CALL_HEADLESS: t->headless++; /* fall through */
     case CALL_DONE: t->errors += c->rv != 0; return;
@@ -295,10 +299,10 @@ static void numbers(struct text *out, const struct process *p, const struct tall
     uint64_t n;
     const char *what;
   } also[] = {
-      {t->open,      " in flight"              },
-      {t->abandoned, " abandoned"              },
-      {t->headless,  " whose beginning is lost"},
-      {t->probes,    " probes of the recorder" }
+      {t->open,      " in flight"                                   },
+      {t->abandoned, " abandoned"                                   },
+      {t->headless,  " whose beginning is lost"                     },
+      {t->probes,    t->probes == 1 ? " probe call" : " probe calls"}
   };
   for (size_t i = 0; i < 4; i++) {
     if (also[i].n == 0) continue;
@@ -320,11 +324,12 @@ static void numbers(struct text *out, const struct process *p, const struct tall
     text_s(out, " in ");
     counted(out, p->files, "file", "files");
   }
-  if (t->calls > 0) {
+  const uint64_t all = t->calls + t->probes;
+  if (all > 0) {
     text_s(out, ", ");
-    text_u(out, p->bytes / t->calls);
+    text_u(out, p->bytes / all);
     text_c(out, '.');
-    text_u(out, p->bytes * 10 / t->calls % 10);
+    text_u(out, p->bytes * 10 / all % 10);
     text_s(out, " bytes a call");
   }
   text_c(out, '\n');

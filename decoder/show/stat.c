@@ -168,10 +168,15 @@ int stat_set(struct trace_set *set, const struct stat_options *options, int fd)
   if (processes > 0) filter_origin(options->filter, process[0]->first.monotonic);
   const bool progress = isatty(STDERR_FILENO) && !isatty(fd);
   struct event event;
+  const bool all = filter_speaks_of_probes(options->filter);
   for (uint64_t events = 1; trace_next(set, &event) == 0; events++) {
-    if (event.type == EVENT_ENTER) begin(&s, &event);
+    const bool left_out = event.call != NULL && !all && call_is_probe(event.call);
+    if (event.type == EVENT_ENTER && !left_out) begin(&s, &event);
     if (event.type == EVENT_CALL) {
-      end(&s, &event);
+      if (left_out)
+        s.probes++;
+      else
+        end(&s, &event);
       filter_see(options->filter, &event);
     }
     if (progress && events % (1u << 20) == 0) fprintf(stderr, "\r%ju events", (uintmax_t)events);

@@ -69,6 +69,7 @@ struct stats {
   bool rows_full, errors_full; /* what came later is in rows without mechanism, slot and thread; is not in `error` */
   bool many_modules;
   uint64_t calls, failed, open, unwound, total;
+  uint64_t probes;      /* calls of the recorder's that were left out */
   uint64_t first, last; /* ns, of the calls that passed */
   uint32_t running, concurrency;
 };

@@ -55,6 +55,7 @@ void stat_print_json(struct stats *s, struct text *out)
   json_put(o, "total", json_number(s->total));
   json_put(o, "elapsed", json_number(s->last - s->first));
   json_put(o, "concurrency", json_number(s->concurrency));
+  if (s->probes > 0) json_put(o, "probes", json_number(s->probes));
   for (size_t i = 0; i < s->rows && s->row[i]->calls > 0; i++) json_add(rows, row_object(s, s->row[i]));
   for (size_t i = 0; i < s->errors; i++) json_add(errors, error_object(s->error[i]));
   json_put(o, "rows", rows);

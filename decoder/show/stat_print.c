@@ -214,7 +214,13 @@ void stat_print_text(struct stats *s, struct text *out)
   put_time(out, s->last - s->first);
   S(", at most ");
   text_u(out, s->concurrency);
-  S(" at once\n");
+  S(" at once");
+  if (s->probes > 0) {
+    S(" (without ");
+    put_plural(out, s->probes, "probe call", "probe calls");
+    S(" of the recorder)");
+  }
+  text_c(out, '\n');
   if (s->calls == 0) {
     text_close(&cell);
     return;
