@@ -192,8 +192,22 @@ static void list_given(struct checker *c, const struct event *event)
   run(&check, &c->list);
 }
 
+/* The module goes, and what was known of it. */
+static void unloaded(struct checker *c, const struct event *event)
+{
+  struct model_process *p = event->process->user;
+  struct model_module *m = p && event->module ? table_get(&p->modules, event->module->id) : NULL;
+  if (!m) return;
+  struct check check = {
+      .event = event, .checker = c, .place = {.process = p, .module = m}
+  };
+  c->store.causes = 0;
+  run(&check, &c->close);
+}
+
 void checker_event(struct checker *checker, const struct event *event)
 {
+  if (event->type == EVENT_UNLOAD) unloaded(checker, event);
   model_event(event, checker->origin);
   switch (event->type) {
     case EVENT_ENTER: call_starts(checker, event); break;

@@ -26,7 +26,7 @@ enum {
   ON_STATE,  /* login states that C_GetSessionInfo reported, when all calls that overlap them are over: check->seen */
   ON_LIST,   /* function lists and interfaces that were handed out: check->event->list; call NULL */
   ON_MARKER, /* markers: check->event->marker; call NULL; place.module is each module of the process in turn */
-  ON_CLOSE   /* the trace of the process is over: once for each of its modules (place.module); call NULL */
+  ON_CLOSE   /* a module was unloaded, or the trace of its process is over: place.module; call NULL */
 };
 #define RULE_ON_MAX 40
 
