@@ -14,7 +14,8 @@ ROWS = [
     Row("rv=C_FindObjectsInit:CKR_SIGNATURE_INVALID@1", "certutil -K", "P11-RV-01", W, ["C_FindObjectsInit"]),
     Row("rv=C_Sign:CKR_FUNCTION_FAILED", "tstclnt", "P11-RV-02", W, ["C_Sign"]),
     Row("rv=C_GetTokenInfo:0x80000063@1", "modutil -list", "P11-RV-02", W, ["C_GetTokenInfo"]),
-    Row("rv=C_GetAttributeValue:CKR_FUNCTION_FAILED@9-14", "tstclnt", "P11-RV-02", W, [READ, READ]),
+    # With SoftHSM NSS gives up after the first.
+    Row("rv=C_GetAttributeValue:CKR_FUNCTION_FAILED@9-14", "tstclnt", "P11-RV-02", W, [READ, READ], backends=("token",)),
 ]
 
 
