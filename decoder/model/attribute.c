@@ -20,7 +20,7 @@ bool model_attribute_of(const struct value *item, struct model_attribute *attrib
   if (!item->count) return item->length == 0;
   const struct value *v = &item->item[0];
   if (v->what == VALUE_NUMBER)
-    attribute->number = v->number;
+    attribute->number = v->number, attribute->scalar = 1;
   else if (v->what == VALUE_BYTES)
     bytes_of(v, attribute);
   return true;
@@ -30,7 +30,18 @@ static struct model_attribute *place_of(struct model_object *o, uint64_t type)
 {
   for (unsigned i = 0; i < o->attributes; i++)
     if (o->attribute[i].type == type) return &o->attribute[i];
-  return o->attributes < MODEL_ATTRIBUTES ? &o->attribute[o->attributes++] : NULL;
+  if (o->attributes == MODEL_ATTRIBUTES) return NULL;
+  o->attribute[o->attributes] = (struct model_attribute){.type = type};
+  return &o->attribute[o->attributes++];
+}
+
+void model_learn_attribute(struct model_object *object, const struct model_attribute *attribute,
+                           enum model_source source)
+{
+  struct model_attribute *to = place_of(object, attribute->type);
+  if (!to || (source == SOURCE_FOUND && to->source > SOURCE_FOUND)) return;
+  *to = *attribute;
+  to->source = (uint8_t)source;
 }
 
 void model_learn_attributes(struct model_object *object, const struct value *template, enum model_source source)
@@ -39,9 +50,7 @@ void model_learn_attributes(struct model_object *object, const struct value *tem
   for (size_t i = 0; i < template->count; i++) {
     struct model_attribute a;
     if (!model_attribute_of(&template->item[i], &a)) continue;
-    a.source = (uint8_t)source;
-    struct model_attribute *to = place_of(object, a.type);
-    if (to) *to = a;
+    model_learn_attribute(object, &a, source);
   }
 }
 
@@ -63,6 +72,7 @@ enum model_tri model_same(const struct model_attribute *a, const struct model_at
   if (!a || !b || a->length == UINT64_MAX || b->length == UINT64_MAX) return TRI_UNKNOWN;
   if (a->length != b->length) return TRI_NO;
   if (!a->length) return TRI_YES;
-  if (!a->number || !b->number || a->tagged != b->tagged) return TRI_UNKNOWN;
+  if (a->scalar && b->scalar) return a->number == b->number ? TRI_YES : TRI_NO;
+  if (!a->number || !b->number || a->tagged != b->tagged || a->scalar != b->scalar) return TRI_UNKNOWN;
   return a->number == b->number ? TRI_YES : TRI_NO;
 }

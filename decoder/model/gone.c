@@ -29,6 +29,8 @@ void model_object_gone(struct model_module *module, const struct model_object *o
       .made = object->made.number ? object->made : object->found,
       .note = *note,
       .class = object->facts.class,
+      .token = object->facts.token,
+      .is_private = object->facts.is_private,
   };
 }
 

@@ -1,4 +1,4 @@
-#include "decoder/model/model.h"
+#include "decoder/model/search.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +123,25 @@ static void *changes(struct model_module *m, const struct call *call)
   return session ? (void *)session->slot : m;
 }
 
+/* Does the call make, change or destroy objects? */
+static bool makes(const struct call *call)
+{
+  switch (call->known) {
+    case P11_F_C_CreateObject:
+    case P11_F_C_CopyObject:
+    case P11_F_C_DestroyObject:
+    case P11_F_C_SetAttributeValue:
+    case P11_F_C_GenerateKey:
+    case P11_F_C_GenerateKeyPair:
+    case P11_F_C_UnwrapKey:
+    case P11_F_C_UnwrapKeyAuthenticated:
+    case P11_F_C_DeriveKey:
+    case P11_F_C_EncapsulateKey:
+    case P11_F_C_DecapsulateKey: return true;
+    default: return false;
+  }
+}
+
 static bool asks_for_count(const struct call *call)
 {
   return call->known == P11_F_C_GetSlotList && pick_is_null(call, 1);
@@ -144,6 +163,7 @@ static void enter(const struct event *event)
   struct model_module *m = model_module(p, event->call->module);
   busy(m, event->call, 1);
   if (asks_for_count(event->call)) m->announcing++;
+  if (makes(event->call)) m->making++;
   void *what = changes(m, event->call);
   if (!what) return;
   if (what == m)
@@ -158,6 +178,7 @@ static void *leave(struct model_module *m, const struct call *call)
 {
   if (call->state != CALL_HEADLESS) busy(m, call, -1);
   if (asks_for_count(call) && m->announcing) m->announcing--;
+  if (call->state != CALL_HEADLESS && makes(call) && m->making) m->making--;
   if (call->state == CALL_HEADLESS) return changes(m, call);
   void *what = m->in_flight.count ? table_take(&m->in_flight, call->number) : NULL;
   if (what == m)
@@ -170,6 +191,7 @@ static void *leave(struct model_module *m, const struct call *call)
 static void changed(const struct call *call, struct model_place *place)
 {
   const uint64_t end = call->end_number ? call->end_number : UINT64_MAX;
+  if (makes(call) && (call->state != CALL_DONE || call->rv == CKR_OK)) place->module->made = end;
   if (place->changes == place->module)
     place->module->changed = end;
   else if (place->changes)
@@ -381,8 +403,10 @@ static void absent(const struct call *call, struct model_place *place)
   struct model_slot *s = place->slot;
   s->removal = call->end;
   s->token.known = false;
-  s->absent = true;
   model_note(place, &s->gone, call);
+  if (!s->absent) model_drop_objects_at(s, GONE_REMOVED, &s->gone);
+  s->absent = true;
+  place->object = NULL;
   s->back = (struct note){0};
 }
 
@@ -437,6 +461,14 @@ void model_apply(const struct event *event, struct model_place *place)
     case -1: break;
     case P11_F_C_GetMechanismList:
     case P11_F_C_GetMechanismInfo: model_apply_mechanism(call, place); break;
+    case P11_F_C_FindObjectsInit:
+    case P11_F_C_FindObjects:
+    case P11_F_C_FindObjectsFinal:
+      model_apply_object(call, place);
+      model_apply_operation(call, place);
+      model_apply_session(call, place);
+      model_apply_search(call, place);
+      break;
     default:
       model_apply_object(call, place); /* while the session that made an object is still known */
       model_apply_operation(call, place);

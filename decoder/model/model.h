@@ -136,7 +136,8 @@ struct model_session {
   uint64_t flags;          /* CKF_* given to C_OpenSession */
   struct note opened;      /* C_OpenSession; empty when that is not in the trace */
   bool searching;
-  struct model_facts search; /* of the active C_FindObjects */
+  struct model_facts search;  /* of the active C_FindObjects */
+  struct model_search *found; /* more of it: search.h; NULL when the session never searched */
   struct model_operation op[OP_KINDS];
   unsigned in_flight; /* calls on it that have begun and are not over; the one at hand is not among them any more */
   uint32_t tid;       /* thread of the last call on it */
@@ -148,9 +149,9 @@ struct model_session {
 enum model_gone_why {
   GONE_CLOSED = 1, /* C_CloseSession; of an object: C_DestroyObject */
   GONE_CREATOR,    /* the session that made the session object was closed */
-  GONE_ALL,        /* C_CloseAllSessions or C_InitToken */
+  GONE_ALL,        /* C_CloseAllSessions, or the last session was closed */
   GONE_LOGOUT,     /* a private object, and C_Logout */
-  GONE_REMOVED,    /* the token was removed */
+  GONE_REMOVED,    /* the token was removed, or C_InitToken */
   GONE_FINALIZED,
   GONE_LOST /* the module said that the handle is not valid */
 };
@@ -159,6 +160,7 @@ struct model_gone {
   enum model_gone_why why;
   struct note made, note; /* what made or showed it, may be empty; what ended it */
   uint64_t class;         /* of an object, MODEL_NO_CLASS unknown */
+  uint8_t token, is_private; /* of an object: enum model_tri */
 };
 #define MODEL_GONE 512 /* handles of each kind that are remembered, per (process, module) */
 
@@ -171,6 +173,7 @@ struct model_attribute {
   uint8_t source;  /* enum model_source: searched for and found, given by the application, read from the module */
   uint8_t tagged;  /* number is the trace's tag, comparable within the process only */
   uint8_t shape;   /* enum p11t_shape of bytes */
+  uint8_t scalar;  /* number is a CK_ULONG or CK_BBOOL, and 0 is one of its values */
 };
 #define MODEL_ATTRIBUTES 28 /* per object; more are forgotten */
 
@@ -184,6 +187,10 @@ struct model_object {
   struct model_attribute attribute[MODEL_ATTRIBUTES];
   struct kept *kept;
   uint64_t creator;                   /* session that created it, 0 when it was found */
+  struct note listed;                 /* the last search that returned it */
+  uint64_t listed_session, listed_of; /* its session; how many handles that search had returned by then */
+  uint64_t good, good_time;           /* number and end (ns) of the last call that proved the handle good; 0 none */
+  bool shown_public;                  /* returned or read while nobody was logged in: everybody may see it */
   struct note nameless;               /* NSS-CERT-01: the read that found CKA_LABEL empty or missing */
   struct model_object *newer, *older; /* by last use */
 };
@@ -231,6 +238,8 @@ struct model_module {
   unsigned changing; /* state-changing calls in flight whose slot is not known, or that touch all */
   uint64_t changed;
   struct table in_flight; /* ENTER number -> struct model_slot or the module itself */
+  unsigned making;        /* calls in flight that make, change or destroy objects */
+  uint64_t made;          /* LEAVE number of the last one that is over */
   /* C_GetSlotList with a NULL buffer */
   struct {
     struct note note;
@@ -326,12 +335,16 @@ void model_drop_objects(struct model_module *module);
 void model_drop_objects_of(struct model_module *module, const struct model_session *session, const struct note *note);
 void model_apply_operation(const struct call *call, struct model_place *place);
 void model_apply_mechanism(const struct call *call, struct model_place *place);
+/* One attribute; what was only FOUND does not replace what was given or read. */
+void model_learn_attribute(struct model_object *object, const struct model_attribute *attribute,
+                           enum model_source source);
 void model_learn_attributes(struct model_object *object, const struct value *template, enum model_source source);
 void model_session_gone(struct model_module *module, const struct model_session *session, enum model_gone_why why,
                         const struct note *note);
 void model_object_gone(struct model_module *module, const struct model_object *object, enum model_gone_why why,
                        const struct note *note);
 void model_drop_waiting(struct model_module *module);
+void model_drop_objects_at(struct model_slot *slot, enum model_gone_why why, const struct note *note);
 void model_free_object(void *object);
 void model_free_session(void *session);
 void model_note(const struct model_place *place, struct note *note, const struct call *call);

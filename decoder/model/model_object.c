@@ -1,7 +1,7 @@
 /* Objects: what searches, reads and templates say of each handle. */
 #include <stdlib.h>
 
-#include "decoder/model/model.h"
+#include "decoder/model/search.h"
 
 static void unlink_object(struct model_module *m, struct model_object *o)
 {
@@ -37,6 +37,31 @@ void model_drop_objects_of(struct model_module *module, const struct model_sessi
     if (o->creator != session->handle || o->facts.token == TRI_YES || o->facts.token == TRI_UNKNOWN) continue;
     model_object_gone(module, o, GONE_CREATOR, note);
     drop(module, o);
+  }
+}
+
+/* What becomes of an object of the slot: 0 it stays, 1 nothing is known of the handle any more, 2 it is gone. */
+static int fate(const struct model_object *o, enum model_gone_why why)
+{
+  switch (why) {
+    case GONE_REMOVED: return 2;
+    /* "any of the application's handles to private objects become invalid (even if a user is later logged back into the
+     * token, those handles remain invalid). In addition, all private session objects [...] are destroyed" (C_Logout). */
+    case GONE_LOGOUT:
+      if (o->facts.is_private == TRI_NO || (!o->facts.is_private && o->shown_public)) return 0;
+      return o->facts.is_private == TRI_YES || o->facts.class == CKO_PRIVATE_KEY ? 2 : 1;
+    /* Without sessions there are no session objects, and nobody is logged in. */
+    default: return o->facts.token == TRI_NO || o->facts.is_private == TRI_YES ? 2 : 1;
+  }
+}
+
+void model_drop_objects_at(struct model_slot *slot, enum model_gone_why why, const struct note *note)
+{
+  for (struct model_object *o = slot->module->newest, *next; o; o = next) {
+    next = o->older;
+    const int what = o->slot == slot ? fate(o, why) : 0;
+    if (what == 2) model_object_gone(slot->module, o, why, note);
+    if (what) drop(slot->module, o);
   }
 }
 
@@ -108,18 +133,53 @@ static void learn(struct model_object *o, const struct model_facts *facts)
     o->slot->key[o->slot->keys++ % MODEL_KEYS] = o->facts.id;
 }
 
+/* What a search says of an object is known only as far as nothing better is. */
+static void learn_found(struct model_object *o, const struct model_session *s)
+{
+  struct model_facts facts = s->search;
+  if (o->facts.class != MODEL_NO_CLASS) facts.class = MODEL_NO_CLASS;
+  if (o->facts.token) facts.token = TRI_UNKNOWN;
+  if (o->facts.is_private) facts.is_private = TRI_UNKNOWN;
+  if (o->facts.id) facts.id = 0;
+  learn(o, &facts);
+  for (unsigned i = 0; s->found && s->found->active && i < s->found->attributes; i++)
+    model_learn_attribute(o, &s->found->attribute[i], SOURCE_FOUND);
+}
+
+/* Proof that the handle is good, and perhaps that everybody may see the object. */
+static void prove(struct model_object *o, const struct call *call, bool public)
+{
+  o->good = call->end_number;
+  o->good_time = call->end;
+  if (public) o->shown_public = true;
+}
+
+static bool is_public(const struct model_slot *slot, const struct call *call)
+{
+  return slot && model_settled(slot, call) && model_logged_out(slot);
+}
+
 static void found(const struct call *call, struct model_place *place)
 {
   struct model_session *s = place->session;
   const struct value *list = &call->arg[1].out;
-  if (!s || !s->searching || list->what != VALUE_LIST) return;
+  if (!s || !s->searching || list->what != VALUE_LIST || !list->count || call_is_probe(call)) return;
+  struct note note;
+  model_note(place, &note, call);
+  const bool public = is_public(s->slot, call);
+  const uint64_t before = s->found && s->found->active ? s->found->results : 0;
   for (size_t i = 0; i < list->count; i++) {
+    if (!list->item[i].number) continue;
     struct model_object *o = model_object(place->module, list->item[i].number);
     if (o && o->facts.class != s->search.class && s->search.class != MODEL_NO_CLASS && o->facts.class != MODEL_NO_CLASS)
       drop(place->module, o); /* the handle belongs to another object now */
     o = model_object_make(place->module, list->item[i].number, s->slot);
-    if (!o->found.number && !o->made.number) model_note(place, &o->found, call);
-    learn(o, &s->search);
+    if (!o->found.number && !o->made.number) o->found = note;
+    o->listed = note;
+    o->listed_session = s->handle;
+    o->listed_of = before + list->count;
+    prove(o, call, public);
+    learn_found(o, s);
   }
 }
 
@@ -133,6 +193,7 @@ static void read_values(const struct call *call, struct model_place *place)
     return;
   const struct model_facts facts = model_facts(template);
   struct model_object *o = model_object_make(place->module, handle, place->slot);
+  prove(o, call, is_public(place->slot, call));
   learn(o, &facts);
   model_learn_attributes(o, template, SOURCE_READ);
 }
@@ -151,6 +212,7 @@ static void made(const struct call *call, struct model_place *place, unsigned fr
   struct model_object *o = model_object_make(place->module, handle, place->slot);
   if (pick_in(call, 0, &session)) o->creator = session;
   model_note(place, &o->made, call);
+  prove(o, call, is_public(place->slot, call));
   learn(o, &facts);
   model_learn_attributes(o, &call->arg[from].in, SOURCE_GIVEN);
 }
@@ -175,6 +237,7 @@ void model_apply_object(const struct call *call, struct model_place *place)
     return;
   }
   if (!call_returned(call, CKR_OK)) return;
+  if (place->object) prove(place->object, call, is_public(place->slot, call));
   switch (call->known) {
     case P11_F_C_FindObjects: found(call, place); break;
     case P11_F_C_CreateObject: made(call, place, 1, 3, MODEL_NO_CLASS); break;
@@ -185,6 +248,9 @@ void model_apply_object(const struct call *call, struct model_place *place)
       made(call, place, 4, 7, CKO_PRIVATE_KEY);
       break;
     case P11_F_C_UnwrapKey: made(call, place, 5, 7, MODEL_NO_CLASS); break;
+    case P11_F_C_UnwrapKeyAuthenticated: made(call, place, 5, 9, MODEL_NO_CLASS); break;
+    case P11_F_C_EncapsulateKey: made(call, place, 3, 7, CKO_SECRET_KEY); break;
+    case P11_F_C_DecapsulateKey: made(call, place, 3, 7, CKO_SECRET_KEY); break;
     case P11_F_C_DeriveKey: made(call, place, 3, 5, CKO_SECRET_KEY); break;
     case P11_F_C_SetAttributeValue:
       if (place->object) {

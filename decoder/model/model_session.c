@@ -13,6 +13,7 @@ void model_free_session(void *session)
 {
   struct model_session *s = session;
   kept_clear(&s->kept);
+  free(s->found);
   free(s);
 }
 
@@ -67,8 +68,10 @@ static void open_session(const struct call *call, struct model_place *place)
 /* Everybody is logged out when the last session goes; that it was the last is known only from the start on. */
 static void after_close(struct model_slot *slot)
 {
+  const bool last = slot->module->epoch == EPOCH_OPEN && slot->module->initialized.number;
   if (slot->sessions) return;
-  slot->login = slot->module->epoch == EPOCH_OPEN && slot->module->initialized.number ? LOGIN_PUBLIC : LOGIN_ANY;
+  slot->login = last ? LOGIN_PUBLIC : LOGIN_ANY;
+  if (last) model_drop_objects_at(slot, GONE_ALL, &slot->last.all);
   memset(&slot->rule.login, 0, sizeof slot->rule.login);
 }
 
@@ -97,7 +100,6 @@ static void close_all(const struct call *call, struct model_place *place)
   for (struct model_session *s; (s = table_next(&m->sessions, &at));) {
     if (s->slot != slot) continue;
     model_session_gone(m, s, GONE_ALL, &slot->last.all);
-    model_drop_objects_of(m, s, &slot->last.all);
   }
   model_drop_sessions(m, slot);
   after_close(slot);
@@ -182,11 +184,15 @@ void model_apply_session(const struct call *call, struct model_place *place)
     case P11_F_C_Logout:
       if (!s || (!ok && !call_returned(call, CKR_USER_NOT_LOGGED_IN))) break;
       s->login = LOGIN_PUBLIC;
-      if (ok) model_note(place, &s->last.logout, call);
+      if (!ok) break;
+      model_note(place, &s->last.logout, call);
+      model_drop_objects_at(s, GONE_LOGOUT, &s->last.logout);
+      place->object = NULL;
       break;
     case P11_F_C_InitToken:
       if (!ok || !s) break;
       model_note(place, &s->last.all, call);
+      model_drop_objects_at(s, GONE_REMOVED, &s->last.all); /* all of them are destroyed */
       init_token(s);
       break;
     case P11_F_C_SetPIN:
