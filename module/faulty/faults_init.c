@@ -46,3 +46,9 @@ CK_RV bad_utf8_C_GetTokenInfo(CK_SLOT_ID slotID, CK_TOKEN_INFO_PTR pInfo)
     pInfo->label[sizeof pInfo->label - 1] = 0xc3; /* the first of two bytes */
   return rv;
 }
+
+CK_RV wait_general_C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID_PTR pSlot, CK_VOID_PTR pReserved)
+{
+  (void)flags, (void)pSlot, (void)pReserved;
+  return CKR_GENERAL_ERROR;
+}

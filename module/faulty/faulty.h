@@ -81,6 +81,8 @@ enum flt_kind { FLT_FAULT, FLT_SLOT, FLT_SESSION, FLT_OBJECT, FLT_EVER };
 CK_ULONG flt_get(enum flt_kind kind, CK_ULONG key);
 void flt_set(enum flt_kind kind, CK_ULONG key, CK_ULONG value);
 CK_ULONG flt_add(enum flt_kind kind, CK_ULONG key, CK_ULONG more); /* the sum */
+/* Keeps the value if nothing is kept yet; false otherwise. For what only one thread may get. */
+bool flt_claim(enum flt_kind kind, CK_ULONG key, CK_ULONG value);
 /* Forgets all of one kind: FLT_OBJECT after a logout, say. */
 void flt_forget(enum flt_kind kind);
 /* The next kept entry of the kind whose value is `value`, from *place on (0 at first); false when there is none. */
@@ -110,6 +112,10 @@ bool flt_is_rw(CK_SESSION_HANDLE handle);
 size_t flt_sessions(CK_SLOT_ID slot, struct flt_session *out, size_t room);
 /* The state as the target reports it; ~0 if it does not. */
 CK_STATE flt_state(CK_SESSION_HANDLE handle);
+static inline bool flt_is_public(CK_STATE state)
+{
+  return state == CKS_RO_PUBLIC_SESSION || state == CKS_RW_PUBLIC_SESSION;
+}
 static inline bool flt_is_user(CK_STATE state)
 {
   return state == CKS_RO_USER_FUNCTIONS || state == CKS_RW_USER_FUNCTIONS;
@@ -159,5 +165,7 @@ void flt_pad(CK_UTF8CHAR *field, size_t size, const char *text);
 
 /* A list of that version whose functions are all there; what the target lacks answers CKR_FUNCTION_NOT_SUPPORTED. */
 CK_VOID_PTR flt_list(CK_BYTE major, CK_BYTE minor);
+/* "PKCS 11" with that list. */
+CK_INTERFACE_PTR flt_interface(CK_BYTE major, CK_BYTE minor);
 
 #endif

@@ -68,6 +68,7 @@ flt_type_C_GetInterfaceList flt_lists_interface_list;
 flt_type_C_GetInterface flt_lists_interface;
 
 /* flt_entry.c */
+void flt_calls_reset(void); /* counting begins anew */
 extern flt_function *const flt_entries[P11_FUNCTIONS];
 
 /* flt_state.c */

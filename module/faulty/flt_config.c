@@ -125,6 +125,7 @@ static const struct flt_set *make_set(const struct settings *s)
 CK_RV flt_configure(void)
 {
   static struct settings s;
+  const int before = errno; /* a host may look at the one that the target leaves */
   CK_RV rv = CKR_OK;
   pthread_mutex_lock(&mutex);
   read_settings(&s);
@@ -142,9 +143,11 @@ CK_RV flt_configure(void)
       rv = CKR_HOST_MEMORY;
     } else {
       flt_state_reset();
+      flt_calls_reset();
       atomic_store(&current, set);
     }
   }
   pthread_mutex_unlock(&mutex);
+  errno = before;
   return rv;
 }

@@ -13,6 +13,11 @@ static _Thread_local struct place here;
 
 static atomic_ulong calls[P11_FUNCTIONS];
 
+void flt_calls_reset(void)
+{
+  for (size_t i = 0; i < P11_FUNCTIONS; i++) atomic_store(&calls[i], 0);
+}
+
 int flt_self(void)
 {
   return here.at;

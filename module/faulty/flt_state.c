@@ -65,6 +65,16 @@ void flt_set(enum flt_kind kind, CK_ULONG key, CK_ULONG value)
   unlock();
 }
 
+bool flt_claim(enum flt_kind kind, CK_ULONG key, CK_ULONG value)
+{
+  lock();
+  struct kept *k = entry(kind, key, true);
+  const bool free = k->value == 0;
+  if (free) k->value = value;
+  unlock();
+  return free;
+}
+
 static CK_ULONG add(int kind, CK_ULONG key, CK_ULONG more)
 {
   lock();

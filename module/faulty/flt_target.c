@@ -87,6 +87,12 @@ CK_VOID_PTR flt_list(CK_BYTE major, CK_BYTE minor)
   return w != NULL ? &w->ours : NULL;
 }
 
+CK_INTERFACE_PTR flt_interface(CK_BYTE major, CK_BYTE minor)
+{
+  struct wrapped *w = wrap(NULL, (CK_VERSION){major, minor}, NULL);
+  return w != NULL ? &w->interface : NULL;
+}
+
 static bool is_standard(const CK_INTERFACE *interface)
 {
   if (interface->pInterfaceName == NULL || interface->pFunctionList == NULL) return false;
