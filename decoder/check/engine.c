@@ -17,6 +17,7 @@ struct checker {
   struct table logins; /* hash of module and token -> struct note: the last successful login of the user */
   uint64_t calls, origin;
   unsigned enabled;
+  bool runs[RULE_COUNT];
 };
 
 /* From first to last; a name that stands here and is no rule is not a mistake of the trace's reader. */
@@ -61,6 +62,7 @@ static void listen(struct checker *c, const struct rule *rule)
   if (hears(rule, ON_MARKER)) add(&c->marker, rule);
   if (hears(rule, ON_CLOSE)) add(&c->close, rule);
   c->enabled++;
+  c->runs[rule - rules] = true;
 }
 
 struct checker *checker_new(const char *const *only, size_t count, uint64_t origin)
@@ -254,6 +256,11 @@ uint64_t checker_calls(const struct checker *checker)
 unsigned checker_rules(const struct checker *checker)
 {
   return checker->enabled;
+}
+
+bool checker_runs(const struct checker *checker, const struct rule *rule)
+{
+  return checker->runs[rule - rules];
 }
 
 uint64_t checker_not_kept(const struct checker *checker)

@@ -41,6 +41,7 @@ static json_t *finding_json(const struct finding *f)
   json_object_set_new(j, "slot", f->has_slot ? json_integer((json_int_t)f->slot) : json_null());
   json_object_set_new(j, "also", also);
   if (f->hint) json_object_set_new(j, "hint", text(f->hint));
+  if (f->known) json_object_set_new(j, "known", json_string(f->known));
   return j;
 }
 

@@ -64,6 +64,7 @@ static void print_finding(FILE *to, const struct finding *f)
   labelled(to, "why NSS cares", f->rule->symptom);
   if (finding_advised(f)) labelled(to, "what to change", f->rule->advice);
   if (f->hint) labelled(to, "possibly", f->hint);
+  if (f->known) labelled(to, "known of this module", f->known);
   for (size_t i = 0; i < RULE_COUNT; i++)
     if (f->also[i]) fprintf(to, "  also: %s\n", rules[i].id);
   if (f->count == 1) {
@@ -102,11 +103,4 @@ void check_explain(FILE *to, const struct rule *r)
   labelled(to, "observed", r->observed);
   labelled(to, "why NSS cares", r->symptom);
   labelled(to, "what to change", r->advice);
-}
-
-void check_list(FILE *to)
-{
-  for (size_t i = 0; i < RULE_COUNT; i++)
-    fprintf(to, "%-13s %-8s %-7s %-4s %s\n", rules[i].id, severity_name(rules[i].severity), fault_name(rules[i].fault),
-            *rules[i].faq ? rules[i].faq : "-", rules[i].statement);
 }

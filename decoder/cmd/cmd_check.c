@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decoder/check/catalogue.h"
+#include "decoder/check/profile.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/rules/rules.h"
 
@@ -11,20 +13,28 @@ struct options {
   const char **trace, **rule;
   size_t traces, rules;
   enum severity severity;
-  const char *explain;
-  bool json, list;
+  const char *explain, *profile;
+  enum { FORM_TEXT, FORM_JSON, FORM_SARIF, FORM_JUNIT } form;
+  bool list;
 };
 
-enum { KEY_JSON = 256, KEY_RULE, KEY_SEVERITY, KEY_EXPLAIN, KEY_LIST };
+enum { KEY_JSON = 256, KEY_SARIF, KEY_JUNIT, KEY_PROFILE, KEY_RULE, KEY_SEVERITY, KEY_EXPLAIN, KEY_LIST };
 
 static const struct argp_option option[] = {
     {"json",                   KEY_JSON, NULL, 0, "Print one JSON object", 0},
-    {"rule",                    KEY_RULE, "ID", 0, "Check this rule only; may be given several times", 0},
-    {"severity", KEY_SEVERITY, "LEVEL", 0,
+    {"sarif",                    KEY_SARIF, NULL, 0, "Print SARIF 2.1.0, for what collects reports of CI runs", 0},
+    {"junit", KEY_JUNIT, NULL, 0,
+     "Print JUnit XML: a test case for each finding, and one for each rule that found nothing", 0},
+    {"profile",                        KEY_PROFILE, "NAME", 0,
+     "What the module is known to do otherwise is information only: auto (default, by its file name), none, softoken, "
+     "softhsm, "
+     "p11-kit-proxy or spy", 0},
+    {"rule",KEY_RULE, "ID", 0, "Check this rule only; may be given several times", 0},
+    {"severity",                       KEY_SEVERITY, "LEVEL", 0,
      "error (default), warning or info: exit with status 1 when something of that level or above was found", 0},
-    {"explain",                        KEY_EXPLAIN, "ID", 0, "Say what the rule is, where it comes from and what to do, and exit", 0},
-    {"list",KEY_LIST, NULL, 0, "List the rules and exit", 0},
-    {0                      }
+    {"explain",                       KEY_EXPLAIN, "ID", 0, "Say what the rule is, where it comes from and what to do, and exit", 0},
+    {"list",                  KEY_LIST, NULL, 0, "List the rules and exit", 0},
+    {0                   }
 };
 
 static void append(const char ***list, size_t *count, const char *text)
@@ -43,7 +53,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
   struct options *o = state->input;
   switch (key) {
-    case KEY_JSON: o->json = true; return 0;
+    case KEY_JSON: o->form = FORM_JSON; return 0;
+    case KEY_SARIF: o->form = FORM_SARIF; return 0;
+    case KEY_JUNIT: o->form = FORM_JUNIT; return 0;
+    case KEY_PROFILE:
+      if (!profile_exists(arg)) argp_error(state, "there is no profile %s; --help names them", arg);
+      o->profile = arg;
+      return 0;
     case KEY_LIST: o->list = true; return 0;
     case KEY_RULE:
       known_rule(state, arg);
@@ -68,18 +84,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   }
 }
 
-static struct check_summary summarize(struct checker *checker, size_t processes, struct finding *const *list,
-                                      size_t count)
-{
-  struct check_summary s = {.calls = checker_calls(checker), .processes = processes, .rules = checker_rules(checker)};
-  for (size_t i = 0; i < count; i++) {
-    s.errors += list[i]->severity == SEVERITY_ERROR;
-    s.warnings += list[i]->severity == SEVERITY_WARNING;
-    s.infos += list[i]->severity == SEVERITY_INFO;
-  }
-  return s;
-}
-
 /* What is missing in the traces, and with it the findings that would have needed it. */
 static void tell_losses(struct process *const *process, size_t count)
 {
@@ -88,6 +92,20 @@ static void tell_losses(struct process *const *process, size_t count)
     if (process[i]->dropped)
       fprintf(stderr, "p11trace check: %s: %llu records were lost; after each gap the state is unknown\n",
               process[i]->path, (unsigned long long)process[i]->dropped);
+  }
+}
+
+static bool print(const struct options *o, struct checker *checker, struct finding *const *list, size_t count,
+                  const struct check_summary *s)
+{
+  switch (o->form) {
+    case FORM_JSON: return check_print_json(stdout, list, count, s);
+    case FORM_SARIF: return check_print_sarif(stdout, list, count);
+    case FORM_JUNIT: return check_print_junit(stdout, checker, list, count, o->severity);
+    default:
+      check_print_text(stdout, list, count);
+      check_print_summary(stdout, s);
+      return true;
   }
 }
 
@@ -102,13 +120,9 @@ static int check(const struct options *o)
   struct event event;
   while (!trace_next(set, &event)) checker_event(checker, &event);
   struct finding *const *list;
-  const size_t count = checker_findings(checker, &list);
-  const struct check_summary s = summarize(checker, processes, list, count);
-  bool written = true;
-  if (o->json)
-    written = check_print_json(stdout, list, count, &s);
-  else
-    check_print_text(stdout, list, count), check_print_summary(stdout, &s);
+  struct check_summary s;
+  const size_t count = profile_conclude(checker, o->profile, processes, &list, &s);
+  const bool written = print(o, checker, list, count, &s);
   if (checker_not_kept(checker))
     fprintf(stderr, "p11trace check: %llu more findings of rules that had 256 different ones\n",
             (unsigned long long)checker_not_kept(checker));
@@ -139,14 +153,14 @@ int cmd_check(int argc, char **argv)
       NULL,
       NULL,
       NULL};
-  struct options o = {.severity = SEVERITY_ERROR};
+  struct options o = {.severity = SEVERITY_ERROR, .profile = "auto"};
   argp_err_exit_status = EXIT_COULD_NOT;
   argp_parse(&argp, argc, argv, 0, NULL, &o);
   int status = EXIT_FINE;
   if (o.explain)
     check_explain(stdout, rule_by_id(o.explain));
   else if (o.list)
-    check_list(stdout);
+    status = catalogue_print(stdout, CATALOGUE_TEXT, NULL, 0) ? EXIT_FINE : EXIT_COULD_NOT;
   else
     status = check(&o);
   free(o.trace);

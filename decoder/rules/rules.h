@@ -96,6 +96,7 @@ struct finding {
   uint64_t slot;
   uint32_t pid;
   char *sentence, *hint; /* hint: NULL or a possible external cause */
+  const char *known;     /* what the module is known for (profile.h), NULL */
   struct evidence evidence[EVIDENCE_MAX];
   unsigned evidences;
   uint64_t count;
@@ -167,6 +168,8 @@ void checker_event(struct checker *checker, const struct event *event);
 size_t checker_findings(struct checker *checker, struct finding *const **list);
 uint64_t checker_calls(const struct checker *checker);
 unsigned checker_rules(const struct checker *checker);
+/* Is the rule among those that are checked? */
+bool checker_runs(const struct checker *checker, const struct rule *rule);
 /* How many findings were not kept because a rule had too many different ones. */
 uint64_t checker_not_kept(const struct checker *checker);
 void checker_free(struct checker *checker);
@@ -200,8 +203,11 @@ void check_print_text(FILE *to, struct finding *const *list, size_t count);
 void check_print_summary(FILE *to, const struct check_summary *summary);
 /* One JSON object: {"findings": [...], "summary": {...}}; returns false when it cannot be written. */
 bool check_print_json(FILE *to, struct finding *const *list, size_t count, const struct check_summary *summary);
+/* SARIF 2.1.0, JUnit; findings of `level` and above are failures. False when it cannot be written. */
+bool check_print_sarif(FILE *to, struct finding *const *list, size_t count);
+bool check_print_junit(FILE *to, struct checker *checker, struct finding *const *list, size_t count,
+                       enum severity level);
 void check_explain(FILE *to, const struct rule *rule);
-void check_list(FILE *to);
 
 const char *severity_name(enum severity severity);
 const char *fault_name(enum fault fault);

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "decoder/check/profile.h"
 #include "decoder/model/model.h"
 #include "decoder/run/run.h"
 
@@ -81,18 +82,6 @@ static void processes(FILE *to, struct process *const *process, size_t count, co
   if (count > shown) fprintf(to, "  and %zu more: p11trace info shows them\n", count - shown);
 }
 
-static enum severity judge(struct checker *checker, struct check_summary *s, struct finding *const **list,
-                           size_t *count)
-{
-  *count = checker_findings(checker, list);
-  for (size_t i = 0; i < *count; i++) {
-    s->errors += (*list)[i]->severity == SEVERITY_ERROR;
-    s->warnings += (*list)[i]->severity == SEVERITY_WARNING;
-    s->infos += (*list)[i]->severity == SEVERITY_INFO;
-  }
-  return s->errors ? SEVERITY_ERROR : s->warnings ? SEVERITY_WARNING : s->infos ? SEVERITY_INFO : 0;
-}
-
 static void nothing(const struct run_place *place)
 {
   rmdir(place->folder); /* a fresh one is left only if something is in it */
@@ -126,9 +115,9 @@ enum severity run_summary(const struct run_place *place, char **path, size_t pat
     checker_event(checker, &event);
   }
   struct finding *const *list;
-  size_t findings;
-  struct check_summary s = {.calls = checker_calls(checker), .processes = count, .rules = checker_rules(checker)};
-  enum severity worst = judge(checker, &s, &list, &findings);
+  struct check_summary s;
+  const size_t findings = profile_conclude(checker, "auto", count, &list, &s);
+  const enum severity worst = findings ? list[0]->severity : 0; /* the most severe come first */
   if (!quiet) {
     fprintf(stderr, "\np11trace run: %" PRIu64 " call%s (%" PRIu64 " not CKR_OK) of %zu process%s, traces in %s\n",
             all.calls, all.calls == 1 ? "" : "s", all.errors, count, count == 1 ? "" : "es", place->folder);
