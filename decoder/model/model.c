@@ -245,7 +245,10 @@ static void find_session(const struct call *call, struct model_place *place)
   int i = pick_kind(call, P11_K_SESSION);
   if (i >= 0 && pick_in(call, (unsigned)i, &n)) {
     place->session = model_session(place->module, n);
-    if (place->session) place->slot = place->session->slot;
+    if (place->session) {
+      place->slot = place->session->slot;
+      model_refresh_operations(place->session);
+    }
   }
   i = pick_kind(call, P11_K_SLOT);
   if (i < 0 || !pick_in(call, (unsigned)i, &n)) return;

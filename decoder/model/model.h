@@ -125,8 +125,8 @@ struct model_operation {
   uint8_t state;           /* enum model_op_state */
   bool context;            /* a C_Login(CKU_CONTEXT_SPECIFIC) succeeded since the Init */
   uint64_t mechanism, key; /* CK_UNAVAILABLE_INFORMATION, 0: not known */
-  struct note begun;       /* the Init that succeeded */
-  struct note last;        /* the last call on it */
+  struct note begun;       /* the Init that succeeded; with OP_NONE: of the one before */
+  struct note last;        /* the last call on it; with OP_NONE: the one that ended it */
   struct note login;       /* the context login */
 };
 
@@ -139,9 +139,10 @@ struct model_session {
   struct model_facts search;  /* of the active C_FindObjects */
   struct model_search *found; /* more of it: search.h; NULL when the session never searched */
   struct model_operation op[OP_KINDS];
-  unsigned in_flight; /* calls on it that have begun and are not over; the one at hand is not among them any more */
-  uint32_t tid;       /* thread of the last call on it */
-  uint64_t busy_end;  /* LEAVE number of the last call on it that is over */
+  unsigned in_flight;  /* calls on it that have begun and are not over; the one at hand is not among them any more */
+  uint32_t tid;        /* thread of the last call on it */
+  uint64_t busy_end;   /* LEAVE number of the last call on it that is over */
+  uint64_t login_seen; /* LEAVE number of the last login or logout that op[] takes into account */
   struct kept *kept;
 };
 
@@ -158,8 +159,8 @@ enum model_gone_why {
 struct model_gone {
   uint64_t handle, slot; /* slot: UINT64_MAX unknown */
   enum model_gone_why why;
-  struct note made, note; /* what made or showed it, may be empty; what ended it */
-  uint64_t class;         /* of an object, MODEL_NO_CLASS unknown */
+  struct note made, note;    /* what made or showed it, may be empty; what ended it */
+  uint64_t class;            /* of an object, MODEL_NO_CLASS unknown */
   uint8_t token, is_private; /* of an object: enum model_tri */
 };
 #define MODEL_GONE 512 /* handles of each kind that are remembered, per (process, module) */
@@ -334,6 +335,7 @@ void model_drop_sessions(struct model_module *module, const struct model_slot *s
 void model_drop_objects(struct model_module *module);
 void model_drop_objects_of(struct model_module *module, const struct model_session *session, const struct note *note);
 void model_apply_operation(const struct call *call, struct model_place *place);
+void model_refresh_operations(struct model_session *session); /* forgets what a login or logout since may have ended */
 void model_apply_mechanism(const struct call *call, struct model_place *place);
 /* One attribute; what was only FOUND does not replace what was given or read. */
 void model_learn_attribute(struct model_object *object, const struct model_attribute *attribute,
