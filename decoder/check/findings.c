@@ -260,3 +260,9 @@ void finding_hint(struct finding *finding, const char *format, ...)
   finding->hint = text_of(format, args);
   va_end(args);
 }
+
+void finding_hint_proxy(struct finding *finding, const struct check *check)
+{
+  const struct model_module *m = check->place.module;
+  if (model_is_proxy(m)) finding_hint(finding, "%s may have answered for the module behind it", model_module_name(m));
+}

@@ -304,9 +304,18 @@ static void reset_slots(struct model_module *m, uint8_t login)
   }
 }
 
+/* pk11load.c, secmodLockFunctions and secmodNoLockArgs. */
+static bool as_nss_does(const struct call *call)
+{
+  const struct value *args = &call->arg[0].in;
+  return args->what == VALUE_INIT_ARGS && args->length == 15 &&
+         args->number == (CKF_LIBRARY_CANT_CREATE_OS_THREADS | CKF_OS_LOCKING_OK);
+}
+
 static void initialize(const struct call *call, struct model_place *place)
 {
   struct model_module *m = place->module;
+  if (as_nss_does(call)) m->nss = true;
   const bool already = call_returned(call, CKR_CRYPTOKI_ALREADY_INITIALIZED);
   if (!already && !call_returned(call, CKR_OK)) return;
   place->process->child = false;
@@ -391,7 +400,7 @@ bool model_token_info(const struct call *call, struct model_token *token)
 }
 
 /* A sign that the token is there, or is not. */
-static void present(const struct call *call, struct model_place *place)
+void model_token_present(const struct call *call, struct model_place *place)
 {
   struct model_slot *s = place->slot;
   s->seen = call->end;
@@ -426,7 +435,7 @@ static void token_info(const struct call *call, struct model_place *place)
     memset(&s->rule, 0, sizeof s->rule);
   }
   s->token = t;
-  present(call, place);
+  model_token_present(call, place);
 }
 
 static void slot_info(const struct call *call, struct model_place *place)
@@ -437,7 +446,7 @@ static void slot_info(const struct call *call, struct model_place *place)
   s->has_flags = true;
   s->flags = flags->number;
   if (flags->number & CKF_TOKEN_PRESENT)
-    present(call, place);
+    model_token_present(call, place);
   else
     absent(call, place);
 }
@@ -508,6 +517,15 @@ const char *model_module_path(const struct model_module *module)
 {
   const struct module *m = trace_module(module->process->process, module->id);
   return m && m->path ? m->path : "";
+}
+
+bool model_is_proxy(const struct model_module *module)
+{
+  static const char *const names[] = {"p11-kit-proxy", "p11-kit-client", "pkcs11-spy", "p11trace"};
+  const char *name = model_module_name(module);
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strstr(name, names[i])) return true;
+  return false;
 }
 
 const char *model_module_name(const struct model_module *module)

@@ -142,6 +142,7 @@ struct model_session {
   unsigned in_flight;  /* calls on it that have begun and are not over; the one at hand is not among them any more */
   uint32_t tid;        /* thread of the last call on it */
   uint64_t busy_end;   /* LEAVE number of the last call on it that is over */
+  uint64_t answered;   /* ns: when a call on it last succeeded; 0 never */
   uint64_t login_seen; /* LEAVE number of the last login or logout that op[] takes into account */
   struct kept *kept;
 };
@@ -227,6 +228,7 @@ struct model_module {
   enum model_epoch epoch;
   struct note initialized;     /* C_Initialize of this epoch */
   struct note session_failure; /* last C_OpenSession that failed, or last call that found its session gone */
+  bool nss;                    /* C_Initialize was called with the arguments that NSS gives */
   unsigned lowest_list;        /* smallest version of a "PKCS 11" list handed out, major * 256 + minor; 0 none */
   struct table slots, sessions, objects;
   struct model_gone gone_session[MODEL_GONE], gone_object[MODEL_GONE]; /* rings */
@@ -324,6 +326,8 @@ bool model_removal(const struct model_slot *slot, const struct call *call);
 /* Login states that CKS_* state belongs to: one of LOGIN_*, 0 for a number that is no state. */
 unsigned model_state_class(uint64_t state);
 
+/* Guard G7: p11-kit's proxy or client, pkcs11-spy or another recorder: it may answer for the module behind it. */
+bool model_is_proxy(const struct model_module *module);
 /* The file name of the module's path, "" when not known. */
 const char *model_module_name(const struct model_module *module);
 const char *model_module_path(const struct model_module *module);
@@ -349,6 +353,7 @@ void model_drop_waiting(struct model_module *module);
 void model_drop_objects_at(struct model_slot *slot, enum model_gone_why why, const struct note *note);
 void model_free_object(void *object);
 void model_free_session(void *session);
+void model_token_present(const struct call *call, struct model_place *place);
 void model_note(const struct model_place *place, struct note *note, const struct call *call);
 
 #endif

@@ -60,7 +60,7 @@ static void open_session(const struct call *call, struct model_place *place)
   struct model_session *s = add(place->module, place->slot, handle);
   s->flags = flags;
   if (flags & CKF_RW_SESSION) s->slot->rw_sessions++;
-  s->slot->seen = call->end;
+  model_token_present(call, place);
   for (int i = 0; i < OP_KINDS; i++) s->op[i].state = OP_NONE;
   model_note(place, &s->opened, call);
 }
@@ -167,6 +167,7 @@ void model_apply_session(const struct call *call, struct model_place *place)
   if (place->session) {
     place->session->tid = call->tid;
     place->session->busy_end = call->end_number;
+    if (call_returned(call, CKR_OK)) place->session->answered = call->end;
   }
   if (call->rv != CKR_OK) session_gone(call, place);
   const bool ok = call_returned(call, CKR_OK);

@@ -149,6 +149,8 @@ void finding_call(struct finding *finding, struct check *check, const char *form
     __attribute__((format(printf, 3, 4)));
 /* A possible external cause. */
 void finding_hint(struct finding *finding, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* That a proxy may have answered for the module, if it is one (guard G7). */
+void finding_hint_proxy(struct finding *finding, const struct check *check);
 /* Does the rule's advice fit? It is for the side that the rule is about, of both sides the module. */
 bool finding_advised(const struct finding *finding);
 /* Another sentence for the finding with that key, as more of the same was seen. */
