@@ -14,7 +14,7 @@ build='gcc g++ binutils libc6-dev make pkg-config libzstd-dev libjansson-dev lib
   libdw-dev libsqlite3-dev'
 demo='libnss3-tools openssl zstd'
 check='softhsm2 firefox-esr gnutls-bin openssh-client libengine-pkcs11-openssl python3 python3-pytest
-  python3-pytest-timeout python3-zstandard python3-xxhash python3-cryptography
+  python3-pytest-timeout python3-junitparser python3-jsonschema python3-zstandard python3-xxhash python3-cryptography
   libnss3-dev libnspr4-dev libp11-kit-dev p11-kit p11-kit-modules opensc opensc-pkcs11 clang libclang-rt-dev
   valgrind gdb strace e2fsprogs btrfs-progs mount procps
   openjdk-17-jre-headless'
