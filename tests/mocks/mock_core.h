@@ -19,6 +19,9 @@
  *   MOCK_NOTIFY=FN       FN calls the session's Notify callback, which may throw or jump
  *   MOCK_LIE=FN          FN succeeds with lengths 1,000 larger than what it wrote
  *   MOCK_SLOW=US         every function takes that long
+ *   MOCK_FRAGILE=1       a card that forgets its key when it is asked anything between C_SignInit or C_DecryptInit and the end
+ *                        of that: from then on these fail with CKR_USER_NOT_LOGGED_IN
+ *   MOCK_REMOVE=1        every second C_GetSlotInfo, from the first on, says that there is no token
  *   MOCK_LIST=3          C_GetFunctionList gives the newest list, whatever its version
  *   MOCK_VERBOSE=1       says on stderr when it is loaded and unloaded */
 #ifndef MOCK_CORE_H
@@ -46,13 +49,14 @@
 static atomic_int mock_initialized; /* static: a second load finds it clear only if the first was really unloaded */
 static struct {
   atomic_int open;
-  int found; /* objects that C_FindObjects has given */
+  atomic_int key; /* it is used: MOCK_FRAGILE */
+  int found;      /* objects that C_FindObjects has given */
   CK_NOTIFY notify;
   CK_VOID_PTR application;
 } mock_session[MOCK_SESSIONS];
 
 static struct {
-  int hang, crash, fork, notify, lie;
+  int hang, crash, fork, notify, lie, fragile, remove;
   long block, slow;
 } mock_env;
 
@@ -373,6 +377,42 @@ static void mock_lie(const struct p11_function_info *f, const uintptr_t *a)
   }
 }
 
+/* Three counters, without a lock: a question that begins while a key is used, or the other way round, is seen by whichever of
+ * the two comes second. */
+static atomic_int mock_keys, mock_questions, mock_broken;
+
+static void mock_use_key(atomic_int *key, int now)
+{
+  int before = atomic_exchange(key, now);
+  atomic_fetch_add(&mock_keys, now - before);
+  if (now && atomic_load(&mock_questions) > 0) atomic_store(&mock_broken, 1);
+}
+
+/* Questions are what the recorder asks: an application that looks for more than one object asks none. */
+static int mock_asks(int fn, const uintptr_t *a)
+{
+  return fn == P11_F_C_GetSessionInfo || fn == P11_F_C_GetAttributeValue || (fn == P11_F_C_FindObjects && a[2] == 1);
+}
+
+static void mock_card_begin(int fn, const uintptr_t *a)
+{
+  if (fn == P11_F_C_SignInit || fn == P11_F_C_DecryptInit)
+    mock_use_key(&mock_session[a[0] - MOCK_FIRST_SESSION].key, a[1] != 0);
+  if (!mock_asks(fn, a)) return;
+  atomic_fetch_add(&mock_questions, 1);
+  if (atomic_load(&mock_keys) > 0) atomic_store(&mock_broken, 1);
+}
+
+static CK_RV mock_card_end(int fn, const uintptr_t *a, CK_RV rv)
+{
+  if (mock_asks(fn, a)) atomic_fetch_sub(&mock_questions, 1);
+  int ends = fn == P11_F_C_Sign || fn == P11_F_C_Decrypt ? a[3] != 0 : 0;
+  if (fn == P11_F_C_SignFinal || fn == P11_F_C_DecryptFinal) ends = a[1] != 0;
+  if (!ends) return rv;
+  mock_use_key(&mock_session[a[0] - MOCK_FIRST_SESSION].key, 0);
+  return rv == CKR_OK && atomic_load(&mock_broken) ? CKR_USER_NOT_LOGGED_IN : rv;
+}
+
 /* --- functions that have a state -------------------------------------------------------------------------------- */
 
 static CK_RV mock_initialize(const CK_C_INITIALIZE_ARGS *args)
@@ -425,12 +465,16 @@ static CK_RV mock_answer(int fn, const uintptr_t *a)
   CK_RV rv = mock_check_values(f, a);
   if (rv == CKR_OK) rv = mock_check_pointers(f, a);
   if (rv == CKR_OK) rv = mock_read(f, a, &hash);
+  int card = mock_env.fragile && rv == CKR_OK;
+  if (card) mock_card_begin(fn, a);
   mock_misbehave(fn);
   if (rv == CKR_OK && fn == mock_env.notify) rv = mock_notify(a);
   if (rv == CKR_OK) rv = mock_state(fn, a);
   if (rv == CKR_OK) rv = mock_write(fn, a, hash);
   if (rv == CKR_OK && fn == mock_env.lie) mock_lie(f, a);
-  return rv;
+  if (rv == CKR_OK && fn == P11_F_C_GetSlotInfo && mock_env.remove && mock_env.remove++ % 2)
+    ((CK_SLOT_INFO_PTR)a[1])->flags &= ~(CK_FLAGS)CKF_TOKEN_PRESENT;
+  return card ? mock_card_end(fn, a, rv) : rv;
 }
 
 static CK_RV mock_call(int fn, const uintptr_t *a)
