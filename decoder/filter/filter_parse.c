@@ -25,7 +25,7 @@ static const struct key {
     [KEY_LABEL] = {"label", "a label, * stands for any characters"},
     [KEY_DURATION] = {"duration", "a time with its unit: 10ms, 2.5s, 300us, 80ns"},
     [KEY_TIME] = {"time", "a time with its unit: 10ms, 2.5s, 300us, 80ns"},
-    [KEY_PROBE] = {"probe", "nothing more: probe, or !probe"},
+    [KEY_PROBE] = {"probe", "probe or !probe"},
 };
 /* clang-format on */
 #define ALL_KEYS "fn rv session slot object module pid tid thread mechanism class label duration time probe"
@@ -207,8 +207,8 @@ static bool add_probe(struct filter *f, const char *expression, struct filter_er
   struct filter_term term = {.key = KEY_PROBE, .negative = expression[0] == '!'};
   size_t word = term.negative ? 6 : 5;
   if (expression[word] != '\0') {
-    return fail(error, word, strlen(expression) - word, "probe is followed by %s; not by what stands at character %zu",
-                keys[KEY_PROBE].allowed, word + 1);
+    return fail(error, word, strlen(expression) - word, "probe has no value: wrong from character %zu on; write %s",
+                word + 1, keys[KEY_PROBE].allowed);
   }
   return add_term(f, &term) || fail(error, 0, word, "out of memory");
 }
