@@ -1,0 +1,103 @@
+/* The user is logged in, and a key is refused nevertheless. */
+#include "decoder/rules/login/login_help.h"
+
+#define SOON (5 * SECOND) /* NSS believes a state for one second (pk11auth.c, lastLoginCheck) */
+
+/* INIT: begins an operation: the login for a single use comes after it. USE: may ask for that login. PLAIN: neither. */
+enum { INIT = 1, USE, PLAIN };
+
+static int part_of(int function)
+{
+  switch (function) {
+    case P11_F_C_SignInit:
+    case P11_F_C_SignRecoverInit:
+    case P11_F_C_DecryptInit:
+    case P11_F_C_MessageSignInit:
+    case P11_F_C_MessageDecryptInit: return INIT;
+    case P11_F_C_GenerateKeyPair:
+    case P11_F_C_GetAttributeValue: return PLAIN;
+    default: return USE;
+  }
+}
+
+/* Of a slot: a refusal that a later report makes certain. */
+struct refusal {
+  struct note call, user;
+};
+static const struct kept_type refusal_type = {sizeof(struct refusal), NULL};
+
+static const char sentence[] = "the user is logged in, and the use of a private key fails with CKR_USER_NOT_LOGGED_IN";
+
+static struct finding *report(struct check *check, enum severity severity, bool same)
+{
+  const struct finding_options o = {.cause = CAUSE_NOT_LOGGED_IN, .same = same};
+  return finding_report_as(check, &o, severity, 0, "%s", sentence);
+}
+
+/* NSS asks again after the failure: the module stands by it. */
+static void still_user(struct check *check, const struct call *call)
+{
+  struct model_slot *slot = check->place.slot;
+  struct refusal *r = slot ? kept_get(slot->kept, &refusal_type) : NULL;
+  if (!r || !r->call.number || call->number < r->call.end_number) return;
+  const unsigned now = login_reported(call);
+  if (!now) return;
+  const struct refusal was = *r;
+  *r = (struct refusal){0};
+  if (now != LOGIN_USER || !model_settled(slot, call) || model_removal(slot, call)) return;
+  if (!model_login_still(slot, was.call.number)) return;
+  struct finding *f = report(check, SEVERITY_ERROR, true);
+  finding_note(f, &was.user, NULL);
+  finding_note(f, &was.call, NULL);
+  finding_call(f, check, "and it still says so");
+}
+
+/* TRI_YES: the key asks for a login for each use. */
+static enum model_tri always(const struct check *check, int part)
+{
+  const struct model_object *key = check->place.object;
+  if (part == PLAIN) return TRI_NO;
+  const int op = model_op_of(check->call->known);
+  if (op >= 0 && part == USE) {
+    const struct model_operation *work = &check->place.session->op[op];
+    key = work->key ? model_object(check->place.module, work->key) : NULL;
+  }
+  const uint64_t n = model_number(key, CKA_ALWAYS_AUTHENTICATE, UINT64_MAX);
+  return n == UINT64_MAX ? TRI_UNKNOWN : n ? TRI_YES : TRI_NO;
+}
+
+/* FAQ, Q10: "NSS calls C_GetSessionInfo to get the login/logout state." What it says must be true for keys too: NSS does not
+ * log in again when C_SignInit fails (pk11obj.c, PK11_Sign). */
+void rule_login_06(struct check *check, const struct call *call)
+{
+  struct model_slot *slot = check->place.slot;
+  if (call->known == P11_F_C_GetSessionInfo) {
+    still_user(check, call);
+    return;
+  }
+  if (call->rv != CKR_USER_NOT_LOGGED_IN || !slot || !check->place.session || !model_logged_in(slot)) return;
+  if (!model_settled(slot, call) || model_removal(slot, call)) return;
+  const struct note *seen = &slot->last.user_seen, *login = &slot->last.login;
+  const struct note *user = seen->number > login->number ? seen : login;
+  if (!user->number || call->start > user->end + SOON) return;
+  const int part = part_of(call->known);
+  if (call->known == P11_F_C_GetAttributeValue) {
+    const struct model_object *o = check->place.object;
+    if (!o || (o->facts.is_private != TRI_YES && o->facts.class != CKO_PRIVATE_KEY)) return;
+  }
+  const enum model_tri policy = always(check, part);
+  if (policy == TRI_YES) return;
+  struct finding *f = report(check, policy == TRI_NO ? SEVERITY_ERROR : SEVERITY_WARNING, false);
+  finding_note(f, user, NULL);
+  finding_call(f, check, NULL);
+  if (policy == TRI_NO || part != INIT) {
+    if (policy != TRI_NO)
+      finding_hint(
+          f, "whether the key has CKA_ALWAYS_AUTHENTICATE, and so needs a login for each use, is not in the trace");
+    return;
+  }
+  finding_hint(f, "another program may have reset the card in between");
+  struct refusal *r = kept_make(&slot->kept, &refusal_type);
+  r->user = *user;
+  model_note(&check->place, &r->call, call);
+}
