@@ -21,12 +21,16 @@ def code(call, *arguments):
 
 
 class Probe:
-    """The module with the faults of P11FAULTY, initialised: .m; its slot and what most probes need."""
+    """The module with the faults of P11FAULTY, initialised: .m, .slot, and what most probes need."""
 
     def __init__(self, module, token):
         self.m, self.token = module, token
-        self.slot = module.slot_of(token.label) if token.label in [module.token_info(i)["label"] for i in module.slots()] \
-            else module.slots()[0]
+
+    @property
+    def slot(self):
+        """The slot of the token; by its number if a fault hides its label."""
+        labels = {self.m.token_info(i)["label"]: i for i in self.m.slots()}
+        return labels.get(self.token.label, self.m.slots()[0])
 
     def rv(self, name, *arguments):
         """The name of the code that a function returns."""

@@ -91,7 +91,6 @@ def _(p):
     old = [p.open() for _ in range(3)][-1]
     p.m.finalize()
     p.m.initialize()
-    p.slot = p.m.slots()[0]
     p.open()
     return code(old.info)
 
@@ -111,6 +110,17 @@ def _(p):
 
 
 # --- slots ------------------------------------------------------------------------------------------------------------
+
+def listed(p):
+    """(code, count, the two are the same) of the list of two slots."""
+    ids, count = (ULONG * 4)(), ULONG(2)
+    return p.rv("C_GetSlotList", 1, ids, ctypes.byref(count)), count.value, ids[0] == ids[1]
+
+
+for fault, said in {"slot-overflow": (OK, 3, False), "slot-grow": ("BUFFER_TOO_SMALL", 3, False),
+                    "slot-twice": (OK, 2, True), "slot-general": ("GENERAL_ERROR", 2, False)}.items():
+    cases(fault, (OK, 2, False), said)(listed)
+
 
 @cases("slot-shrink", [2, 2, 2, OK], [2, 1, 1, "SLOT_ID_INVALID"])
 def _(p):

@@ -134,3 +134,21 @@ CK_RV fork_ok_C_GetSessionInfo(CK_SESSION_HANDLE hSession, CK_SESSION_INFO_PTR p
   *pInfo = (CK_SESSION_INFO){session.slot, flt_state_user(session.flags), session.flags, 0};
   return CKR_OK;
 }
+
+/* --- NSS-INIT-08: a hole ------------------------------------------------------------------------------------------ */
+
+CK_RV null_entry_C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR ppFunctionList)
+{
+  const CK_RV rv = NEXT(C_GetFunctionList, (ppFunctionList));
+  if (rv == CKR_OK) *ppFunctionList = flt_list_without(*ppFunctionList, P11_F_C_CancelFunction)->pFunctionList;
+  return rv;
+}
+
+CK_RV null_entry_C_GetInterface(CK_UTF8CHAR_PTR pInterfaceName, CK_VERSION_PTR pVersion,
+                                CK_INTERFACE_PTR_PTR ppInterface, CK_FLAGS flags)
+{
+  const CK_RV rv = NEXT(C_GetInterface, (pInterfaceName, pVersion, ppInterface, flags));
+  if (rv == CKR_OK && strcmp((const char *)(*ppInterface)->pInterfaceName, "PKCS 11") == 0)
+    *ppInterface = flt_list_without((*ppInterface)->pFunctionList, P11_F_C_CancelFunction);
+  return rv;
+}

@@ -167,5 +167,7 @@ void flt_pad(CK_UTF8CHAR *field, size_t size, const char *text);
 CK_VOID_PTR flt_list(CK_BYTE major, CK_BYTE minor);
 /* "PKCS 11" with that list. */
 CK_INTERFACE_PTR flt_interface(CK_BYTE major, CK_BYTE minor);
+/* A list like this one with NULL in place of one function, as the interface "PKCS 11". */
+CK_INTERFACE_PTR flt_list_without(const void *list, enum p11_function function);
 
 #endif

@@ -93,6 +93,25 @@ CK_INTERFACE_PTR flt_interface(CK_BYTE major, CK_BYTE minor)
   return w != NULL ? &w->interface : NULL;
 }
 
+CK_INTERFACE_PTR flt_list_without(const void *list, enum p11_function function)
+{
+  static struct wrapped holed[4];
+  static size_t count;
+  const CK_VERSION version = *(const CK_VERSION *)list;
+  struct wrapped *found = &holed[0];
+  pthread_mutex_lock(&mutex);
+  while (found < &holed[count] && found->theirs != list) found++;
+  if (found == &holed[count] && count < sizeof holed / sizeof holed[0]) {
+    const flt_function *none = NULL;
+    count++;
+    fill(found, version, list);
+    memcpy(place(&found->ours, function), &none, sizeof none);
+    found->interface = (CK_INTERFACE){(CK_UTF8CHAR_PTR) "PKCS 11", &found->ours, 0};
+  }
+  pthread_mutex_unlock(&mutex);
+  return found < &holed[count] ? &found->interface : flt_interface(version.major, version.minor);
+}
+
 static bool is_standard(const CK_INTERFACE *interface)
 {
   if (interface->pInterfaceName == NULL || interface->pFunctionList == NULL) return false;
