@@ -102,7 +102,7 @@ CK_INTERFACE_PTR flt_list_without(const void *list, enum p11_function function)
   pthread_mutex_lock(&mutex);
   while (found < &holed[count] && found->theirs != list) found++;
   if (found == &holed[count] && count < sizeof holed / sizeof holed[0]) {
-    const flt_function *none = NULL;
+    flt_function *const none = NULL;
     count++;
     fill(found, version, list);
     memcpy(place(&found->ours, function), &none, sizeof none);
