@@ -11,6 +11,7 @@ int cmd_doctor(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_follow(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_objects(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
 int cmd_recover(int argc, char **argv);
 int cmd_rules(int argc, char **argv);
