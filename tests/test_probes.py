@@ -285,6 +285,19 @@ def test_callbacks(lab):
     assert text.count("--- module 1: Notify(hSession=0x100) = CKR_OK ---") == 5
 
 
+@pytest.mark.parametrize("words", ["open", "open,notify"])
+def test_what_a_probe_leads_to_is_a_probe(lab, words):
+    """The module calls back while it is asked: what the application does there is not of its own accord."""
+    said = lab.client("probes", "called", lab.wrap("mock32", probe=words), env={"MOCK_NOTIFY": STATE}).stdout
+    assert said.startswith("notified of session 0x100, event 0, by its own pointer\n")
+    trace = lab.trace()
+    assert_nothing_lost(trace)
+    asked = [c for c in in_order(trace) if is_probe(c)]
+    assert [c.name for c in asked] == [STATE, "C_GetInfo"]
+    assert asked[0].number < asked[1].number < asked[1].leave.number < asked[0].leave.number
+    assert own_calls(trace)["C_GetInfo"] == 1
+
+
 def test_callbacks_are_not_touched_without(lab):
     lab.client("unwind", "nested", lab.wrap("mock32", probe="all"), 5, env={"MOCK_NOTIFY": "C_Sign"})
     assert not [r for r in lab.trace().records if r.kind == 10]

@@ -6,18 +6,23 @@
 #include "shim/record/operations.h"
 #include "shim/record/options.h"
 #include "shim/record/probe.h"
+#include "shim/record/process.h"
 #include "shim/record/sessions.h"
 #include "shim/record/sys.h"
 
 #define OTHERS 8 /* sessions that are asked after one call */
 
-/* Frame of the probe that this thread is in. What a deeper frame calls is the probe's doing too: a module behind a proxy, a
- * callback. */
-static __thread const void *within __attribute__((tls_model("initial-exec")));
-
+/* What a frame below that of a probe calls is the probe's doing too: a module behind a proxy, a callback. */
 static bool is_within(const void *frame)
 {
+  const void *within = p11t_self != NULL ? p11t_self->within : NULL;
   return within != NULL && (uintptr_t)frame < (uintptr_t)within;
+}
+
+/* A thread that could make a record has a slot; after the end of recording, or a fork, it may have none. */
+static void set_within(const void *frame)
+{
+  if (p11t_self != NULL) p11t_self->within = frame;
 }
 
 /* One call of ours to the function F of the session's set, which has the type TYPE. */
@@ -28,9 +33,9 @@ static bool is_within(const void *frame)
     struct p11t_call call;                                                                                     \
     void *frame = __builtin_frame_address(0);                                                                  \
     if (real == NULL || set->module == 0 || !p11t_probe_enter(&call, P11_F_##F, set->module, v, frame)) break; \
-    within = frame;                                                                                            \
+    set_within(frame);                                                                                         \
     CK_RV rv = real(__VA_ARGS__);                                                                              \
-    within = NULL;                                                                                             \
+    set_within(NULL);                                                                                          \
     p11t_probe_leave(&call, v, rv);                                                                            \
   } while (0)
 

@@ -33,6 +33,7 @@ struct p11t_thread {
   bool careful;              /* files were replaced: a caller's is looked at before each call (p11t_objects_replaced) */
   int16_t checked;           /* file of a caller that was in place ... */
   uint64_t checked_at;       /* ... at this time */
+  const void *within;        /* frame of the probe that the thread is in, NULL none */
   struct p11t_stacks *stack; /* what the thread knows of stacks (stack.c); NULL: nothing. Outlives the slot's owners. */
   struct {
     uint64_t address;

@@ -150,7 +150,10 @@ struct p11t_thread *p11t_thread_enter(void)
   }
   if (t == NULL) {
     t = claim_slot();
-    if (t != NULL) p11t_stacks_handed_on(t);
+    if (t != NULL) {
+      p11t_stacks_handed_on(t);
+      t->within = NULL;
+    }
   }
   if (t != NULL && t->base == NULL && !p11t_ring_take(t)) t = NULL;
   if (t != NULL) {

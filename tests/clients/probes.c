@@ -3,6 +3,7 @@
  * probes asked MODULE              the same card, asked by the application itself: it forgets its key
  * probes race MODULE THREADS N     threads that open, log in, sign, make objects, search and close, N times each
  * probes removed MODULE            a card that comes and goes (MOCK_REMOVE)
+ * probes called MODULE             a callback that makes a call (MOCK_NOTIFY=C_GetSessionInfo: while the recorder asks)
  *
  * LABEL names the token, "-" is slot 1. Prints what the application sees. */
 #include <errno.h>
@@ -198,6 +199,24 @@ static void removed(void)
   SAY(C_Finalize, NULL);
 }
 
+static CK_RV notify(CK_SESSION_HANDLE session, CK_NOTIFICATION event, CK_VOID_PTR application)
+{
+  CK_INFO info;
+  printf("notified of session 0x%lx, event %lu, by %s\n", session, event, (char *)application);
+  return list->C_GetInfo(&info);
+}
+
+static void called(void)
+{
+  CK_SESSION_HANDLE session;
+  CK_INFO info;
+  char name[] = "its own pointer";
+  MUST(list->C_Initialize(NULL));
+  SAY(C_OpenSession, slot, CKF_SERIAL_SESSION, name, notify, &session);
+  SAY(C_GetInfo, &info);
+  SAY(C_Finalize, NULL);
+}
+
 static unsigned long rounds;
 
 static void *race(void *unused)
@@ -239,7 +258,7 @@ static void races(int threads, unsigned long n)
 
 int main(int argc, char **argv)
 {
-  if (argc < 3) DIE("usage: probes scene MODULE LABEL PIN | quiet|asked|removed MODULE | race MODULE THREADS N");
+  if (argc < 3) DIE("usage: probes scene MODULE LABEL PIN | quiet|asked|removed|called MODULE | race MODULE THREADS N");
   list = module_list(argv[2]);
   if (strcmp(argv[1], "scene") == 0 && argc == 5)
     scene(argv[3], argv[4]);
@@ -249,6 +268,8 @@ int main(int argc, char **argv)
     asked();
   else if (strcmp(argv[1], "removed") == 0)
     removed();
+  else if (strcmp(argv[1], "called") == 0)
+    called();
   else if (strcmp(argv[1], "race") == 0 && argc == 5)
     races(atoi(argv[3]), strtoul(argv[4], NULL, 10));
   else
