@@ -13,7 +13,7 @@ struct checker {
   struct findings store;
   struct listeners call[P11_FUNCTIONS], start[P11_FUNCTIONS], probe[P11_FUNCTIONS], unfinished[P11_FUNCTIONS],
       child[P11_FUNCTIONS];
-  struct listeners state, list, marker, close;
+  struct listeners state, answer, list, marker, close;
   struct table logins; /* hash of module and token -> struct note: the last successful login of the user */
   uint64_t calls, origin;
   unsigned enabled;
@@ -58,6 +58,7 @@ static void listen(struct checker *c, const struct rule *rule)
     if (hears(rule, ON_CHILD)) add(&c->child[f], rule);
   }
   if (hears(rule, ON_STATE)) add(&c->state, rule);
+  if (hears(rule, ON_ANSWER)) add(&c->answer, rule);
   if (hears(rule, ON_LIST)) add(&c->list, rule);
   if (hears(rule, ON_MARKER)) add(&c->marker, rule);
   if (hears(rule, ON_CLOSE)) add(&c->close, rule);
@@ -139,7 +140,7 @@ static void settled(struct checker *c, const struct event *event, const struct c
         .process = call->place.process, .module = call->place.module, .slot = seen.slot, .session = NULL};
     /* Seen by the call at hand: what the rules on the call have reported explains it. */
     if (seen.note.end_number != (call->call ? call->call->end_number : 0)) c->store.causes = 0;
-    run(&check, &c->state);
+    if (!check.place.process->child) run(&check, seen.answer ? &c->answer : &c->state);
   }
 }
 

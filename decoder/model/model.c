@@ -35,7 +35,8 @@ struct model_slot *model_slot(struct model_module *module, uint64_t id)
   s = model_alloc(sizeof *s);
   s->id = id;
   s->module = module;
-  s->login = module->epoch == EPOCH_OPEN && module->initialized.number ? LOGIN_PUBLIC : LOGIN_ANY;
+  s->window.unsure = module->epoch != EPOCH_OPEN || !module->initialized.number;
+  s->login = s->window.unsure ? LOGIN_ANY : LOGIN_PUBLIC;
   table_put(&module->slots, id, s);
   return s;
 }
@@ -45,6 +46,7 @@ static void drop_slot(void *value)
   struct model_slot *s = value;
   table_clear(&s->mechanisms, free);
   kept_clear(&s->kept);
+  free(s->window.calls);
   free(s);
 }
 
@@ -53,7 +55,8 @@ static void drop_module(void *value)
   struct model_module *m = value;
   model_drop_sessions(m, NULL);
   model_drop_objects(m);
-  model_drop_waiting(m);
+  model_drop_reports(m);
+  free(m->flight);
   table_clear(&m->slots, drop_slot);
   table_clear(&m->in_flight, NULL);
   kept_clear(&m->kept);
@@ -80,15 +83,16 @@ static void forget(struct model_process *process)
     m->initialized = m->session_failure = m->announced[0].note = m->announced[1].note = (struct note){0};
     m->partials = 0;
     memset(m->partial, 0, sizeof m->partial);
-    model_drop_waiting(m);
+    model_drop_reports(m);
     kept_clear(&m->kept);
     m->gone_sessions = m->gone_objects = 0;
     size_t at = 0;
     for (struct model_slot *s; (s = table_next(&m->slots, &at));) {
-      const struct model_slot empty = {.id = s->id, .module = m, .login = LOGIN_ANY, .changing = s->changing};
+      const struct model_slot empty = {.id = s->id, .module = m, .changing = s->changing, .window = s->window};
       table_clear(&s->mechanisms, free);
       kept_clear(&s->kept);
       *s = empty;
+      model_window_reset(s, LOGIN_ANY, false);
     }
   }
 }
@@ -115,12 +119,14 @@ static void *changes(struct model_module *m, const struct call *call)
     case P11_F_C_CloseSession:
       session = pick_in(call, 0, &n) ? model_session(m, n) : NULL;
       /* Only the close of the last session logs out; two that overlap may both be it. */
-      if (session && m->epoch == EPOCH_OPEN && session->slot->sessions > 1 + session->slot->changing) return NULL;
+      if (session && call->state != CALL_HEADLESS && !model_may_be_last(session->slot)) return NULL;
       break;
     default: return NULL;
   }
   session = pick_in(call, 0, &n) ? model_session(m, n) : NULL;
-  return session ? (void *)session->slot : m;
+  if (session) return session->slot;
+  /* Where all sessions are known it is no session, and nothing happens. */
+  return m->epoch == EPOCH_OPEN && m->initialized.number ? NULL : m;
 }
 
 /* Does the call make, change or destroy objects? */
@@ -164,6 +170,7 @@ static void enter(const struct event *event)
   busy(m, event->call, 1);
   if (asks_for_count(event->call)) m->announcing++;
   if (makes(event->call)) m->making++;
+  model_window_enter(m, event->call);
   void *what = changes(m, event->call);
   if (!what) return;
   if (what == m)
@@ -293,7 +300,7 @@ static void reset_slots(struct model_module *m, uint8_t login)
 {
   size_t at = 0;
   for (struct model_slot *s; (s = table_next(&m->slots, &at));) {
-    s->login = login;
+    model_window_reset(s, login, true);
     s->token.known = s->has_flags = s->absent = s->mechanisms_listed = false;
     s->removal = 0;
     s->gone = s->back = (struct note){0};
@@ -416,6 +423,7 @@ static void absent(const struct call *call, struct model_place *place)
   s->removal = call->end;
   s->token.known = false;
   model_note(place, &s->gone, call);
+  model_window_removed(s, call);
   if (!s->absent) model_drop_objects_at(s, GONE_REMOVED, &s->gone);
   s->absent = true;
   place->object = NULL;

@@ -44,6 +44,20 @@ struct model_token {
   struct note note;
 };
 
+/* What is known of the order of the calls of a slot: window.c. */
+struct model_window {
+  unsigned asking, changing,
+      closing;                /* in flight: calls that matter; of them those that may change the login; closes */
+  bool open;                  /* a call that may change the login is under way, or overlaps one that is */
+  bool lost;                  /* the calls of the open window cannot be followed */
+  bool unsure;                /* there may be sessions that are not known */
+  uint8_t before;             /* set of LOGIN_* when it opened */
+  unsigned live, live_before; /* open sessions that are known; the same when it opened */
+  uint64_t cut;               /* LEAVE number of its last change; calls that began before it are waited for */
+  unsigned waits;
+  struct window *calls; /* NULL until calls overlapped */
+};
+
 struct model_slot {
   uint64_t id;
   struct model_module *module;
@@ -55,9 +69,10 @@ struct model_slot {
   unsigned sessions;    /* open, opened in this trace */
   unsigned rw_sessions; /* of them read/write */
   uint8_t login;        /* set of LOGIN_*: the states that are possible */
-  struct note user;     /* last successful C_Login(CKU_USER) of the token */
-  unsigned generation;  /* how often a token came, or another one showed up */
-  bool absent;          /* the last sign of the token was that it is not there */
+  struct model_window window;
+  struct note user;    /* last successful C_Login(CKU_USER) of the token */
+  unsigned generation; /* how often a token came, or another one showed up */
+  bool absent;         /* the last sign of the token was that it is not there */
   struct note gone,
       back; /* last sign that it is not there; first sign that it is there again (empty while it is not) */
   /* What happened last to the login, for those who must say why it changed. Empty: never in this trace. */
@@ -144,6 +159,7 @@ struct model_session {
   uint64_t busy_end;   /* LEAVE number of the last call on it that is over */
   uint64_t answered;   /* ns: when a call on it last succeeded; 0 never */
   uint64_t login_seen; /* LEAVE number of the last login or logout that op[] takes into account */
+  bool lost;           /* the module said that the handle is not valid */
   struct kept *kept;
 };
 
@@ -208,18 +224,35 @@ struct model_partial {
   } attribute[16]; /* room and buffer before, length after */
 };
 
-/* A login state that C_GetSessionInfo reported, with what it could have been. */
+/* A login state that C_GetSessionInfo reported, with what it could have been; or an answer of C_Login or C_Logout that says
+ * what the state is, and could not be. */
 struct model_observation {
-  struct note note; /* the C_GetSessionInfo */
+  struct note note; /* the call */
   struct model_slot *slot;
   uint64_t session, state, flags; /* handle; CKS_*; CKF_* of CK_SESSION_INFO */
   struct note opened;             /* C_OpenSession of that session, empty when not in the trace */
   uint64_t asked;                 /* CKF_* given to that C_OpenSession */
-  unsigned seen;                  /* LOGIN_PUBLIC, _USER or _SO; 0: there is no such state */
-  unsigned possible;              /* set of LOGIN_*: what some order of the overlapping calls explains (rules.md 3.3) */
-  bool overlapped;                /* calls that change the login overlapped it */
-  bool removal;                   /* the token was removed, or answered as if, within the second before */
-  bool probe;                     /* the recorder asked, not the application */
+  unsigned seen;                  /* LOGIN_PUBLIC, _USER or _SO; of an answer a set: what it takes for granted */
+  unsigned
+      possible; /* set of LOGIN_*: what some order of the overlapping calls explains. `seen` is missing in it when none
+                        explains this answer together with those of all calls that returned before */
+  bool answer;  /* the answer of C_Login, C_LoginUser or C_Logout */
+  bool overlapped; /* calls that change the login overlapped it */
+  bool removal;    /* the token was removed, or answered as if, within the second before */
+  bool probe;      /* the recorder asked, not the application */
+};
+
+/* Reports that the rules have not been told of yet. */
+struct model_reports {
+  struct model_observation *seen;
+  unsigned count, at, room;
+};
+
+/* A call in flight that matters to the login of a slot. */
+struct model_flight {
+  uint64_t number;
+  struct model_slot *slot;
+  bool changes;
 };
 
 struct model_module {
@@ -233,9 +266,11 @@ struct model_module {
   struct table slots, sessions, objects;
   struct model_gone gone_session[MODEL_GONE], gone_object[MODEL_GONE]; /* rings */
   unsigned gone_sessions, gone_objects;
-  unsigned epochs;                   /* how many C_Initialize of this process succeeded */
-  struct note finalized;             /* last C_Finalize */
-  struct model_observation *waiting; /* reports that wait for overlapping calls; window.c */
+  unsigned epochs;       /* how many C_Initialize of this process succeeded */
+  struct note finalized; /* last C_Finalize */
+  struct model_reports reports;
+  struct model_flight *flight;
+  unsigned flights, flight_room, opening; /* opening: C_OpenSession in flight on a slot that is not known yet */
   struct kept *kept;
   struct model_object *newest, *oldest;
   unsigned changing; /* state-changing calls in flight whose slot is not known, or that touch all */
@@ -279,9 +314,10 @@ void model_event(const struct event *event, uint64_t origin);
 void model_place(const struct event *event, struct model_place *place);
 /* Where a call that begins belongs. It is in flight already. */
 void model_starting(const struct event *event, struct model_place *place);
-/* Takes note of a login state that the finished call reports; before model_apply(). */
-void model_observe(const struct event *event, const struct model_place *place);
-/* The next report of the module whose overlapping calls are all over; false when there is none. Call until it is. */
+/* Takes in what the finished call says of the login, or does to it; before model_apply(). */
+void model_observe(const struct event *event, struct model_place *place);
+/* The next report of the module whose overlapping calls are all over, in the order of their LEAVEs; false when there is none.
+ * Call until it is. */
 bool model_observed(struct model_module *module, struct model_observation *seen);
 /* Takes the finished call in. */
 void model_apply(const struct event *event, struct model_place *place);
@@ -349,7 +385,14 @@ void model_session_gone(struct model_module *module, const struct model_session 
                         const struct note *note);
 void model_object_gone(struct model_module *module, const struct model_object *object, enum model_gone_why why,
                        const struct note *note);
-void model_drop_waiting(struct model_module *module);
+/* window.c: the login of a slot. */
+void model_window_enter(struct model_module *module, const struct call *call);
+void model_window_reset(struct model_slot *slot, uint8_t login, bool all_known); /* no session is open any more */
+void model_window_removed(struct model_slot *slot, const struct call *call);     /* the call found the token removed */
+bool model_may_be_last(const struct model_slot *slot);  /* of the closes in flight: is one that of the last session? */
+void model_session_lost(struct model_session *session); /* the module said that the handle is not valid */
+void model_drop_reports(struct model_module *module);
+void model_adopt(const struct call *call, struct model_place *place); /* a session that was opened before the trace */
 void model_drop_objects_at(struct model_slot *slot, enum model_gone_why why, const struct note *note);
 void model_free_object(void *object);
 void model_free_session(void *session);

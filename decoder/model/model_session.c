@@ -70,7 +70,6 @@ static void after_close(struct model_slot *slot)
 {
   const bool last = slot->module->epoch == EPOCH_OPEN && slot->module->initialized.number;
   if (slot->sessions) return;
-  slot->login = last ? LOGIN_PUBLIC : LOGIN_ANY;
   if (last) model_drop_objects_at(slot, GONE_ALL, &slot->last.all);
   memset(&slot->rule.login, 0, sizeof slot->rule.login);
 }
@@ -98,10 +97,14 @@ static void close_all(const struct call *call, struct model_place *place)
   size_t at = 0;
   model_note(place, &slot->last.all, call);
   for (struct model_session *s; (s = table_next(&m->sessions, &at));) {
-    if (s->slot != slot) continue;
+    /* One that was opened meanwhile may be open still. */
+    if (s->slot != slot || s->opened.end_number > call->number) continue;
     model_session_gone(m, s, GONE_ALL, &slot->last.all);
+    slot->sessions--;
+    if (s->flags & CKF_RW_SESSION) slot->rw_sessions--;
+    model_free_session(table_take(&m->sessions, s->handle));
+    at = 0; /* taking an entry out moves others */
   }
-  model_drop_sessions(m, slot);
   after_close(slot);
 }
 
@@ -110,34 +113,29 @@ static void login(const struct call *call, struct model_place *place)
   uint64_t user;
   struct model_slot *s = place->slot;
   if (!s || !pick_in(call, 1, &user)) return;
-  if (user == CKU_CONTEXT_SPECIFIC) {
-    if (call_returned(call, CKR_PIN_LOCKED)) s->login = LOGIN_PUBLIC;
-    return;
-  }
-  if (call->state != CALL_DONE) {
-    s->login = LOGIN_ANY;
-    return;
-  }
+  if (user == CKU_CONTEXT_SPECIFIC || call->state != CALL_DONE) return;
   if (call->rv != CKR_OK && !(call->rv == CKR_USER_ALREADY_LOGGED_IN && user == CKU_USER)) return;
-  s->login = user == CKU_SO ? LOGIN_SO : LOGIN_USER;
-  if (!model_settled(s, call)) s->login |= LOGIN_PUBLIC;
   model_note(place, user == CKU_SO ? &s->last.so : &s->last.login, call);
   if (user == CKU_USER && call->rv == CKR_OK) model_note(place, &s->user, call);
+}
+
+void model_adopt(const struct call *call, struct model_place *place)
+{
+  uint64_t handle;
+  if (call->known != P11_F_C_GetSessionInfo || place->session || place->module->epoch != EPOCH_UNKNOWN) return;
+  const struct value *slot = pick_member(call, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, slotID));
+  if (!call_returned(call, CKR_OK) || !slot || !pick_in(call, 0, &handle) || !handle) return;
+  place->session = add(place->module, model_slot(place->module, slot->number), handle);
+  place->slot = place->session->slot;
+  place->slot->window.live++;
 }
 
 static void session_info(const struct call *call, struct model_place *place)
 {
   const struct value *state = pick_member(call, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, state));
-  const struct value *slot = pick_member(call, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, slotID));
-  uint64_t handle;
-  if (!place->session && slot && pick_in(call, 0, &handle) && handle && place->module->epoch == EPOCH_UNKNOWN) {
-    place->session = add(place->module, model_slot(place->module, slot->number), handle); /* opened before the trace */
-    place->slot = place->session->slot;
-  }
   if (!place->slot || !state) return;
   place->slot->seen = call->end;
   const unsigned class = model_state_class(state->number);
-  if (class && model_settled(place->slot, call)) place->slot->login = (uint8_t) class;
   if (class == LOGIN_USER) model_note(place, &place->slot->last.user_seen, call);
   if (class == LOGIN_PUBLIC) model_note(place, &place->slot->last.public_seen, call);
 }
@@ -147,7 +145,6 @@ static void init_token(struct model_slot *s)
   s->token.known = false;
   s->user = (struct note){0};
   s->keys = 0;
-  s->login = LOGIN_PUBLIC;
   memset(&s->rule, 0, sizeof s->rule);
 }
 
@@ -160,6 +157,7 @@ static void session_gone(const struct call *call, struct model_place *place)
   if (call->rv != CKR_SESSION_HANDLE_INVALID && call->rv != CKR_SESSION_CLOSED && call->rv != CKR_DEVICE_REMOVED)
     return;
   if (pick_in(call, (unsigned)i, &handle) && handle) model_note(place, &place->module->session_failure, call);
+  if (place->session) model_session_lost(place->session);
 }
 
 void model_apply_session(const struct call *call, struct model_place *place)
@@ -184,7 +182,6 @@ void model_apply_session(const struct call *call, struct model_place *place)
     case P11_F_C_LoginUser: login(call, place); break;
     case P11_F_C_Logout:
       if (!s || (!ok && !call_returned(call, CKR_USER_NOT_LOGGED_IN))) break;
-      s->login = LOGIN_PUBLIC;
       if (!ok) break;
       model_note(place, &s->last.logout, call);
       model_drop_objects_at(s, GONE_LOGOUT, &s->last.logout);

@@ -24,6 +24,7 @@ enum {
   ON_CHILD,  /* with the functions named: also in a fork's child that has not called C_Initialize itself (guard G4) */
   ON_START,  /* with the functions named: also the start of each call (check->starting) */
   ON_STATE,  /* login states that C_GetSessionInfo reported, when all calls that overlap them are over: check->seen */
+  ON_ANSWER, /* answers of C_Login, C_LoginUser and C_Logout that no order of the overlapping calls explains: check->seen */
   ON_LIST,   /* function lists and interfaces that were handed out: check->event->list; call NULL */
   ON_MARKER, /* markers: check->event->marker; call NULL; place.module is each module of the process in turn */
   ON_CLOSE   /* a module was unloaded, or the trace of its process is over: place.module; call NULL */
@@ -31,7 +32,7 @@ enum {
 #define RULE_ON_MAX 40
 
 struct check;
-/* `call` is NULL where there is none (ON_STATE, ON_LIST, ON_MARKER, ON_CLOSE). */
+/* `call` is NULL where there is none (ON_STATE, ON_ANSWER, ON_LIST, ON_MARKER, ON_CLOSE). */
 typedef void rule_function(struct check *check, const struct call *call);
 
 struct rule {
@@ -115,7 +116,7 @@ struct check {
   struct model_place place;
   struct checker *checker;
   const struct rule *rule;              /* the one that is running */
-  const struct model_observation *seen; /* ON_STATE, else NULL */
+  const struct model_observation *seen; /* ON_STATE, ON_ANSWER, else NULL */
   bool probe;                           /* the recorder made the call: evidence against the module only */
   bool starting;                        /* ON_START: `call` has no answer yet */
 };
