@@ -159,7 +159,7 @@ class Story(Trace):
     def _token_info(self, slot=SLOT, label="Token", serial="0001", rv=OK, maker="Maker",
                     flags=LOGIN_REQUIRED | PIN_INITIALIZED | TOKEN_INITIALIZED):
         members = n(18) + text(label, 32) + text(maker, 32) + text("Model", 16) + text(serial, 16)
-        members += u(flags) + u(0) * 4 + u(64) + u(4) + u(0) * 4 + bytes(4) + text("", 16)
+        members += u(flags) + (u(0) + u(UNAVAILABLE)) * 2 + u(64) + u(4) + u(0) * 4 + bytes(4) + text("", 16)
         return "C_GetTokenInfo", u(slot) + P_OWN, n(TOKEN_INFO) + members if rv == OK else n(0)
 
     def _open_session(self, session, slot=SLOT, flags=SERIAL, rv=OK):

@@ -11,6 +11,13 @@ static bool initialized(const struct model_token *t)
   return t->flags & (CKF_TOKEN_INITIALIZED | CKF_USER_PIN_INITIALIZED);
 }
 
+/* The call itself as evidence, with the token's serial number as text to show. */
+static void with_serial(struct finding *f, struct check *check, const struct model_token *t)
+{
+  char serial[80];
+  finding_call(f, check, "serial %s", show_bytes((const uint8_t *)t->serial, strlen(t->serial), serial, sizeof serial));
+}
+
 /* Could the token that was last seen in that slot have been pulled out since, unseen? */
 static bool surely_present(const struct model_slot *slot, uint64_t now)
 {
@@ -36,16 +43,18 @@ static void same_label(struct check *check, const struct model_token *token, str
   const struct finding_options o = {.slot = other_first ? other : here};
   const uint64_t key = pick_hash(token->label, strlen(token->label)) ^ pick_hash(path, strlen(path)) ^
                        ((other_first ? here : other)->id << 1);
-  char label[140];
+  char label[140], theirs[80], ours[80];
   show_bytes((const uint8_t *)token->label, strlen(token->label), label, sizeof label);
+  show_bytes((const uint8_t *)other->token.serial, strlen(other->token.serial), theirs, sizeof theirs);
+  show_bytes((const uint8_t *)token->serial, strlen(token->serial), ours, sizeof ours);
   struct finding *f = finding_report_as(check, &o, severity, key,
                                         one_serial && !one_module ? "one token is seen through two modules as \"%s\""
                                                                   : "two tokens that are present are called \"%s\"",
                                         label);
   finding_note(f, &other->token.note, "slot %" PRIu64 " of %s: label \"%s\", serial %s", other->id,
-               model_module_name(other->module), label, other->token.serial);
+               model_module_name(other->module), label, theirs);
   finding_call(f, check, "slot %" PRIu64 " of %s: label \"%s\", serial %s", here->id, model_module_name(here->module),
-               label, token->serial);
+               label, ours);
 }
 
 /* The names that NSS gives to its own two tokens (FAQ, Q6: "each token label should be unique"). */
@@ -65,13 +74,13 @@ void rule_tok_01(struct check *check, const struct call *call)
   if (!here || !model_token_info(call, &token) || !initialized(&token) || !model_settled(here, call)) return;
   if (!*token.label) {
     struct finding *f = finding_report(check, SEVERITY_WARNING, 1, "the token is initialised and has an empty label");
-    finding_call(f, check, "serial %s", token.serial);
+    with_serial(f, check, &token);
     return;
   }
   if (called_like_nss(&token)) {
     struct finding *f =
         finding_report(check, SEVERITY_WARNING, 2, "the token is called \"%s\", like NSS's own", token.label);
-    finding_call(f, check, "serial %s", token.serial);
+    with_serial(f, check, &token);
   }
   size_t place = 0;
   for (struct model_module *m; (m = table_next(&check->place.process->modules, &place));) {
@@ -81,6 +90,38 @@ void rule_tok_01(struct check *check, const struct call *call)
       if (surely_present(s, call->end) && model_settled(s, call)) same_label(check, &token, s);
     }
   }
+}
+
+/* Blanks and the like at either end, beyond the padding; NBSP as UTF-8 or Latin-1. */
+static bool is_blank(const char *text, size_t length, bool at_end)
+{
+  const unsigned char c = (unsigned char)(at_end ? text[length - 1] : text[0]);
+  const unsigned char d = length < 2 ? 0 : (unsigned char)(at_end ? text[length - 2] : text[1]);
+  if (c == ' ' || (c >= '\t' && c <= '\r')) return true;
+  if (at_end) return c == 0xa0 && (d == 0xc2 || d < 0x80);
+  return (c == 0xc2 && d == 0xa0) || (c == 0xa0 && d < 0x80);
+}
+
+/* FAQ, Q6: "The label for a token certificate is presented to the user as follows: token label:certificate label". NSS
+ * splits what the user enters at the first colon (pk11cert.c), takes "pkcs11:" for a URI, and NSS's "Implementing PKCS #11"
+ * has quotes around labels with blanks. */
+void rule_tok_02(struct check *check, const struct call *call)
+{
+  struct model_token token;
+  if (!check->place.slot || !model_token_info(call, &token) || !initialized(&token) || !*token.label) return;
+  const size_t length = strlen(token.label);
+  const char *what = !strncmp(token.label, "pkcs11:", 7)    ? "begins with \"pkcs11:\""
+                     : strchr(token.label, ':')             ? "has a colon"
+                     : strchr(token.label, '"')             ? "has a double quote"
+                     : is_blank(token.label, length, false) ? "begins with a blank"
+                     : is_blank(token.label, length, true)  ? "ends in a blank that is not padding"
+                                                            : NULL;
+  if (!what) return;
+  char label[140];
+  show_bytes((const uint8_t *)token.label, length, label, sizeof label);
+  struct finding *f = finding_report(check, SEVERITY_WARNING, pick_hash(token.label, length),
+                                     "the label of the token %s: %s", what, label);
+  with_serial(f, check, &token);
 }
 
 static bool blocks_prompt(const struct model_token *t)
