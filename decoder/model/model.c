@@ -167,6 +167,7 @@ static void enter(const struct event *event)
 {
   struct model_process *p = event->process->user;
   struct model_module *m = model_module(p, event->call->module);
+  m->active++;
   busy(m, event->call, 1);
   if (asks_for_count(event->call)) m->announcing++;
   if (makes(event->call)) m->making++;
@@ -183,7 +184,10 @@ static void enter(const struct event *event)
 /* The call is over, whatever became of it. Returns what it may have changed. */
 static void *leave(struct model_module *m, const struct call *call)
 {
-  if (call->state != CALL_HEADLESS) busy(m, call, -1);
+  if (call->state != CALL_HEADLESS) {
+    if (m->active) m->active--;
+    busy(m, call, -1);
+  }
   if (asks_for_count(call) && m->announcing) m->announcing--;
   if (call->state != CALL_HEADLESS && makes(call) && m->making) m->making--;
   if (call->state == CALL_HEADLESS) return changes(m, call);
@@ -217,6 +221,7 @@ static void list(const struct event *event)
 void model_event(const struct event *event, uint64_t origin)
 {
   struct model_process *p = model_of(event->process, origin);
+  if (event->time > p->latest) p->latest = event->time;
   if (event->number) {
     /* Numbers of one process come without holes; a hole is a record that was lost. */
     if (p->last_number && event->number > p->last_number + 1) forget(p);

@@ -275,6 +275,7 @@ struct model_module {
   struct model_object *newest, *oldest;
   unsigned changing; /* state-changing calls in flight whose slot is not known, or that touch all */
   uint64_t changed;
+  unsigned active;        /* calls that have begun and are not over; the one at hand is not among them any more */
   struct table in_flight; /* ENTER number -> struct model_slot or the module itself */
   unsigned making;        /* calls in flight that make, change or destroy objects */
   uint64_t made;          /* LEAVE number of the last one that is over */
@@ -294,6 +295,7 @@ struct model_process {
   struct process *process;
   uint64_t origin; /* ns: what times are shown from */
   uint64_t last_number;
+  uint64_t latest; /* ns: the latest time that was seen */
   bool child; /* forked, and has not called C_Initialize itself */
   struct table modules;
 };

@@ -178,6 +178,7 @@ struct process {
   const char *symbols_path;   /* where the names of its addresses lie, if they were looked up */
   const char *symbols;        /* what lies there, where the file is in a packed one */
   size_t symbols_size;
+  int signal; /* that ended it, where someone saw it (p11trace run); 0 not known */
   void *user; /* for whoever reads */
 };
 

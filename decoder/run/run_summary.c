@@ -103,6 +103,8 @@ enum severity run_summary(const struct run_place *place, char **path, size_t pat
   const size_t count = trace_processes(set, &process);
   struct counted *counts = calloc(count + 1, sizeof *counts), all = {0, 0};
   if (counts == NULL) abort();
+  for (size_t i = 0; i < count; i++)
+    if (process[i]->pid == (uint32_t)child && WIFSIGNALED(status)) process[i]->signal = WTERMSIG(status);
   struct checker *checker = checker_new(NULL, 0, count ? process[0]->first.monotonic : 0);
   struct event event;
   while (!trace_next(set, &event)) {
