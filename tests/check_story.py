@@ -66,9 +66,11 @@ def attribute_value(value):
 
 
 class Story(Trace):
+    functions = FUNCTIONS
+
     def __init__(self, parent=None, module="/lib/vendor.so", **options):
         extra = b"" if parent is None else b"\x02\x00\x10\x00" + parent
-        super().__init__(FUNCTIONS, extra=extra, **options)
+        super().__init__(type(self).functions, extra=extra, **options)
         self.number, self.now, self.threads = 0, 10**9, {}
         self.module(self.next(), path=module, time=self.now)
         self.list(self.next(), time=self.now)

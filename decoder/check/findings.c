@@ -251,6 +251,13 @@ void finding_call(struct finding *finding, struct check *check, const char *form
   va_end(args);
 }
 
+void finding_caller(struct finding *finding, struct check *check)
+{
+  char where[300] = "";
+  if (finding && check->call->caller) trace_address(check->event->process, check->call->caller, where, sizeof where);
+  finding_call(finding, check, *where ? "called from %s" : "%s", *where ? where : "caller unknown");
+}
+
 void finding_hint(struct finding *finding, const char *format, ...)
 {
   if (!finding) return;

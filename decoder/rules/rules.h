@@ -148,6 +148,8 @@ void finding_note(struct finding *finding, const struct note *note, const char *
     __attribute__((format(printf, 3, 4)));
 void finding_call(struct finding *finding, struct check *check, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The call that is being looked at, and who made it: for findings of the caller's side. */
+void finding_caller(struct finding *finding, struct check *check);
 /* A possible external cause. */
 void finding_hint(struct finding *finding, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* That a proxy may have answered for the module, if it is one (guard G7). */

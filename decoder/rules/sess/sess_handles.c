@@ -46,9 +46,7 @@ void rule_sess_01(struct check *check, const struct call *call)
   if (call->flags & P11T_PROBE) return;
   f = finding_report_as(check, &by_caller, SEVERITY_INFO, 0, "the application used the null session");
   finding_note(f, &m->session_failure, "the last time that there was no session");
-  char where[300] = "";
-  if (f && call->caller) trace_address(check->event->process, call->caller, where, sizeof where);
-  finding_call(f, check, *where ? "called from %s" : "%s", *where ? where : "caller unknown");
+  finding_caller(f, check);
 }
 
 /* FAQ, Q3: "NSS never uses Parallel mode." The standard, C_OpenSession: "the CKF_SERIAL_SESSION bit MUST always be set; if a
@@ -67,7 +65,5 @@ void rule_sess_03(struct check *check, const struct call *call)
   const struct finding_options by_caller = {.fault = FAULT_CALLER};
   f = finding_report_as(check, &by_caller, SEVERITY_ERROR, 0,
                         "the application opened a session without CKF_SERIAL_SESSION");
-  char where[300] = "";
-  if (f && call->caller) trace_address(check->event->process, call->caller, where, sizeof where);
-  finding_call(f, check, *where ? "called from %s" : "%s", *where ? where : "caller unknown");
+  finding_caller(f, check);
 }
