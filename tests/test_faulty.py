@@ -187,3 +187,50 @@ def test_rules_of_the_faults_exist(build, run):
     assert len(rules) >= 12
     unknown = {rule for _, _, _, rule, _, _ in entries() if len(rule) > 1} - rules
     print("rules that do not exist yet:", *sorted(unknown))
+
+
+# --- what the README shows --------------------------------------------------------------------------------------------
+
+@pytest.mark.nss
+def test_readme_is_what_happens(build, tmp_path, clean_env):
+    """The commands of "NSS and Firefox" and the lines behind them, on SoftHSM."""
+    readme = README.read_text()
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "db").mkdir()
+    (tmp_path / "pin.txt").write_text("1234\n")
+    (tmp_path / "soft.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\nlog.level = ERROR\n")
+    (tmp_path / "card.conf").write_text(f"module = {softhsm.MODULE}\nfaults = none\n")
+    clean_env.update(SOFTHSM2_CONF=str(tmp_path / "soft.conf"), PATH=f"{build}:{clean_env['PATH']}")
+
+    def sh(command, shown=True):
+        if shown:
+            assert f"    $ {command}\n" in readme, command
+        p = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=clean_env, capture_output=True, text=True, timeout=60,
+                           stdin=subprocess.DEVNULL)
+        return p.stdout + p.stderr
+
+    sh(f"cp {build}/libp11faulty.so card.so", shown=False)
+    sh("softhsm2-util --init-token --free --label Card --pin 1234 --so-pin 5678", shown=False)
+    sh("certutil -N -d sql:db --empty-password", shown=False)
+    assert 'Module "Card" added to database.' in sh("modutil -force -dbdir sql:db -add Card -libfile $PWD/card.so")
+    sh("certutil -S -d sql:db -h Card -f pin.txt -n me -s CN=me -x -t u,u,u -z pin.txt", shown=False)
+    assert re.search(r"^< 0> rsa      \w{40}   Card:me$", sh("certutil -K -d sql:db -h Card -f pin.txt"), re.M)
+    sh("sed -i 's/^faults.*/faults = stale-state/' card.conf")
+    assert "certutil: no keys found" in sh("certutil -K -d sql:db -h Card -f pin.txt")
+    sh("modutil -force -dbdir sql:db -delete Card", shown=False)
+    sh("p11trace wrap card.so -o traced.so --out traces")
+    sh("modutil -force -dbdir sql:db -add Traced -libfile $PWD/traced.so")
+    sh("certutil -K -d sql:db -h Card -f pin.txt")
+    found = sh("p11trace check traces")
+    assert re.search(r'^NSS-LOGIN-09 error module slot \d+ "Card": C_Login succeeds, and C_GetSessionInfo reports the token '
+                     "logged out$", found, re.M)
+    assert re.search(r"^  why NSS cares: Firefox asks for the PIN for ever although it is right", found, re.M)
+    sh("sed -i 's/^faults.*/faults = badpin-genral/' card.conf", shown=False)
+    told = sh("pkcs11-tool --module ./card.so -L", shown=False)
+    assert told.count("p11faulty: there is no fault `badpin-genral`; near to it: badpin-general, badpin-device, badpin-len, "
+                      "badpin-vendor") == 1, told
+    env = f"P11FAULTY_MODULE={softhsm.MODULE} P11FAULTY"
+    for fault, answer in {"badpin-general": "CKR_GENERAL_ERROR (0x5)", "none": "CKR_PIN_INCORRECT (0xa0)"}.items():
+        assert answer in readme
+        assert f"C_Login failed: rv = {answer}" in sh(
+            f"{env}={fault} pkcs11-tool --module {build}/libp11faulty.so --token-label Card --login --pin 0000 -O", shown=False)

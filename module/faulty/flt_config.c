@@ -102,7 +102,7 @@ static void read_settings(struct settings *s)
   if (s->faults == NULL) s->faults = "";
 }
 
-static const struct flt_set *make_set(const struct settings *s)
+static struct flt_set *make_set(const struct settings *s)
 {
   struct flt_set *set = calloc(1, sizeof *set);
   if (set == NULL) return NULL;
@@ -115,11 +115,29 @@ static const struct flt_set *make_set(const struct settings *s)
     snprintf(set->problem, sizeof set->problem, "%.500s", s->problem);
   else
     flt_parse(set);
-  if (set->problem[0] != 0) {
-    fprintf(stderr, "p11faulty: %s\n", set->problem);
-    set->count = 0;
-  }
+  if (set->problem[0] != 0) set->count = 0;
   return set;
+}
+
+/* A set that nobody has seen. */
+static void drop_set(struct flt_set *set)
+{
+  free(set->text);
+  free(set);
+}
+
+/* Makes a set current, unless it is as the current one. A problem is told once. */
+static void publish(struct flt_set *set)
+{
+  const struct flt_set *now = flt_current();
+  if (now != NULL && strcmp(now->text, set->text) == 0 && strcmp(now->problem, set->problem) == 0) {
+    drop_set(set);
+    return;
+  }
+  if (set->problem[0] != 0) fprintf(stderr, "p11faulty: %s\n", set->problem);
+  flt_state_reset();
+  flt_calls_reset();
+  atomic_store(&current, set);
 }
 
 CK_RV flt_configure(void)
@@ -136,16 +154,12 @@ CK_RV flt_configure(void)
   } else {
     rv = flt_load(s.module);
   }
-  const struct flt_set *now = flt_current();
-  if (rv == CKR_OK && (now == NULL || strcmp(now->text, s.faults) != 0 || now->problem[0] != 0)) {
-    const struct flt_set *set = make_set(&s);
-    if (set == NULL) {
+  if (rv == CKR_OK) {
+    struct flt_set *set = make_set(&s);
+    if (set != NULL)
+      publish(set);
+    else
       rv = CKR_HOST_MEMORY;
-    } else {
-      flt_state_reset();
-      flt_calls_reset();
-      atomic_store(&current, set);
-    }
   }
   pthread_mutex_unlock(&mutex);
   errno = before;
