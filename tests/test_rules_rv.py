@@ -63,10 +63,10 @@ def story(took, what="token_info", end=True, **more):
 
 
 @pytest.mark.parametrize("name, severity", [
-    ("late", W), ("in time", None), ("typing", None), ("never", E), ("killed", I)])
+    ("late", W), ("in time", None), ("typing", None), ("never", E), ("ended", None)])
 def test_time_limits(build, run, tmp_path, name, severity):
     t = {"late": lambda: story(31), "in time": lambda: story(29), "never": lambda: story(31, end=False),
-         "killed": lambda: story(2, end=False)}.get(name)
+         "ended": lambda: story(2, end=False)}.get(name)
     if t:
         t = t()
     else:

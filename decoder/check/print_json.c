@@ -2,6 +2,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "decoder/model/idiom.h"
 #include "decoder/rules/rules.h"
 
 static json_t *text(const char *s)
@@ -21,6 +22,7 @@ static json_t *evidence_json(const struct evidence *e)
                         "time", (double)n->offset / 1e9, "function", n->known >= 0 ? p11_functions[n->known].name : "",
                         "rv", note_rv(n->rv, code), "text", line);
   if (e->detail) json_object_set_new(j, "detail", text(e->detail));
+  if (n->idiom) json_object_set_new(j, "idiom", json_string(idiom_text(n->idiom)));
   return j;
 }
 

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "decoder/model/idiom.h"
 #include "decoder/rules/rules.h"
 
 #define WIDTH 110
@@ -46,6 +47,8 @@ static void print_evidence(FILE *to, const struct finding *f)
     note_text(&f->evidence[i].note, line, sizeof line);
     fprintf(to, "  %u. %s\n", i + 1, line);
     if (f->evidence[i].detail) fprintf(to, "       %s\n", f->evidence[i].detail);
+    const char *idiom = idiom_text(f->evidence[i].note.idiom);
+    if (idiom) fprintf(to, "       here %s\n", idiom);
   }
 }
 

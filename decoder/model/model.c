@@ -1,3 +1,4 @@
+#include "decoder/model/idiom.h"
 #include "decoder/model/search.h"
 
 #include <stdlib.h>
@@ -285,6 +286,7 @@ void model_place(const struct event *event, struct model_place *place)
   *place = (struct model_place){.process = p, .module = model_module(p, event->call->module)};
   place->changes = leave(place->module, event->call);
   find(event, place);
+  place->idiom = (uint8_t)idiom_of(place, event->call);
 }
 
 void model_starting(const struct event *event, struct model_place *place)
@@ -299,6 +301,7 @@ void model_starting(const struct event *event, struct model_place *place)
 void model_note(const struct model_place *place, struct note *note, const struct call *call)
 {
   note_take(note, place->process->process, place->process->origin, call);
+  note->idiom = place->idiom;
 }
 
 static void reset_slots(struct model_module *m, uint8_t login)

@@ -307,6 +307,7 @@ struct model_place {
   struct model_slot *slot;
   struct model_session *session;
   struct model_object *object;
+  uint8_t idiom; /* enum idiom: what NSS does with the call */
   void *changes; /* what the call may have changed: the module, one of its slots, or NULL */
 };
 

@@ -20,6 +20,7 @@ struct note {
   uint16_t module;
   int16_t known; /* enum p11_function, or -1 */
   uint8_t state; /* enum call_state */
+  uint8_t idiom; /* enum idiom (idiom.h): what NSS did with it, 0 nothing that has a name */
   uint8_t values;
   uint8_t where[NOTE_VALUES]; /* parameter, from 0; NOTE_OUT: as left; NOTE_MEMBER: what the function reports */
   uint64_t value[NOTE_VALUES];

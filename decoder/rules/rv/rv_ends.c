@@ -92,6 +92,6 @@ void rule_rv_03(struct check *check, const struct call *call)
   const uint64_t last = check->place.process->latest, age = last > call->start ? last - call->start : 0;
   if (most && age > most && !crashed(check->event->process))
     hangs(check, call, age);
-  else if (most || crashed(check->event->process))
+  else if (check->event->process->verdict == VERDICT_DIED || crashed(check->event->process))
     ends_inside(check, call);
 }
