@@ -23,8 +23,8 @@ FOREIGN = ("P11TRACE_", "P11TOKEN_", "P11FAULTY", "PKCS11SPY", "P11_KIT_", "NSS_
 def pytest_collection_modifyitems(items):
     for item in items:
         # These load the module into pytest itself: in a sanitized build pytest needs the runtime preloaded.
-        if "token" in item.fixturenames or any(v is cryptoki or getattr(v, "__module__", None) == "cryptoki"
-                                               for v in vars(item.module).values()):
+        if {"token", "faulty"} & set(item.fixturenames) or any(
+                v is cryptoki or getattr(v, "__module__", None) == "cryptoki" for v in vars(item.module).values()):
             item.add_marker(pytest.mark.inprocess)
     if os.geteuid() == 0:
         return

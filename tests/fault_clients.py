@@ -1,4 +1,4 @@
-"""The clients of the matrix that more than one group of rules uses: NSS's tools, pkcs11-tool, tests/clients/check_client."""
+"""The clients that more than one group of rules uses: NSS's tools, pkcs11-tool, tests/clients/check_client."""
 from fault_matrix import E, I, W, client
 from nss import LABEL, PIN, Server
 
@@ -21,10 +21,10 @@ tool("certutil -K wrong PIN", "certutil", "-K", *DB, *TOKEN, "-f", NEVER_SEEN_PI
 tool("certutil -K all", "certutil", "-K", *DB, "-h", "all", "-f", "pins.txt")
 tool("certutil -L", "certutil", "-L", *DB, *TOKEN, *WITH_PIN)
 tool("certutil -L -n", "certutil", "-L", *DB, *TOKEN, *WITH_PIN, "-n", f"{LABEL}:user")
-tool("certutil -S", "certutil", "-S", *DB, *TOKEN, *WITH_PIN, "-n", "made", "-s", "CN=made", "-x", "-t", "u,u,u", "-m", 77,
-     "-v", 1, "-z", "noise", "-g", 2048)
-tool("certutil -S ec", "certutil", "-S", *DB, *TOKEN, *WITH_PIN, "-n", "made", "-s", "CN=made", "-x", "-t", "u,u,u", "-m",
-     78, "-v", 1, "-z", "noise", "-k", "ec", "-q", "nistp256")
+tool("certutil -S", "certutil", "-S", *DB, *TOKEN, *WITH_PIN, "-n", "made", "-s", "CN=made", "-x", "-t", "u,u,u", "-m",
+     77, "-v", 1, "-z", "noise", "-g", 2048)
+tool("certutil -S ec", "certutil", "-S", *DB, *TOKEN, *WITH_PIN, "-n", "made", "-s", "CN=made", "-x", "-t", "u,u,u",
+     "-m", 78, "-v", 1, "-z", "noise", "-k", "ec", "-q", "nistp256")
 tool("certutil -A", "certutil", "-A", *DB, *TOKEN, *WITH_PIN, "-n", "other", "-t", "u,u,u", "-i", "other.pem")
 tool("certutil -V", "certutil", "-V", *DB, *WITH_PIN, "-n", f"{LABEL}:user", "-u", "C")
 tool("pk12util -i", "pk12util", "-i", "other.p12", *DB, *TOKEN, "-K", PIN, "-W", "p12-stage-4Rt")

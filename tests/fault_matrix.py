@@ -75,7 +75,7 @@ KNOWN = {"token": frozenset(), "softhsm": frozenset()}
 
 
 class FaultStage(Stage):
-    """A stage with a second token, a second database (FRIENDLY), and the faulty module where the others have the token."""
+    """A stage with a second token, a second database (FRIENDLY), and the faulty module in front of the token."""
 
     def __init__(self, folder, build, backend):
         self.runs = {}

@@ -135,7 +135,8 @@ cases("already-but-public", (OK, RW_USER), ("USER_ALREADY_LOGGED_IN", RW_PUBLIC)
 for fault, said in {"badpin-general": "GENERAL_ERROR", "badpin-device": "DEVICE_ERROR", "badpin-len": "PIN_LEN_RANGE",
                     "badpin-vendor": "0x800063c2"}.items():
     cases(fault, ["PIN_INCORRECT", OK], [said, OK])(lambda p: [p.login(p.open(), "wrong"), p.login(p.open())])
-cases("locked-incorrect", (OK, False), ("PIN_INCORRECT", True))(lambda p: (p.login(p.open()), flag(p, "USER_PIN_LOCKED")))
+cases("locked-incorrect", (OK, False), ("PIN_INCORRECT", True))(
+    lambda p: (p.login(p.open()), flag(p, "USER_PIN_LOCKED")))
 for fault, said in {"double-login-general": "GENERAL_ERROR", "double-login-ok": OK}.items():
     cases(fault, [OK, "USER_ALREADY_LOGGED_IN"], [OK, said])(lambda p: [p.login(p.open()) for _ in range(2)])
 

@@ -1,4 +1,4 @@
-"""The faults of operations, mechanisms, PINs, codes and time: each changes the answer that it says it changes. On our token."""
+"""The faults of operations, mechanisms, PINs, codes and time: each changes the answer that it says."""
 import ctypes
 import subprocess
 import sys
@@ -265,6 +265,7 @@ print(s.get(o, CKA.VALUE))
 """
 
 
+@pytest.mark.nosan
 @pytest.mark.parametrize("fault, status", [("none", 0), ("crash-on-null", -11)])
 def test_crash_on_null(faulty, root, fault, status):
     faulty.setenv("P11FAULTY", fault)
@@ -347,7 +348,8 @@ def test_every_fault_has_a_test(faulty):
     from faulty_table import entries
     tested, text = set(), ""
     for path in sorted((ROOT / "tests").glob("test_faulty*.py")):
-        tested |= {name.split("=")[0].split("@")[0] for name in getattr(importlib.import_module(path.stem), "cases", {})}
+        cases_there = getattr(importlib.import_module(path.stem), "cases", {})
+        tested |= {name.split("=")[0].split("@")[0] for name in cases_there}
         text += path.read_text()
     for path in (ROOT / "tests").glob("test_rules_*.py"):
         text += path.read_text()

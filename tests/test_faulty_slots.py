@@ -200,7 +200,8 @@ def _(p):
     return said
 
 
-@cases("wait-stuck=1000", [["FUNCTION_NOT_SUPPORTED"], ["FUNCTION_NOT_SUPPORTED"]], [[], [], ["CRYPTOKI_NOT_INITIALIZED"]])
+@cases("wait-stuck=1000", [["FUNCTION_NOT_SUPPORTED"], ["FUNCTION_NOT_SUPPORTED"]],
+       [[], [], ["CRYPTOKI_NOT_INITIALIZED"]])
 def _(p):
     w = Waiter(p)
     said = [w.after(0.2)[:]]
