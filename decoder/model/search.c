@@ -67,14 +67,16 @@ static void go_on(const struct call *call, struct model_place *place)
     return;
   }
   if (call->rv != CKR_OK) {
-    if (!probe) q->failed = true;
+    if (probe) return;
+    q->failed = true;
+    model_note(place, &q->failure, call);
     return;
   }
   if (!pick_out(call, 3, &count)) {
     q->whole = false;
     return;
   }
-  if (q->complete && q->results && count) {
+  if (q->complete && count) {
     q->more = true;
     q->by_probe = probe;
   }

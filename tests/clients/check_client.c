@@ -4,6 +4,7 @@
  *
  * The actions stand in a table below. Those of one group of rules are in a header of that group. */
 #include "check_client.h"
+#include "check_find.h"
 
 static void tour(void)
 {
@@ -177,6 +178,8 @@ static const struct {
   {"label",    labels  }, /* certificates whose CKA_LABEL ends in a blank, and one without CKA_LABEL, made and read again */
   {"remove",   removed }, /* login, then the state of slot and session */
   {"threads",  threads }, /* two threads log in and out, two others ask for the state, a fifth opens and closes */
+  {"searches", searches}, /* data, certificates and private keys, each search to its end, before, during and after a login */
+  {"badsearches", bad_searches}, /* two searches at once, none, and one that is left */
   {"fork",     forked  }, /* a child uses what the parent has opened, and then does a tour of its own */
 };
 /* clang-format on */
