@@ -29,7 +29,8 @@ tool("certutil -A", "certutil", "-A", *DB, *TOKEN, *WITH_PIN, "-n", "other", "-t
 tool("certutil -V", "certutil", "-V", *DB, *WITH_PIN, "-n", f"{LABEL}:user", "-u", "C")
 tool("pk12util -i", "pk12util", "-i", "other.p12", *DB, *TOKEN, "-K", PIN, "-W", "p12-stage-4Rt")
 tool("pk12util -o", "pk12util", "-o", "out.p12", "-n", f"{LABEL}:user", *DB, "-K", PIN, "-W", "p12-stage-4Rt")
-tool("cmsutil -D", "cmsutil", "-D", *DB, "-f", "pins.txt", "-i", "encrypted")
+tool("cmsutil -D", "cmsutil", "-D", *DB, "-f", "pins.txt", "-i", "encrypted",
+     known={"token": {("NSS-KEY-08", I, "caller")}})  # it decrypts with softoken what the token has unwrapped
 tool("modutil -changepw", "modutil", "-force", "-dbdir", "sql:nssdb", "-changepw", LABEL, "-pwfile", "pin.txt",
      "-newpwfile", "newpin.txt")
 

@@ -14,6 +14,7 @@ struct checker {
   struct listeners call[P11_FUNCTIONS], start[P11_FUNCTIONS], probe[P11_FUNCTIONS], unfinished[P11_FUNCTIONS],
       child[P11_FUNCTIONS];
   struct listeners state, answer, list, marker, close;
+  struct kept *kept;
   struct table logins; /* hash of module and token -> struct note: the last successful login of the user */
   uint64_t calls, origin;
   unsigned enabled;
@@ -88,6 +89,16 @@ static uint64_t token_key(const struct model_slot *slot, const struct model_toke
 {
   const char *path = model_module_path(slot->module);
   return pick_hash(path, strlen(path)) ^ pick_hash(t->serial, strlen(t->serial)) * 3;
+}
+
+struct kept **checker_kept(struct check *check)
+{
+  return &check->checker->kept;
+}
+
+uint64_t checker_token(const struct model_slot *slot)
+{
+  return slot->token.known && *slot->token.serial ? token_key(slot, &slot->token) : 0;
 }
 
 const struct note *checker_login(struct check *check, const struct model_slot *slot, const struct model_token *token)
@@ -273,5 +284,6 @@ void checker_free(struct checker *checker)
 {
   findings_clear(&checker->store);
   table_clear(&checker->logins, free);
+  kept_clear(&checker->kept);
   free(checker);
 }

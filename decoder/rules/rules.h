@@ -163,6 +163,11 @@ void finding_say(struct check *check, uint64_t key, const char *format, ...) __a
  * NULL none. */
 const struct note *checker_login(struct check *check, const struct model_slot *slot, const struct model_token *token);
 
+/* Where a rule keeps what it must remember beyond the end of a process: kept_make(checker_kept(check), &type). */
+struct kept **checker_kept(struct check *check);
+/* A key for what is known of a token in whatever process: its module and serial number; 0 when it has none. */
+uint64_t checker_token(const struct model_slot *slot);
+
 /* --- the engine --------------------------------------------------------------------------------- */
 
 /* `only`: ids of the rules to run, none for all; each must exist. `origin`: ns, what times are shown from. */

@@ -36,8 +36,8 @@ CK_RV label_trailing_C_GetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_H
   return flt_each_attribute(hSession, hObject, pTemplate, ulCount, with_blank);
 }
 
-CK_RV label_nul_C_GetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTRIBUTE_PTR pTemplate,
-                                    CK_ULONG ulCount)
+CK_RV label_ends_nul_C_GetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,
+                                         CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount)
 {
   return flt_each_attribute(hSession, hObject, pTemplate, ulCount, with_nul);
 }

@@ -3,6 +3,7 @@
  *   check_client MODULE LABEL PIN ACTION ...
  *
  * The actions stand in a table below. Those of one group of rules are in a header of that group. */
+#include "check_cert.h"
 #include "check_client.h"
 #include "check_find.h"
 
@@ -180,6 +181,11 @@ static const struct {
   {"threads",  threads }, /* two threads log in and out, two others ask for the state, a fifth opens and closes */
   {"searches", searches}, /* data, certificates and private keys, each search to its end, before, during and after a login */
   {"badsearches", bad_searches}, /* two searches at once, none, and one that is left */
+  {"lookup",   lookup  }, /* reads a certificate and looks it up by what it has */
+  {"friendly", friendly}, /* profiles, certificates and public keys without a login, certificates and private keys with one */
+  {"movekey",  move_key}, /* reads the private exponent of a key */
+  {"secret",   take_secret}, /* copies a secret key and reads it */
+  {"namepair", name_pair}, /* makes a key pair and sets its CKA_ID to a name */
   {"fork",     forked  }, /* a child uses what the parent has opened, and then does a tour of its own */
 };
 /* clang-format on */
