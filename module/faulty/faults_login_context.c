@@ -172,3 +172,40 @@ CK_RV aa_hidden_C_Sign(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG u
   return pSignature == NULL ? NEXT(C_Sign, (hSession, pData, ulDataLen, pSignature, pulSignatureLen))
                             : drop_signature(hSession, pData, ulDataLen);
 }
+
+CK_RV ctx_anytime_C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen)
+{
+  const CK_RV rv = NEXT(C_Login, (hSession, userType, pPin, ulPinLen));
+  return userType == CKU_CONTEXT_SPECIFIC && rv == CKR_OPERATION_NOT_INITIALIZED ? CKR_OK : rv;
+}
+
+CK_RV ctx_wrong_ends_C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen)
+{
+  const CK_RV rv = NEXT(C_Login, (hSession, userType, pPin, ulPinLen));
+  if (userType == CKU_CONTEXT_SPECIFIC && rv == CKR_PIN_INCORRECT) flt_set(FLT_SESSION, hSession, CANCELLED);
+  return rv;
+}
+
+CK_RV ctx_wrong_ends_C_Sign(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen, CK_BYTE_PTR pSignature,
+                            CK_ULONG_PTR pulSignatureLen)
+{
+  if (flt_get(FLT_SESSION, hSession) != CANCELLED)
+    return NEXT(C_Sign, (hSession, pData, ulDataLen, pSignature, pulSignatureLen));
+  flt_set(FLT_SESSION, hSession, NONE);
+  drop_signature(hSession, pData, ulDataLen);
+  return CKR_OPERATION_NOT_INITIALIZED;
+}
+
+CK_RV ctx_logs_out_C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen)
+{
+  const CK_RV rv = NEXT(C_Login, (hSession, userType, pPin, ulPinLen));
+  if (rv == CKR_OK && userType != CKU_SO) flt_set(FLT_FAULT, 0, userType == CKU_CONTEXT_SPECIFIC);
+  return rv;
+}
+
+CK_RV ctx_logs_out_C_GetSessionInfo(CK_SESSION_HANDLE hSession, CK_SESSION_INFO_PTR pInfo)
+{
+  const CK_RV rv = NEXT(C_GetSessionInfo, (hSession, pInfo));
+  if (rv == CKR_OK && flt_get(FLT_FAULT, 0)) pInfo->state = flt_state_public(pInfo->flags);
+  return rv;
+}

@@ -166,3 +166,31 @@ CK_RV early_session_count_C_OpenSession(CK_SLOT_ID slotID, CK_FLAGS flags, CK_VO
 {
   return open_up_to(flt_value(2), slotID, flags, pApplication, Notify, phSession);
 }
+
+CK_RV session_limit_lie_C_GetTokenInfo(CK_SLOT_ID slotID, CK_TOKEN_INFO_PTR pInfo)
+{
+  return tell_limit(slotID, pInfo, flt_value(2));
+}
+
+CK_RV session_count_0_C_GetTokenInfo(CK_SLOT_ID slotID, CK_TOKEN_INFO_PTR pInfo)
+{
+  const CK_RV rv = NEXT(C_GetTokenInfo, (slotID, pInfo));
+  if (rv == CKR_OK) pInfo->ulSessionCount = pInfo->ulRwSessionCount = 0;
+  return rv;
+}
+
+/* --- NSS-TOK-03: a private object is a sign that there is a PIN ---------------------------------------------------- */
+
+static CK_RV certificate_is_private(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_PTR a)
+{
+  static const CK_BBOOL yes = CK_TRUE;
+  return a->type == CKA_PRIVATE && flt_class(session, object) == CKO_CERTIFICATE
+             ? flt_answer(a, &yes, sizeof yes)
+             : NEXT(C_GetAttributeValue, (session, object, a, 1));
+}
+
+CK_RV certs_say_private_C_GetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,
+                                            CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount)
+{
+  return flt_each_attribute(hSession, hObject, pTemplate, ulCount, certificate_is_private);
+}

@@ -6,6 +6,7 @@
 #include "check_cert.h"
 #include "check_client.h"
 #include "check_find.h"
+#include "check_login.h"
 
 static void tour(void)
 {
@@ -186,6 +187,24 @@ static const struct {
   {"movekey",  move_key}, /* reads the private exponent of a key */
   {"secret",   take_secret}, /* copies a secret key and reads it */
   {"namepair", name_pair}, /* makes a key pair and sets its CKA_ID to a name */
+  {"twice", login_twice}, /* two logins, from two sessions */
+  {"thrice", login_thrice}, /* three logins, whatever the state is */
+  {"logouts", logout_twice}, /* a logout too many */
+  {"lowpin", lowpin}, /* a wrong PIN and the right one, and the token's flags after each */
+  {"logins", two_logins}, /* two threads log in at the same time */
+  {"sign", signs}, /* a signature with each private key: see there */
+  {"context", context}, /* C_Login(CKU_CONTEXT_SPECIFIC) without an operation */
+  {"keys", search_twice}, /* private keys, before a login and after it */
+  {"setpin", change_pin}, /* another PIN (the argument), and back again */
+  {"badsetpin", bad_change}, /* C_SetPIN with a wrong PIN, with one that is too short, in a read-only session */
+  {"firstpin", first_pin}, /* C_InitToken and C_InitPIN; the argument is the SO's PIN, as below */
+  {"so", so_login}, /* the SO beside a read-only session, and the reverse */
+  {"soalone", so_alone}, /* the SO without one, who gives the user a PIN */
+  {"notso", not_so}, /* C_InitPIN without the SO, C_InitToken with a session open */
+  {"pad", pad}, /* C_Login without a PIN */
+  {"look", look}, /* certificates, without a login */
+  {"write", writes}, /* a token object, made, changed and destroyed */
+  {"sessions", many_sessions}, /* six sessions, and what the token tells of them */
   {"fork",     forked  }, /* a child uses what the parent has opened, and then does a tour of its own */
 };
 /* clang-format on */

@@ -26,6 +26,12 @@ struct refusal {
 };
 static const struct kept_type refusal_type = {sizeof(struct refusal), NULL};
 
+/* Of a key: its last use without a login for it. */
+struct free_use {
+  struct note use;
+};
+static const struct kept_type free_use_type = {sizeof(struct free_use), NULL};
+
 static const char sentence[] = "the user is logged in, and the use of a private key fails with CKR_USER_NOT_LOGGED_IN";
 
 static struct finding *report(struct check *check, enum severity severity, bool same)
@@ -52,18 +58,48 @@ static void still_user(struct check *check, const struct call *call)
   finding_call(f, check, "and it still says so");
 }
 
-/* TRI_YES: the key asks for a login for each use. */
-static enum model_tri always(const struct check *check, int part)
+static struct model_object *key_of(const struct check *check, int part)
 {
-  const struct model_object *key = check->place.object;
-  if (part == PLAIN) return TRI_NO;
   const int op = model_op_of(check->call->known);
-  if (op >= 0 && part == USE) {
-    const struct model_operation *work = &check->place.session->op[op];
-    key = work->key ? model_object(check->place.module, work->key) : NULL;
+  if (op < 0 || part != USE) return check->place.object;
+  const struct model_operation *work = &check->place.session->op[op];
+  return work->key ? model_object(check->place.module, work->key) : NULL;
+}
+
+static bool ends_use(const struct call *call)
+{
+  switch (call->known) {
+    case P11_F_C_Sign:
+    case P11_F_C_SignFinal:
+    case P11_F_C_SignRecover:
+    case P11_F_C_Decrypt:
+    case P11_F_C_DecryptFinal: return !model_asks_length(call);
+    default: return false;
   }
+}
+
+static void used(struct check *check, const struct call *call)
+{
+  const struct model_session *s = check->place.session;
+  if (!s || !ends_use(call)) return;
+  const struct model_operation *op = &s->op[model_op_of(call->known)];
+  struct model_object *key = !op->context && op->key ? model_object(check->place.module, op->key) : NULL;
+  if (!key) return;
+  struct free_use *u = kept_make(&key->kept, &free_use_type);
+  if (!u->use.number) model_note(&check->place, &u->use, call);
+}
+
+/* TRI_YES: the key asks for a login for each use. *use: how that is known, NULL from CKA_ALWAYS_AUTHENTICATE. */
+static enum model_tri always(const struct model_object *key, int part, const struct note **use)
+{
+  *use = NULL;
+  if (part == PLAIN) return TRI_NO;
   const uint64_t n = model_number(key, CKA_ALWAYS_AUTHENTICATE, UINT64_MAX);
-  return n == UINT64_MAX ? TRI_UNKNOWN : n ? TRI_YES : TRI_NO;
+  if (n != UINT64_MAX) return n ? TRI_YES : TRI_NO;
+  const struct free_use *u = key ? kept_get(key->kept, &free_use_type) : NULL;
+  if (!u) return TRI_UNKNOWN;
+  *use = &u->use;
+  return TRI_NO;
 }
 
 /* FAQ, Q10: "NSS calls C_GetSessionInfo to get the login/logout state." What it says must be true for keys too: NSS does not
@@ -75,6 +111,7 @@ void rule_login_06(struct check *check, const struct call *call)
     still_user(check, call);
     return;
   }
+  if (call->rv == CKR_OK) used(check, call);
   if (call->rv != CKR_USER_NOT_LOGGED_IN || !slot || !check->place.session || !model_logged_in(slot)) return;
   if (!model_settled(slot, call) || model_removal(slot, call)) return;
   const struct note *seen = &slot->last.user_seen, *login = &slot->last.login;
@@ -85,15 +122,23 @@ void rule_login_06(struct check *check, const struct call *call)
     const struct model_object *o = check->place.object;
     if (!o || (o->facts.is_private != TRI_YES && o->facts.class != CKO_PRIVATE_KEY)) return;
   }
-  const enum model_tri policy = always(check, part);
+  const struct note *use;
+  const enum model_tri policy = always(key_of(check, part), part, &use);
   if (policy == TRI_YES) return;
-  struct finding *f = report(check, policy == TRI_NO ? SEVERITY_ERROR : SEVERITY_WARNING, false);
+  /* A key that asks for a login for each use is right to refuse without one: only the Init may not. */
+  struct finding *f = report(check,
+                             policy == TRI_NO ? SEVERITY_ERROR
+                             : part == INIT   ? SEVERITY_WARNING
+                                              : SEVERITY_INFO,
+                             false);
+  if (use && use->number < user->number) finding_note(f, use, "the key needed no login for each use");
   finding_note(f, user, NULL);
+  if (use && use->number > user->number) finding_note(f, use, "the key needed no login for each use");
   finding_call(f, check, NULL);
-  if (policy == TRI_NO || part != INIT) {
-    if (policy != TRI_NO)
-      finding_hint(
-          f, "whether the key has CKA_ALWAYS_AUTHENTICATE, and so needs a login for each use, is not in the trace");
+  if (policy == TRI_NO) return;
+  if (part != INIT) {
+    finding_hint(f,
+                 "whether the key has CKA_ALWAYS_AUTHENTICATE, and so needs a login for each use, is not in the trace");
     return;
   }
   finding_hint(f, "another program may have reset the card in between");
