@@ -83,8 +83,8 @@ static void used(struct check *check, const struct call *call)
   const struct model_session *s = check->place.session;
   if (!s || !ends_use(call)) return;
   const struct model_operation *op = &s->op[model_op_of(call->known)];
-  struct model_object *key = !op->context && op->key ? model_object(check->place.module, op->key) : NULL;
-  if (!key) return;
+  if (op->context || !op->key) return;
+  struct model_object *key = model_object_make(check->place.module, op->key, s->slot);
   struct free_use *u = kept_make(&key->kept, &free_use_type);
   if (!u->use.number) model_note(&check->place, &u->use, call);
 }
