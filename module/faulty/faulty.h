@@ -2,15 +2,17 @@
  *
  * A fault is an entry of a GROUP.def and one function per PKCS #11 function that it changes, in faults_GROUP.c:
  *
- *   FAULT("badpin-general", badpin_general, "NSS-LOGIN-10", "C_Login with a wrong PIN answers CKR_GENERAL_ERROR", C_Login)
+ *   FAULT("badpin-general", badpin_general, "NSS-LOGIN-10",
+ *         "C_Login with a wrong PIN answers CKR_GENERAL_ERROR", C_Login)
  *
- *   CK_RV badpin_general_C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen)
+ *   CK_RV badpin_general_C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin,
+ *                                CK_ULONG ulPinLen)
  *   {
  *     const CK_RV rv = NEXT(C_Login, (hSession, userType, pPin, ulPinLen));
  *     return rv == CKR_PIN_INCORRECT ? CKR_GENERAL_ERROR : rv;
  *   }
  *
- * Any thread may be in any function at any time: what a fault remembers is kept by flt_get and flt_set below, or atomic. */
+ * Any thread may be in any function at any time: what a fault remembers is kept by flt_get and flt_set, or atomic. */
 #ifndef FAULTY_H
 #define FAULTY_H
 
@@ -108,7 +110,7 @@ struct flt_session {
 };
 bool flt_session(CK_SESSION_HANDLE handle, struct flt_session *out);
 bool flt_is_rw(CK_SESSION_HANDLE handle);
-/* The open sessions in the order of opening; all slots if `slot` is ~0. Returns how many there are, writes up to room. */
+/* The open sessions in the order of opening; all slots if `slot` is ~0. Returns how many there are, writes `room`. */
 size_t flt_sessions(CK_SLOT_ID slot, struct flt_session *out, size_t room);
 /* The state as the target reports it; ~0 if it does not. */
 CK_STATE flt_state(CK_SESSION_HANDLE handle);
@@ -142,8 +144,8 @@ bool flt_says_bool(CK_ATTRIBUTE_PTR templ, CK_ULONG count, CK_ATTRIBUTE_TYPE typ
 CK_ULONG flt_without(const CK_ATTRIBUTE *templ, CK_ULONG count, CK_ATTRIBUTE_TYPE type, CK_ATTRIBUTE *out);
 enum { FLT_TEMPLATE = 64 }; /* longer templates are passed on as they are */
 
-/* C_GetAttributeValue one attribute at a time: `one` answers an attribute, by NEXT or by itself; the codes are merged as
- * the standard asks (any of the three codes of single attributes, all of them tried; anything else ends it). */
+/* C_GetAttributeValue one attribute at a time: `one` answers an attribute, by NEXT or by itself. Codes are merged as
+ * the standard asks: any of the three codes of single attributes, after all of them; anything else ends it. */
 typedef CK_RV flt_one_attribute(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_PTR a);
 CK_RV flt_each_attribute(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_PTR templ, CK_ULONG count,
                          flt_one_attribute *one);
