@@ -2,7 +2,7 @@
 from fault_clients import DB, TOKEN, action, tool
 from fault_matrix import (E, I, INFO, LOGIN, OPEN, READ, STATE, W, Row, assert_healthy, client, healthy, matrix,
                           run_row)
-from nss import LABEL, NEW_PIN, PIN, SO_PIN  # noqa: F401
+from nss import LABEL, PIN, SO_PIN
 
 SIGN_INIT, SIGN, LOGOUT = "C_SignInit", "C_Sign", "C_Logout"
 ALWAYS = "abcd"  # CKA_ID of the key with CKA_ALWAYS_AUTHENTICATE
@@ -29,7 +29,8 @@ def signing(steps, *more, **known):
     client(f"client sign {' '.join((steps, *more))}", **known)(lambda stage: stage.check_client("sign", steps, *more))
 
 
-tool("certutil -R", "certutil", "-R", *DB, *TOKEN, "-f", "pins.txt", "-k", ALWAYS, "-s", "CN=always", "-o", "request.der")
+tool("certutil -R", "certutil", "-R", *DB, *TOKEN, "-f", "pins.txt", "-k", ALWAYS, "-s", "CN=always", "-o",
+     "always.der")
 NO_FIRST_PIN = ("NSS-LOGIN-13", W, "caller")
 tool("modutil first PIN", "modutil", "-force", "-dbdir", "sql:nssdb", "-changepw", "Blank", "-newpwfile", "newpin.txt",
      known={"token": {("NSS-LOGIN-13", I, "module")}, "softhsm": {NO_FIRST_PIN}})

@@ -1,11 +1,9 @@
 """The rules of PINs, each proved by a fault and by its absence: see fault_matrix.py."""
-from fault_clients import DB, action, tool
+from fault_clients import action
 from fault_matrix import E, INFO, LOGIN, OPEN, STATE, W, Row, assert_healthy, healthy, matrix, run_row
-from nss import LABEL, NEW_PIN, SO_PIN
+from nss import NEW_PIN, SO_PIN
 
 SET = "C_SetPIN"
-tool("modutil -changepw wrong PIN", "modutil", "-force", "-dbdir", "sql:nssdb", "-changepw", LABEL, "-pwfile", "newpin.txt",
-     "-newpwfile", "newpin.txt")
 action("setpin", NEW_PIN)
 action("badsetpin")
 action("notso", SO_PIN)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decoder/model/serial.h"
 #include "decoder/rules/rules.h"
 
 /* Who hears what. */
@@ -98,20 +99,20 @@ struct kept **checker_kept(struct check *check)
 
 uint64_t checker_token(const struct model_slot *slot)
 {
-  return slot->token.known && *slot->token.serial ? token_key(slot, &slot->token) : 0;
+  return slot->token.known && serial_tells(slot->token.serial) ? token_key(slot, &slot->token) : 0;
 }
 
 const struct note *checker_login(struct check *check, const struct model_slot *slot, const struct model_token *token)
 {
   if (slot->user.number) return &slot->user;
-  return *token->serial ? table_get(&check->checker->logins, token_key(slot, token)) : NULL;
+  return serial_tells(token->serial) ? table_get(&check->checker->logins, token_key(slot, token)) : NULL;
 }
 
 /* Keeps the logins of tokens beyond the process: slot->token is the one before the call. */
 static void remember_login(struct checker *c, const struct call *call, const struct model_slot *slot)
 {
   if (call->known != P11_F_C_Login && call->known != P11_F_C_LoginUser && call->known != P11_F_C_InitToken) return;
-  if (!call_returned(call, CKR_OK) || !slot || !slot->token.known || !*slot->token.serial) return;
+  if (!call_returned(call, CKR_OK) || !slot || !slot->token.known || !serial_tells(slot->token.serial)) return;
   const uint64_t key = token_key(slot, &slot->token);
   uint64_t user;
   if (call->known == P11_F_C_InitToken) {

@@ -1,4 +1,5 @@
 /* How often the user is asked. */
+#include "decoder/model/serial.h"
 #include "decoder/rules/login/login_help.h"
 
 #include <inttypes.h>
@@ -123,7 +124,7 @@ static void reported(struct check *check, const struct call *call, struct model_
 static bool one_card(struct model_module *m, const struct round *r)
 {
   const struct model_token *a = &model_slot(m, r->slot[0])->token, *b = &model_slot(m, r->slot[1])->token;
-  return a->known && b->known && *a->serial && !strcmp(a->serial, b->serial);
+  return a->known && b->known && serial_tells(a->serial) && !strcmp(a->serial, b->serial);
 }
 
 /* One PIN after the other: NSS visits token after token when it must log in to see certificates, and a card that shows each

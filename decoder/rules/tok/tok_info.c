@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "decoder/model/serial.h"
 #include "decoder/rules/rules.h"
 
 #define SECOND 1000000000ull
@@ -29,7 +30,7 @@ static void same_label(struct check *check, const struct model_token *token, str
 {
   struct model_slot *here = check->place.slot;
   const bool one_module = here->module == other->module;
-  const bool one_serial = !strcmp(token->serial, other->token.serial);
+  const bool one_serial = serial_tells(token->serial) && !strcmp(token->serial, other->token.serial);
   const char *path = model_module_path(other->module);
   /* One card that was moved from one reader to the other looks like this too. */
   if (one_module && one_serial && check->call->end > other->seen + SECOND &&
