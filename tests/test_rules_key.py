@@ -53,8 +53,8 @@ def test_healthy_module_is_not_accused(fault_stage, case):
 
 
 def test_keys_that_nss_has_deleted(fault_stage):
-    """What NSS does to a key of which it cannot read CKA_TOKEN is said in the finding: copied and nearly deleted through its
-    read-only session, deleted where the only session is read/write."""
+    """What NSS does to a key of which it cannot read CKA_TOKEN is said in the finding: copied and nearly deleted
+    through its read-only session, deleted where the only session is read/write."""
     for fault, sentence in (("no-token-attr", "the application takes the user's key for a temporary one"),
                             ("no-token-attr,max-sess-1", "the application has deleted the user's key")):
         _, result = fault_stage("token").judge(fault, "certutil -K")

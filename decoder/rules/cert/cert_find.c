@@ -5,7 +5,7 @@
 #include "decoder/model/search.h"
 #include "decoder/rules/key/known.h"
 
-/* --- NSS-CERT-04 ---------------------------------------------------------------------------------------------------- */
+/* --- NSS-CERT-04 -------------------------------------------------------------------------------------------------- */
 
 /* The attributes that NSS looks certificates up by, as the standard's names; NULL when it is none of its searches. */
 static const char *looked_up_by(const struct model_search *q)
@@ -19,8 +19,9 @@ static const char *looked_up_by(const struct model_search *q)
   return q->attributes && q->attributes <= 2 && model_search_attribute(q, CKA_TOKEN) ? "CKA_CLASS and CKA_TOKEN" : NULL;
 }
 
-/* FAQ, Q5: certificates are looked up "by label", "by issuer/serial number", "by their DER value", "by subject", by CKA_ID, and
- * NSS enumerates those of the token. Nothing is found although one is known that has all these attributes. */
+/* FAQ, Q5: certificates are looked up "by label", "by issuer/serial number", "by their DER value", "by subject", by
+ * CKA_ID, and NSS enumerates those of the token. Nothing is found although one is known that has all these
+ * attributes. */
 void rule_cert_04(struct check *check, const struct call *call)
 {
   const struct model_session *s = check->place.session;
@@ -45,7 +46,7 @@ void rule_cert_04(struct check *check, const struct call *call)
   }
 }
 
-/* --- NSS-CERT-05, NSS-CERT-08: certificates without a login ----------------------------------------------------------- */
+/* --- NSS-CERT-05, NSS-CERT-08: certificates without a login ------------------------------------------------------- */
 
 struct public_search {
   uint64_t key, begun;
@@ -118,10 +119,11 @@ static const struct visible *profile_of(const struct model_slot *slot)
 
 static void show(struct check *check, struct finding *f, const struct visible *v, const struct hidden *hidden)
 {
+  static const struct note none;
   const struct exhibit e[] = {
-      {v ? &v->profile : &(struct note){0},                 "CKP_PUBLIC_CERTIFICATES_TOKEN"                             },
-      {hidden->before ? hidden->before : &(struct note){0}, "without a login it is not found"                           },
-      {hidden->before ? &hidden->object->listed : NULL,     hidden->before ? "with one it is" : "CKA_PRIVATE is CK_TRUE"},
+      {v ? &v->profile : &none,                         "CKP_PUBLIC_CERTIFICATES_TOKEN"                            },
+      {hidden->before ? hidden->before : &none,         "without a login it is not found"                          },
+      {hidden->before ? &hidden->object->listed : NULL, hidden->before ? "with one it is" : "CKA_PRIVATE = CK_TRUE"},
   };
   known_show(f, check, e, 3);
   if (hidden->before) finding_hint(f, "another program may have stored the certificate between the two searches");
@@ -138,8 +140,8 @@ void rule_cert_05(struct check *check, const struct call *call)
   show(check, f, NULL, &hidden);
 }
 
-/* The standard's profiles, Public Certificates Token: "All certificates are publicly readable, able to be found on the token
- * without a login having been performed". */
+/* The standard's profiles, Public Certificates Token: "All certificates are publicly readable, able to be found on
+ * the token without a login having been performed". */
 void rule_cert_08(struct check *check, const struct call *call)
 {
   struct hidden hidden;
@@ -159,7 +161,7 @@ void rule_cert_08(struct check *check, const struct call *call)
   show(check, f, v, &hidden);
 }
 
-/* --- NSS-CERT-06: public keys without a login ------------------------------------------------------------------------- */
+/* --- NSS-CERT-06: public keys without a login --------------------------------------------------------------------- */
 
 /* Searches of public keys by CKA_ID that found nothing while nobody was logged in: a ring. */
 struct no_public_key {
@@ -268,8 +270,8 @@ static void forget(struct check *check, const struct value *template)
     if (facts.id && n->id[i] == facts.id) n->id[i] = 0;
 }
 
-/* FAQ, Q4: "NSS falls back to looking for the existance of public keys to determine if the token may have the corresponding
- * private key while the token is not logged in." */
+/* FAQ, Q4: "NSS falls back to looking for the existance of public keys to determine if the token may have the
+ * corresponding private key while the token is not logged in." */
 void rule_cert_06(struct check *check, const struct call *call)
 {
   const struct model_session *s = check->place.session;

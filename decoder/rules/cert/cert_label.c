@@ -42,6 +42,13 @@ static void label_written(struct check *check, struct model_slot *slot, const ui
   finding_call(f, check, "CKA_LABEL = \"%s\"", show_bytes(label, length, text, sizeof text));
 }
 
+/* Nobody's certificates: of a module of root certificates, which NSS does not find by their names. nssckbi itself has a NUL
+ * behind each label. */
+static bool of_nobody(const struct model_slot *slot)
+{
+  return !slot->keys && !(slot->token.known && slot->token.flags & CKF_LOGIN_REQUIRED);
+}
+
 static void label_read(struct check *check, struct model_slot *slot, const uint8_t *label, size_t length)
 {
   const char *fault = label_fault(label, length);
@@ -49,7 +56,9 @@ static void label_read(struct check *check, struct model_slot *slot, const uint8
   if (!fault || written_by_caller(slot, hash)) return;
   const struct finding_options o = {.cause = CAUSE_ATTRIBUTES};
   char text[300];
-  struct finding *f = finding_report_as(check, &o, SEVERITY_WARNING, hash, "CKA_LABEL of a certificate %s", fault);
+  const bool nobody = of_nobody(slot);
+  struct finding *f = finding_report_as(check, &o, nobody ? SEVERITY_INFO : SEVERITY_WARNING, nobody ? 1 : hash,
+                                        "CKA_LABEL of a certificate %s", fault);
   finding_call(f, check, "CKA_LABEL = \"%s\"", show_bytes(label, length, text, sizeof text));
 }
 

@@ -65,8 +65,8 @@ static void compare_links(struct check *check, const struct known_news *n)
   if (other) unlinked(check, other, n->object);
 }
 
-/* (b) Two private keys, or two certificates of different keys, with one CKA_ID. Of certificates only where it is a key's:
- * modules of root certificates give all of them the same. */
+/* (b) Two private keys, or two certificates of different keys, with one CKA_ID. Of certificates only where it is a
+ * key's: modules of root certificates give all of them the same. */
 static void not_unique(struct check *check, const struct known_news *n)
 {
   const struct known *k = n->known;
@@ -85,12 +85,49 @@ static void not_unique(struct check *check, const struct known_news *n)
                              private ? "two private keys of the token have the same CKA_ID"
                                      : "certificates of different keys have the same CKA_ID");
   const struct exhibit e[] = {
-      {&t->id_note,                 private ? "one key" : "one certificate"                                                    },
-      {known ? &t->key_note : NULL, "it"                                                                                       },
-      {&k->id_note,                 private ? "another key, with the same CKA_ID" : "another certificate, with the same CKA_ID"},
-      {known ? &k->key_note : NULL, "it"                                                                                       },
+      {&t->id_note,                 private ? "one key" : "one certificate"                                  },
+      {known ? &t->key_note : NULL, "it"                                                                     },
+      {&k->id_note,                 private ? "another key has the same" : "another certificate has the same"},
+      {known ? &k->key_note : NULL, "it"                                                                     },
   };
   known_show(f, check, e, COUNT(e));
+}
+
+/* Private keys that applications have made without a CKA_ID, in whatever process: a ring. */
+struct unnamed {
+  uint64_t token[16]; /* checker_token() */
+  struct note made[16];
+  unsigned count;
+};
+static const struct kept_type unnamed_type = {sizeof(struct unnamed), NULL};
+
+static void made(struct check *check, const struct call *call, const struct value *template, uint64_t class)
+{
+  uint64_t token;
+  const uint64_t of = checker_token(check->place.slot);
+  const struct value *id = pick_attribute(template, CKA_ID);
+  if (call->rv != CKR_OK || !of || (id && id->length)) return;
+  pick_attribute_number(template, CKA_CLASS, &class);
+  if (class != CKO_PRIVATE_KEY || !pick_attribute_number(template, CKA_TOKEN, &token) || !token) return;
+  struct unnamed *u = kept_make(checker_kept(check), &unnamed_type);
+  u->token[u->count % 16] = of;
+  model_note(&check->place, &u->made[u->count++ % 16], call);
+}
+
+static void named(struct check *check, const struct model_object *o)
+{
+  struct unnamed *u = kept_get(*checker_kept(check), &unnamed_type);
+  for (unsigned i = 0; u && o && o->made.number && i < 16; i++)
+    if (u->made[i].number == o->made.number && u->made[i].process == o->made.process) u->token[i] = 0;
+}
+
+static const struct note *unnamed(struct check *check)
+{
+  const struct unnamed *u = kept_get(*checker_kept(check), &unnamed_type);
+  const uint64_t of = checker_token(check->place.slot);
+  for (unsigned i = 0; u && of && i < 16; i++)
+    if (u->token[i] == of) return &u->made[i];
+  return NULL;
 }
 
 /* (c) A private key without CKA_ID. Keys have none before the application that makes them sets it. */
@@ -98,17 +135,20 @@ static void empty(struct check *check, const struct known_news *n)
 {
   const struct known *k = n->known;
   if (!k->no_id || k->class != CKO_PRIVATE_KEY || n->object->facts.token != TRI_YES || n->object->made.number) return;
+  const struct note *by = unnamed(check);
+  const struct finding_options o = {.fault = by ? FAULT_CALLER : FAULT_MODULE};
   struct finding *f =
-      finding_report(check, SEVERITY_ERROR, n->object->handle, "a private key of the token has no CKA_ID");
+      finding_report_as(check, &o, by ? SEVERITY_WARNING : SEVERITY_ERROR, n->object->handle,
+                        by ? "a private key was stored without a CKA_ID" : "a private key of the token has no CKA_ID");
   const struct exhibit e[] = {
-      {&n->object->found, "the private key"},
-      {NULL,              "CKA_ID is empty"},
+      {by ? by : &n->object->found, by ? "made without CKA_ID" : "the private key"},
+      {NULL,                        "CKA_ID is empty"                             },
   };
   known_show(f, check, e, COUNT(e));
 }
 
-/* (d) NSS trusts a CA whose CKA_ID is zero (pk11cert.c, pk11_isID0): a sign of a module of root certificates, not of a token
- * with somebody's keys. */
+/* (d) NSS trusts a CA whose CKA_ID is zero (pk11cert.c, pk11_isID0): a sign of a module of root certificates, not of
+ * a token with somebody's keys. */
 static void zero(struct check *check, const struct known_news *n)
 {
   const struct known *k = n->known;
@@ -160,14 +200,22 @@ static void lonely(struct check *check, const struct call *call)
   known_show(f, check, e, COUNT(e));
 }
 
-/* FAQ, Q5: "Private keys must have the same CKA_ID value as their corresponding certificate, and this value must be unique on
- * the token." NSS goes from one to the other by it only (pk11obj.c, PK11_MatchItem). */
+/* FAQ, Q5: "Private keys must have the same CKA_ID value as their corresponding certificate, and this value must be
+ * unique on the token." NSS goes from one to the other by it only (pk11obj.c, PK11_MatchItem). */
 void rule_cert_03(struct check *check, const struct call *call)
 {
   if (!check->place.slot || model_removal(check->place.slot, call)) return;
-  if (call->known == P11_F_C_FindObjectsFinal) {
-    if (check->place.session) lonely(check, call);
-    return;
+  switch (call->known) {
+    case P11_F_C_FindObjectsFinal:
+      if (check->place.session) lonely(check, call);
+      return;
+    case P11_F_C_GenerateKeyPair: made(check, call, &call->arg[4].in, CKO_PRIVATE_KEY); return;
+    case P11_F_C_CreateObject: made(check, call, &call->arg[1].in, MODEL_NO_CLASS); return;
+    case P11_F_C_UnwrapKey: made(check, call, &call->arg[5].in, MODEL_NO_CLASS); return;
+    case P11_F_C_SetAttributeValue:
+      if (call->rv == CKR_OK && pick_attribute(pick_template(call), CKA_ID)) named(check, check->place.object);
+      break;
+    default: break;
   }
   const struct known_news *n = known_learn(check, call);
   if (!n->object || !(n->id || n->key)) return;

@@ -33,8 +33,9 @@ static void compare(struct check *check, struct model_object *a, uint64_t appear
   known_show(f, check, e, 2);
 }
 
-/* FAQ, Q6: "each certificate label should be unique to the token"; Q5: "By convention, all certificates making up a single
- * personality should have the same label". Certificates of CAs, which are not chosen by their names, may share one. */
+/* FAQ, Q6: "each certificate label should be unique to the token"; Q5: "By convention, all certificates making up a
+ * single personality should have the same label". Certificates of CAs, which are not chosen by their names, may
+ * share one. */
 void rule_cert_02(struct check *check, const struct call *call)
 {
   if (!check->place.slot || model_removal(check->place.slot, call)) return;

@@ -9,7 +9,7 @@ static const char *name_of(uint64_t type)
   return info ? info->name : "an attribute";
 }
 
-/* --- NSS-CERT-07 ---------------------------------------------------------------------------------------------------- */
+/* --- NSS-CERT-07 -------------------------------------------------------------------------------------------------- */
 
 static void missing(struct check *check, const struct call *call, const struct value *before, const struct value *a)
 {
@@ -25,7 +25,8 @@ static void missing(struct check *check, const struct call *call, const struct v
   finding_call(f, check, "%s is %s", name_of(a->number), a->length ? "not available" : "empty");
 }
 
-/* NSS does not take a certificate with something behind it. Such a value is not recorded, but that it is not one DER value. */
+/* NSS does not take a certificate with something behind it. Such a value is not recorded, but that it is not one DER
+ * value. */
 static void not_one_value(struct check *check, const struct value *a)
 {
   if (!a || !a->length || a->length == UINT64_MAX || !a->count || a->item[0].what != VALUE_BYTES) return;
@@ -58,8 +59,9 @@ static void differs(struct check *check, const struct known_news *n, const struc
   finding_call(f, check, "%s", a == &read ? name_of(type) : "the certificate");
 }
 
-/* NSS reads all of them at once and looks certificates up by each (ckhelper.c, nssCryptokiCertificate_GetAttributes). The
- * standard: CKA_SUBJECT, CKA_ISSUER and CKA_SERIAL_NUMBER are the DER of these fields of CKA_VALUE. */
+/* NSS reads all of them at once and looks certificates up by each (ckhelper.c,
+ * nssCryptokiCertificate_GetAttributes). The standard: CKA_SUBJECT, CKA_ISSUER and CKA_SERIAL_NUMBER are the DER of
+ * these fields of CKA_VALUE. */
 void rule_cert_07(struct check *check, const struct call *call)
 {
   static const uint64_t needed[] = {CKA_VALUE, CKA_SUBJECT, CKA_ISSUER, CKA_SERIAL_NUMBER, CKA_CERTIFICATE_TYPE};
@@ -94,11 +96,11 @@ void rule_cert_07(struct check *check, const struct call *call)
   differs(check, n, after, CKA_SERIAL_NUMBER, f->serial, f->serial_content);
 }
 
-/* --- NSS-CERT-09 ---------------------------------------------------------------------------------------------------- */
+/* --- NSS-CERT-09 -------------------------------------------------------------------------------------------------- */
 
-/* FAQ, Q17: "An email address must be included in the attribute of the subject DN or the mail attribute of the subject DN. If
- * the subject DN does not include an email address, the certificate extension subjectAltName must include an email address."
- * Only certificates that say they are for mail: for logging in nobody needs an address. */
+/* FAQ, Q17: "An email address must be included in the attribute of the subject DN or the mail attribute of the
+ * subject DN. If the subject DN does not include an email address, the certificate extension subjectAltName must
+ * include an email address." Only certificates that say they are for mail: for logging in nobody needs an address. */
 void rule_cert_09(struct check *check, const struct call *call)
 {
   const struct known_news *n = known_learn(check, call);

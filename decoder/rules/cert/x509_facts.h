@@ -26,8 +26,8 @@ uint64_t key_hash(bool modulus, const uint8_t *bytes, size_t size);
  * (PK11_MakeIDFromPubKey). */
 uint64_t key_nss_id(bool modulus, const uint8_t *bytes, size_t size);
 
-/* The content of one DER value with this tag; NULL when the bytes are not that from the first to the last, or begin with it
- * (`behind` not NULL: how many follow). */
+/* The content of one DER value with this tag; NULL when the bytes are not that from the first to the last, or begin
+ * with it (`behind` not NULL: how many follow). */
 const uint8_t *der_content(const uint8_t *bytes, size_t size, uint8_t tag, size_t *content, size_t *behind);
 
 #endif

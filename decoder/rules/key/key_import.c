@@ -43,9 +43,9 @@ static bool refuses(uint64_t rv)
   }
 }
 
-/* FAQ, Q25: "If the token cannot do CKM_RSA_PKCS_GEN_KEYPAIR, NSS uses its software key generation code and writes the private
- * and public keys into the token using C_CreateObject. The RSA private key will contain all the attributes specified by
- * PKCS #11 version 2.0. This is also true for CKM_DSA". */
+/* FAQ, Q25: "If the token cannot do CKM_RSA_PKCS_GEN_KEYPAIR, NSS uses its software key generation code and writes
+ * the private and public keys into the token using C_CreateObject. The RSA private key will contain all the
+ * attributes specified by PKCS #11 version 2.0. This is also true for CKM_DSA". */
 void rule_key_04(struct check *check, const struct call *call)
 {
   const struct value *template = pick_template(call);

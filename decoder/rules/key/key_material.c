@@ -4,7 +4,7 @@
 
 #include "decoder/rules/key/known.h"
 
-/* --- NSS-KEY-06 ----------------------------------------------------------------------------------------------------- */
+/* --- NSS-KEY-06 --------------------------------------------------------------------------------------------------- */
 
 static const char *class_name(uint64_t class)
 {
@@ -44,7 +44,7 @@ void rule_key_06(struct check *check, const struct call *call)
   }
 }
 
-/* --- NSS-KEY-05 ----------------------------------------------------------------------------------------------------- */
+/* --- NSS-KEY-05 --------------------------------------------------------------------------------------------------- */
 
 /* Bytes of a coordinate; 0: not a curve whose points are looked at. */
 static size_t curve_size(const uint8_t *oid, size_t size)
@@ -97,17 +97,21 @@ static void params_read(struct check *check, struct model_object *o, const uint8
 }
 
 /* The standard, elliptic curve public keys: CKA_EC_PARAMS is the "DER-encoding of an ANSI X9.62 Parameters value",
- * CKA_EC_POINT the "DER-encoding of ANSI X9.62 ECPoint value". Edwards and Montgomery keys have points of their own kind.
- * NSS bears raw points of the curves that it knows (pk11akey.c). */
+ * CKA_EC_POINT the "DER-encoding of ANSI X9.62 ECPoint value". Edwards and Montgomery keys have points of their own
+ * kind. NSS bears raw points of the curves that it knows (pk11akey.c). */
 void rule_key_05(struct check *check, const struct call *call)
 {
   const struct value *after = &call->arg[2].out;
+  const struct value *params_item = pick_attribute(after, CKA_EC_PARAMS),
+                     *point_item = pick_attribute(after, CKA_EC_POINT);
   struct model_object *o = check->place.object;
+  uint64_t handle;
   size_t size;
-  if (!check->place.slot || !o || call->rv != CKR_OK) return;
-  const uint8_t *params = pick_bytes(pick_attribute(after, CKA_EC_PARAMS), &size);
+  if ((!params_item && !point_item) || !check->place.slot || call->rv != CKR_OK || !pick_in(call, 1, &handle)) return;
+  if (!o) o = model_object_make(check->place.module, handle, check->place.slot);
+  const uint8_t *params = pick_bytes(params_item, &size);
   if (params) params_read(check, o, params, size);
-  const uint8_t *point = pick_bytes(pick_attribute(after, CKA_EC_POINT), &size);
+  const uint8_t *point = pick_bytes(point_item, &size);
   const struct curve *c = point && size ? kept_get(o->kept, &curve_type) : NULL;
   if (!c || !c->size) return;
   /* As the application wrote it. */

@@ -37,15 +37,16 @@ static const struct pair *pair_of(const struct check *check, uint64_t handle, co
   return NULL;
 }
 
-/* --- NSS-KEY-02 ----------------------------------------------------------------------------------------------------- */
+/* --- NSS-KEY-02 --------------------------------------------------------------------------------------------------- */
 
 static const struct kept_type key_02 = {sizeof(struct pairs), NULL};
 
 static const uint64_t usage[] = {CKA_ENCRYPT,        CKA_DECRYPT, CKA_SIGN,   CKA_SIGN_RECOVER, CKA_VERIFY,
                                  CKA_VERIFY_RECOVER, CKA_WRAP,    CKA_UNWRAP, CKA_DERIVE};
 
-/* The standard, C_GenerateKeyPair: "phPublicKey points to the location that receives the handle of the new public key". NSS reads CKA_CLASS of the first at once, because some modules have them the other
- * way round (pk11akey.c, PK11_GenerateKeyPairWithOpFlags). */
+/* The standard, C_GenerateKeyPair: "phPublicKey points to the location that receives the handle of the new public
+ * key". NSS reads CKA_CLASS of the first at once, because some modules have them the other way round (pk11akey.c,
+ * PK11_GenerateKeyPairWithOpFlags). */
 void rule_key_02(struct check *check, const struct call *call)
 {
   uint64_t handle, class, flag;
@@ -81,7 +82,7 @@ void rule_key_02(struct check *check, const struct call *call)
   }
 }
 
-/* --- NSS-KEY-03 ----------------------------------------------------------------------------------------------------- */
+/* --- NSS-KEY-03 --------------------------------------------------------------------------------------------------- */
 
 static const struct kept_type key_03 = {sizeof(struct pairs), NULL};
 
@@ -161,8 +162,8 @@ static void own_id(struct check *check, const struct call *call, const struct mo
   finding_call(f, check, "CKA_ID of %zu bytes", length);
 }
 
-/* FAQ, Q31: "In the key generation process, NSS arranges for the key to have it's CKA_ID set to some value derived from the
- * public key". It does so by C_SetAttributeValue after C_GenerateKeyPair. */
+/* FAQ, Q31: "In the key generation process, NSS arranges for the key to have it's CKA_ID set to some value derived
+ * from the public key". It does so by C_SetAttributeValue after C_GenerateKeyPair. */
 void rule_key_03(struct check *check, const struct call *call)
 {
   static const uint64_t set[] = {CKA_ID, CKA_LABEL, CKA_SUBJECT};

@@ -27,10 +27,10 @@ static bool refused(const struct call *call, size_t i)
   return call->arg[2].out.count == 1 || before->pointer == P11T_P_NULL;
 }
 
-/* --- NSS-KEY-01 ----------------------------------------------------------------------------------------------------- */
+/* --- NSS-KEY-01 --------------------------------------------------------------------------------------------------- */
 
-/* What NSS needs of a private key of that type: 0 not, else how bad it is when it is missing. A key whose type is not known has
- * what is said to be sensitive. */
+/* What NSS needs of a private key of that type: 0 not, else how bad it is when it is missing. A key whose type is
+ * not known has what is said to be sensitive. */
 static enum severity needed(uint64_t attribute, uint64_t key_type, uint64_t rv)
 {
   const bool any = key_type == UINT64_MAX && rv == CKR_ATTRIBUTE_SENSITIVE;
@@ -46,8 +46,8 @@ static enum severity needed(uint64_t attribute, uint64_t key_type, uint64_t rv)
   }
 }
 
-/* FAQ, Q21: "NSS represents each private key and a pointer to its PKCS #11 slot as a CK_OBJECT_HANDLE", so what it must know of
- * a key, the length of its signatures before all, it asks the token for (pk11obj.c, pk11_SignatureLen). */
+/* FAQ, Q21: "NSS represents each private key and a pointer to its PKCS #11 slot as a CK_OBJECT_HANDLE", so what it
+ * must know of a key, the length of its signatures before all, it asks the token for (pk11obj.c, pk11_SignatureLen). */
 void rule_key_01(struct check *check, const struct call *call)
 {
   const struct model_object *o = check->place.object;
@@ -73,7 +73,7 @@ void rule_key_01(struct check *check, const struct call *call)
   }
 }
 
-/* --- NSS-KEY-07 ----------------------------------------------------------------------------------------------------- */
+/* --- NSS-KEY-07 --------------------------------------------------------------------------------------------------- */
 
 static bool is_secret(uint64_t type)
 {
@@ -89,7 +89,8 @@ static bool is_secret(uint64_t type)
   }
 }
 
-/* FAQ, Q21: "private keys are never extracted from the PKCS #11 module unless the user is trying to back up the key." */
+/* FAQ, Q21: "private keys are never extracted from the PKCS #11 module unless the user is trying to back up the
+ * key." */
 void rule_key_07(struct check *check, const struct call *call)
 {
   const struct model_object *o = check->place.object;
@@ -111,7 +112,7 @@ void rule_key_07(struct check *check, const struct call *call)
   }
 }
 
-/* --- NSS-KEY-08 ----------------------------------------------------------------------------------------------------- */
+/* --- NSS-KEY-08 --------------------------------------------------------------------------------------------------- */
 
 /* The mechanism of the slot for which NSS would want a key of that type. */
 static const struct model_mechanism *could_be_used(const struct model_slot *slot, uint64_t key_type)
@@ -147,9 +148,9 @@ static void copied(struct check *check, const struct call *call, const struct mo
   known_show(f, check, e, 2);
 }
 
-/* FAQ, Q29: "This is never necessary. The PKCS #11 specification explicitly requires that symmetric keys must be visible to all
- * sessions of the same application." Q24: "NSS attempts to extract an unwrapped key from a token only if the token cannot
- * provide the necessary service with that key." */
+/* FAQ, Q29: "This is never necessary. The PKCS #11 specification explicitly requires that symmetric keys must be
+ * visible to all sessions of the same application." Q24: "NSS attempts to extract an unwrapped key from a token only
+ * if the token cannot provide the necessary service with that key." */
 void rule_key_08(struct check *check, const struct call *call)
 {
   const struct model_object *o = check->place.object;
@@ -179,7 +180,7 @@ void rule_key_08(struct check *check, const struct call *call)
   known_show(f, check, e, 3);
 }
 
-/* --- NSS-KEY-09 ----------------------------------------------------------------------------------------------------- */
+/* --- NSS-KEY-09 --------------------------------------------------------------------------------------------------- */
 
 struct taken {
   struct note note; /* the read */
@@ -234,8 +235,9 @@ static void taken(struct check *check, const struct call *call, const struct mod
                 p11_functions[call->known].name, note_rv(call->rv, code));
 }
 
-/* The standard, storage objects: CKA_TOKEN is CK_TRUE for a token object. NSS takes a private key for temporary, and for its
- * own, when that is not what it reads (pk11akey.c, PK11_MakePrivKey), and deletes it when it is done (seckey.c). */
+/* The standard, storage objects: CKA_TOKEN is CK_TRUE for a token object. NSS takes a private key for temporary, and
+ * for its own, when that is not what it reads (pk11akey.c, PK11_MakePrivKey), and deletes it when it is done
+ * (seckey.c). */
 void rule_key_09(struct check *check, const struct call *call)
 {
   struct model_object *o = check->place.object;

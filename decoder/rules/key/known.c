@@ -7,7 +7,7 @@
 static const struct kept_type of_object = {sizeof(struct known), NULL};
 static const struct kept_type of_module = {sizeof(struct known_news), NULL};
 
-/* --- what objects of a slot share ----------------------------------------------------------------------------------- */
+/* --- what objects of a slot share --------------------------------------------------------------------------------- */
 
 #define ENTRIES 4096 /* per slot; then it is forgotten and begins anew */
 
@@ -86,7 +86,7 @@ struct model_object *known_other(const struct check *check, enum known_by by, ui
   return NULL;
 }
 
-/* --- learning ------------------------------------------------------------------------------------------------------- */
+/* --- learning ----------------------------------------------------------------------------------------------------- */
 
 static void learn_id(struct known *k, const uint8_t *id, size_t length)
 {
@@ -240,7 +240,7 @@ const struct known_news *known_learn(struct check *check, const struct call *cal
   return news;
 }
 
-/* --- evidence ------------------------------------------------------------------------------------------------------- */
+/* --- evidence ----------------------------------------------------------------------------------------------------- */
 
 static int earlier(const void *a, const void *b)
 {

@@ -1,5 +1,6 @@
-/* What is known of keys and certificates beside the model: the public key that each belongs to, its CKA_ID, label and subject,
- * and which other objects of the slot share them. For the rules of certificates and keys; kept with objects and slots. */
+/* What is known of keys and certificates beside the model: the public key that each belongs to, its CKA_ID, label
+ * and subject, and which other objects of the slot share them. For the rules of certificates and keys; kept with
+ * objects and slots. */
 #ifndef KEY_KNOWN_H
 #define KEY_KNOWN_H
 
@@ -27,13 +28,13 @@ struct known_news {
   bool id, key, label, cert; /* the call has it */
 };
 
-/* Takes the finished call in, once, whichever rule asks first: C_GetAttributeValue, and C_SetAttributeValue of a CKA_ID.
- * Never NULL. */
+/* Takes the finished call in, once, whichever rule asks first: C_GetAttributeValue, and C_SetAttributeValue of a
+ * CKA_ID. Never NULL. */
 const struct known_news *known_learn(struct check *check, const struct call *call);
 
 struct known *known_of(const struct model_object *object);
-/* The last object of that class that has the value, other than `not_this` (may be NULL); NULL when there is none, or it has
- * changed since. Of certificates by label or subject: the first that is different. */
+/* The last object of that class that has the value, other than `not_this` (may be NULL); NULL when there is none, or
+ * it has changed since. Of certificates by label or subject: the first that is different. */
 struct model_object *known_other(const struct check *check, enum known_by by, uint64_t value, uint64_t class,
                                  const struct model_object *not_this);
 
