@@ -14,7 +14,7 @@ from conftest import ROOT
 from p11t_make import P_NULL, P_OWN, n, u
 
 KINDS = {"NUMBER": 1, "LENGTH": 2, "BOOL": 3, "ENUM": 4, "FLAGS": 5, "SLOT": 6, "SESSION": 7, "OBJECT": 8, "KEY": 9,
-         "POINTER": 10, "IN_BYTES": 14, "TEMPLATE": 16, "MECHANISM": 17, "MESSAGE_PARAM": 19, "OUT_BYTES": 20,
+         "POINTER": 10, "IN_BYTES": 14, "PIN": 15, "TEMPLATE": 16, "MECHANISM": 17, "MESSAGE_PARAM": 19, "OUT_BYTES": 20,
          "OUT_BYTES_OF": 21, "OUT_LENGTH": 22, "OUT_NUMBER": 23, "OUT_SESSION": 26, "OUT_OBJECT": 27,
          "OUT_MECHANISMS": 29, "OUT_OBJECTS": 30}
 DATA = b"data"
@@ -79,13 +79,13 @@ class Calls(Story):
             if kind in (7, 6) and at == 0:
                 before += u(session)
             elif kind <= 9:
-                behind = DESCRIBED[name][at - 1][1] if at and kinds[at - 1] in (14, 19) else None
+                behind = DESCRIBED[name][at - 1][1] if at and kinds[at - 1] in (14, 15, 19) else None
                 data = given.get(behind, DATA) if behind else b""
                 size = 0 if data is None else data[0] if isinstance(data, tuple) else len(data)
                 before += u(given.get(param, size))
             elif kind == 10:
                 before += pointer(given.get(param))
-            elif kind in (14, 19):
+            elif kind in (14, 15, 19):
                 data = given.get(param, DATA)
                 before, after = before + pointer(data), after + value(data)
             elif kind == 16:

@@ -216,6 +216,7 @@ def null_session(**info):
 
 
 CALLER = ("NSS-SESS-01", I, "caller")
+LEFT_OPEN = ("NSS-SESS-13", W, "caller")
 SESS_01 = [("NSS-SESS-01", E, "module"), CALLER]
 
 # --- P11-OBJ-03, NSS-CERT-01 ------------------------------------------------------------------------------------------
@@ -275,7 +276,7 @@ CASES = {
     "login 09: records lost between": (lambda: login_public(lambda t: t.lose()), []),
     "login 09: fork child that uses the parent's module": (lambda: child(False), []),
     "login 09: fork child that initialises": (lambda: child(True), LOGIN_09),
-    "login 09: finalised between": (lambda: login_public(lambda t: (reinitialize(t), t.open(2))), []),
+    "login 09: finalised between": (lambda: login_public(lambda t: (reinitialize(t), t.open(2))), [LEFT_OPEN]),
     # codes for a wrong PIN
     "login 10: works afterwards": (lambda: refused(GENERAL_ERROR, "works"), LOGIN_10_W),
     "login 10: next login succeeds": (lambda: refused(GENERAL_ERROR, "login"), LOGIN_10),
@@ -333,7 +334,7 @@ CASES = {
     "login 03: slot": (lambda: info_of(SERIAL, slot=77), LOGIN_03),
     "login 03: read-only throughout (softoken)": (lambda: info_of(SERIAL | RW, state=0, flags=SERIAL),
                                                   [("NSS-TOK-07", W, "module")]),
-    "login 03: opened anew meanwhile": (reopened_during_question, []),
+    "login 03: opened anew meanwhile": (reopened_during_question, [("NSS-SESS-02", I, "module")]),
     # session 0
     "sess 01: right": (lambda: null_session(rv=SESSION_HANDLE_INVALID), [CALLER]),
     "sess 01: CKR_OK": (lambda: null_session(), SESS_01),

@@ -129,18 +129,20 @@ STATES = {
     "dual without one": (
         lambda: told(("DigestInit", OK), ("DigestEncryptUpdate", OK)), [*OP_01, OP_01_CALLER]),
     "dual fails": (
-        lambda: told(("DigestInit", OK), ("EncryptInit", OK), ("DigestEncryptUpdate", DATA_LEN), ("DigestInit", ACTIVE)), []),
+        lambda: told(("DigestInit", OK), ("EncryptInit", OK), ("DigestEncryptUpdate", DATA_LEN), ("DigestInit", ACTIVE)),
+        []),
     "dual, then whole": (
         lambda: told(("DigestInit", OK), ("EncryptInit", OK), ("DigestEncryptUpdate", OK), ("Digest", ACTIVE)),
         [("P11-OP-01", E, CALLER)]),
     # messages
     "messages go on": (
-        lambda: told(("MessageSignInit", OK), ("SignMessage", OK), ("SignMessage", OK), ("MessageSignInit", ACTIVE)), []),
+        lambda: told(("MessageSignInit", OK), ("SignMessage", OK), ("SignMessage", OK), ("MessageSignInit", ACTIVE)),
+        []),
     "a message fails, the next does not": (
         lambda: told(("MessageSignInit", OK), ("SignMessage", DATA_LEN), ("SignMessage", OK)), []),
     "messages are over": (
-        lambda: told(("MessageSignInit", OK), ("SignMessage", OK), ("MessageSignFinal", OK), ("MessageSignInit", ACTIVE)),
-        OP_02),
+        lambda: told(("MessageSignInit", OK), ("SignMessage", OK), ("MessageSignFinal", OK),
+                     ("MessageSignInit", ACTIVE)), OP_02),
     "a message without an operation": (lambda: told(("SignMessage", OK)), [*OP_01, OP_01_CALLER]),
     "a part without a message": (
         lambda: told(("MessageSignInit", OK), ("SignMessageNext", NOT_INITIALIZED), ("SignMessage", OK)), []),
