@@ -237,7 +237,15 @@ def signed(length, mechanism, *before, first=b"", shape=None, final=False):
     return lambda: told(*before, ("SignInit", OK, dict(pMechanism=mechanism, hKey=7)), *steps)
 
 
-DER_70 = b"\x30\x44\x02\x20"
+def shapes(*each):
+    def one(shape):
+        yield "SignInit", OK, dict(pMechanism=ECDSA, hKey=7)
+        yield "Sign", OK, dict(pSignature=(64, 99, shape), pulSignatureLen=(1024, 64))
+    return lambda: told(key(curve=P256), *[step for shape in each for step in one(shape)])
+
+
+DER_70 = b"\x30\x44\x02\x20" + bytes(32) + b"\x02\x20" + bytes(32)
+FITS = b"\x30\x3e\x02\x1d" + bytes(29) + b"\x02\x1d" + bytes(29)
 SIGNATURES = {
     "rsa": (signed(256, RSA, key(bytes(range(256)))), []),
     "rsa, short": (signed(255, RSA, key(bytes(256))), OP_07),
@@ -253,6 +261,11 @@ SIGNATURES = {
     "ecdsa, length": (signed(63, ECDSA, key(curve=P256)), OP_07),
     "ecdsa, DER": (signed(70, ECDSA, key(curve=P256), first=DER_70), OP_07),
     "ecdsa, DER by its shape": (signed(70, ECDSA, key(curve=P256), shape=4), OP_07),
+    "ecdsa, DER that was made to fit": (signed(64, ECDSA, key(curve=P256), first=FITS), OP_07),
+    "ecdsa, begins like DER": (signed(64, ECDSA, key(curve=P256), first=FITS[:20]), []),
+    "ecdsa, one has the shape": (signed(64, ECDSA, key(curve=P256), shape=4), []),
+    "ecdsa, two have the shape": (shapes(4, 4), OP_07),
+    "ecdsa, the second has the shape": (shapes(0, 4, 4), []),
     "ecdsa, curve not known, DER": (signed(70, ECDSA, key(), first=DER_70), OP_07),
     "ecdsa, curve not known": (signed(70, ECDSA, key()), []),
     "ecdsa, curve not known, raw that looks like DER": (signed(64, ECDSA, key(), first=b"\x30\x3e\x02"), []),

@@ -7,6 +7,8 @@
 #include "check_client.h"
 #include "check_find.h"
 #include "check_login.h"
+#include "check_op.h"
+#include "check_sess.h"
 
 static void tour(void)
 {
@@ -141,6 +143,7 @@ static void threads(void)
   for (int i = 0; i < 2; i++) pthread_join(thread[i], NULL);
   stop = 1;
   for (int i = 2; i < 5; i++) pthread_join(thread[i], NULL);
+  for (int i = 0; i < 4; i++) MUST(p11->C_CloseSession(session[i]));
 }
 
 static void forked(void)
@@ -205,6 +208,16 @@ static const struct {
   {"look", look}, /* certificates, without a login */
   {"write", writes}, /* a token object, made, changed and destroyed */
   {"sessions", many_sessions}, /* six sessions, and what the token tells of them */
+  {"idle",     idle    }, /* ends a digest that was not begun */
+  {"lengths",  lengths }, /* digests and signatures, with queries and buffers that are too small */
+  {"random",   randoms }, /* random numbers, twice */
+  {"verify",   verifies}, /* a right signature, then a wrong one */
+  {"starved",  starved }, /* opens sessions, and if it cannot, saves what is at work in the first */
+  {"stale",    stale   }, /* uses a session after closing it, and opens another */
+  {"shared",   shared  }, /* two threads digest in one session */
+  {"kept",     kept    }, /* session objects of two sessions, of which one is closed */
+  {"leaves",   leaves  }, /* ends with sessions open */
+  {"rowrite",  read_only_writes}, /* makes a token object in a read-only session */
   {"fork",     forked  }, /* a child uses what the parent has opened, and then does a tour of its own */
 };
 /* clang-format on */

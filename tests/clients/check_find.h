@@ -78,6 +78,8 @@ static void searches(void)
     n = search(ro, keys, 1, 10, found);
     for (CK_ULONG i = 0; i < n; i++) read_object(ro, found[i]);
   }
+  MUST(p11->C_CloseSession(ro));
+  MUST(p11->C_CloseSession(rw));
 }
 
 /* Searches as they should not be: two at once, none, and one that is left. */

@@ -85,6 +85,7 @@ static const struct model_object *twin_of(const struct model_module *m, const st
 struct expectation {
   uint64_t bytes;
   unsigned attributes, uses;
+  unsigned ders, raws; /* signatures of the right length that look like DER, and that do not */
 };
 static const struct kept_type expectation = {sizeof(struct expectation), NULL};
 
@@ -100,14 +101,29 @@ static uint64_t expected(const struct model_module *m, struct model_object *key,
   return e->bytes;
 }
 
-/* Is it SEQUENCE { INTEGER, INTEGER } of exactly that length, as far as the trace tells? */
-static bool is_der(const struct value *v)
+/* Is it SEQUENCE { INTEGER, INTEGER } of exactly that length? TRI_UNKNOWN: it is one DER value, which one of 65,536 random
+ * signatures is too. */
+static enum model_tri is_der(const struct value *v)
 {
-  if (v->what != VALUE_BYTES || v->length < 8) return false;
-  if (v->form == P11T_V_TAG) return v->shape & P11T_SHAPE_DER;
-  if (v->form != P11T_V_FULL || v->kept != v->length || v->bytes[0] != 0x30) return false;
-  const size_t head = v->bytes[1] == 0x81 ? 3 : 2, length = v->bytes[head - 1];
-  return (head == 3 || length < 0x80) && length + head == v->kept && v->bytes[head] == 0x02;
+  if (v->what != VALUE_BYTES || v->length < 8) return TRI_NO;
+  if (v->form == P11T_V_TAG) return v->shape & P11T_SHAPE_DER ? TRI_UNKNOWN : TRI_NO;
+  if (v->form != P11T_V_FULL || v->kept != v->length || v->bytes[0] != 0x30) return TRI_NO;
+  const uint8_t *b = v->bytes;
+  const size_t n = v->kept, head = b[1] == 0x81 ? 3 : 2;
+  if ((head == 2 && b[1] >= 0x80) || b[head - 1] + head != n || b[head] != 0x02) return TRI_NO;
+  const size_t second = head + 2 + b[head + 1];
+  return second + 2 < n && b[second] == 0x02 && second + 2 + b[second + 1] == n ? TRI_YES : TRI_NO;
+}
+
+/* A signature of the right length: DER that was made to fit has it too. By its shape alone it must be the second one of the
+ * key, and all of them. */
+static bool fits_and_is_der(struct model_object *key, const struct value *v)
+{
+  const enum model_tri der = is_der(v);
+  if (der == TRI_YES) return true;
+  struct expectation *e = kept_make(&key->kept, &expectation);
+  (*(der == TRI_NO ? &e->raws : &e->ders))++;
+  return der == TRI_UNKNOWN && e->ders >= 2 && !e->raws;
 }
 
 /* Raw signatures have the length of two orders: one that is none of them and DER is not raw. */
@@ -132,14 +148,15 @@ void rule_op_07(struct check *check, const struct call *call)
   if (family == OTHER || (op->state != OP_INIT && op->state != OP_UPDATING) || !model_alone(s, call)) return;
   struct model_object *key = model_object(check->place.module, op->key);
   const uint64_t bytes = key ? expected(check->place.module, key, family) : 0;
+  const struct value *signature = &call->arg[out].out;
   struct finding *f = NULL;
-  if (bytes == length) return;
+  if (bytes == length && (family == RSA || !fits_and_is_der(key, signature))) return;
   /* CKA_MODULUS with an odd number of bytes has a zero before it, or the key is a strange one. */
   if (family == RSA && (!bytes || length == bytes + 1)) return;
   if (family == RSA)
     f = finding_report(check, SEVERITY_ERROR, 1,
                        "a signature of a key with a modulus of %" PRIu64 " bytes has %" PRIu64 " bytes", bytes, length);
-  else if (is_der(&call->arg[out].out) && (bytes || !is_raw_length(length)))
+  else if (is_der(signature) != TRI_NO && (bytes || !is_raw_length(length)))
     f = finding_report(check, SEVERITY_ERROR, 2,
                        "an ECDSA signature is DER (%" PRIu64 " bytes) instead of the two numbers r and s", length);
   else if (bytes)

@@ -48,13 +48,22 @@ static bool is_active(const struct model_operation *op)
   return op->state == OP_INIT || op->state == OP_UPDATING;
 }
 
+/* Keeps the first ones, in the order in which they were opened. */
+static void show(struct rest *r, const struct model_session *s)
+{
+  unsigned i = r->sessions < SHOWN ? r->sessions : SHOWN;
+  for (; i > 0 && r->first[i - 1]->opened.number > s->opened.number; i--)
+    if (i < SHOWN) r->first[i] = r->first[i - 1];
+  if (i < SHOWN) r->first[i] = s;
+}
+
 static struct rest rest_of(const struct model_module *m, const struct model_slot *slot)
 {
   struct rest r = {0};
   size_t at = 0;
   for (const struct model_session *s; (s = table_next(&m->sessions, &at));) {
     if (s->slot != slot || !s->opened.number) continue;
-    if (r.sessions < SHOWN) r.first[r.sessions] = s;
+    show(&r, s);
     r.sessions++;
     for (int i = 0; i < OP_KINDS; i++) {
       if (!is_active(&s->op[i])) continue;
