@@ -261,10 +261,11 @@ WRITES = {
     "written in a read-only session": (case(makes(**TOKEN_WRITE)), [rule(10), IN_RO]),
     "session object in a read-only session": (case(makes()), []),
     "found on the token, destroyed in a read-only session": (
-        case(reads(7, (CKA_TOKEN, 1, 1, 1)), ("DestroyObject", OK, dict(hObject=7))), [rule(10), IN_RO]),
+        case(reads(7, (CKA_TOKEN, 1, 1, 1)), ("DestroyObject", OK, dict(hObject=7))),
+        [rule(10), rule(10, I, CALLER)]),
     "where it lies is not known": (case(("DestroyObject", OK, dict(hObject=7))), []),
-    "a new PIN in a read-only session": (lambda: new_pin(SERIAL), [rule(10), IN_RO]),
-    "a new PIN": (lambda: new_pin(SERIAL | RW), []),
+    "the session is read-only whatever was asked for": (
+        case(does("session_info", 1, flags=SERIAL), makes(rv=READ_ONLY, **TOKEN_WRITE), flags=SERIAL | RW), []),
     "without login": (case(makes(rv=NOT_LOGGED_IN, **TOKEN_WRITE), flags=SERIAL | RW), []),
     "without login, general": (case(makes(rv=GENERAL_ERROR, **TOKEN_WRITE), flags=SERIAL | RW), [rule(10, W)]),
     "logged in, general": (case(does("login", 1), makes(rv=GENERAL_ERROR, **TOKEN_WRITE), flags=SERIAL | RW), []),
@@ -273,23 +274,19 @@ WRITES = {
 }
 
 
-def new_pin(flags):
-    return told(does("login", 1), ("SetPIN", OK), sessions=(1,), flags=flags)
-
-
 # --- what is left -----------------------------------------------------------------------------------------------------
 
 LEAK = rule(13, W, CALLER)
 LEFT = {
-    "two sessions": (case(does("finalize")), [LEAK]),
-    "one session": (case(close(2), does("finalize")), []),
+    "ten sessions": (case(does("finalize"), sessions=range(1, 11)), [LEAK]),
+    "two sessions": (case(does("finalize")), []),
     "all closed": (case(lambda t: t.do("C_CloseAllSessions", SLOT), does("finalize")), []),
     "an operation": (case(close(2), ("SignInit", OK), does("finalize")), [LEAK]),
     "an operation that is over": (case(close(2), ("SignInit", OK), ("Sign", OK), does("finalize")), []),
     "an operation when all are closed": (
         case(("SignInit", OK), lambda t: t.do("C_CloseAllSessions", SLOT), does("finalize")), [LEAK]),
     "a search when all are closed": (
-        case(("FindObjectsInit", OK), lambda t: t.do("C_CloseAllSessions", SLOT), does("finalize")), [LEAK]),
+        case(("FindObjectsInit", OK), lambda t: t.do("C_CloseAllSessions", SLOT), does("finalize")), []),
     "the program ends": (case(), []),
     "the program ends with ten sessions": (case(sessions=range(1, 11)), [rule(13, I, CALLER)]),
     "a session a minute": (lambda: piled(12, 61), [LEAK]),

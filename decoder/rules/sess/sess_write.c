@@ -13,8 +13,6 @@ static uint8_t writes(const struct call *call, const struct model_object *o)
 {
   const uint8_t target = o ? o->facts.token : TRI_UNKNOWN;
   switch (call->known) {
-    case P11_F_C_SetPIN:
-    case P11_F_C_InitPIN: return TRI_YES;
     case P11_F_C_CreateObject: return of_template(&call->arg[1].in, TRI_NO);
     case P11_F_C_CopyObject: return of_template(&call->arg[2].in, target);
     case P11_F_C_GenerateKey: return of_template(&call->arg[2].in, TRI_NO);
@@ -37,14 +35,27 @@ static bool makes(int function)
          function == P11_F_C_GenerateKeyPair || function == P11_F_C_UnwrapKey || function == P11_F_C_DeriveKey;
 }
 
+/* Per session: it says that it is read-only, whatever was asked for. That is NSS-TOK-07's, and softoken's way with a
+ * read-only database. */
+struct kind {
+  bool read_only;
+};
+static const struct kept_type kind = {sizeof(struct kind), NULL};
+
+static void tells_kind(const struct call *call, struct model_session *s)
+{
+  const struct value *flags = pick_member(call, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, flags));
+  if (call->rv != CKR_OK || !flags || !(s->flags & CKF_RW_SESSION)) return;
+  if (!(flags->number & CKF_RW_SESSION)) ((struct kind *)kept_make(&s->kept, &kind))->read_only = true;
+}
+
 static void in_read_write(struct check *check, const struct call *call, const struct model_session *s)
 {
   const struct model_slot *slot = s->slot;
   const struct model_token *t = &slot->token;
   char unknown[24];
   struct finding *f = NULL;
-  /* Softoken gives read-only sessions of a read-only database, whatever was asked for: NSS-TOK-07. */
-  if (!t->known || t->flags & CKF_WRITE_PROTECTED) return;
+  if (!t->known || t->flags & CKF_WRITE_PROTECTED || kept_get(s->kept, &kind)) return;
   if (call->rv == CKR_SESSION_READ_ONLY)
     f = finding_report(check, SEVERITY_ERROR, 1, "%s in a read/write session returns CKR_SESSION_READ_ONLY",
                        call->info->name);
@@ -67,17 +78,23 @@ static void in_read_only(struct check *check, const struct call *call, const str
   finding_call(f, check, NULL);
   if (call_is_probe(call)) return;
   const struct finding_options by_caller = {.fault = FAULT_CALLER};
-  f = finding_report_as(check, &by_caller, SEVERITY_WARNING, (uint64_t)call->known,
+  /* NSS tries that with what a key generation that failed has left. */
+  const enum severity severity = call->known == P11_F_C_DestroyObject ? SEVERITY_INFO : SEVERITY_WARNING;
+  f = finding_report_as(check, &by_caller, severity, (uint64_t)call->known,
                         "the application wants to change the token in a read-only session with %s", call->info->name);
   finding_note(f, &s->opened, NULL);
   finding_caller(f, check);
 }
 
 /* The standard, CKR_SESSION_READ_ONLY: "The specified session was unable to accomplish the desired action because it is a
- * read-only session." NSS asks for a PIN and tries again on CKR_USER_NOT_LOGGED_IN only (certutil.c, AddCert). */
+ * read-only session." NSS asks for a PIN and tries again on CKR_USER_NOT_LOGGED_IN only (certutil.c, AddCert). PINs are NSS-PIN-01's. */
 void rule_sess_10(struct check *check, const struct call *call)
 {
-  const struct model_session *s = check->place.session;
+  struct model_session *s = check->place.session;
   if (!s || !s->opened.number || s->opened.end_number > call->number || model_removal(s->slot, call)) return;
+  if (call->known == P11_F_C_GetSessionInfo) {
+    tells_kind(call, s);
+    return;
+  }
   (s->flags & CKF_RW_SESSION ? in_read_write : in_read_only)(check, call, s);
 }
