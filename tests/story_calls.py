@@ -14,8 +14,8 @@ from conftest import ROOT
 from p11t_make import P_NULL, P_OWN, n, u
 
 KINDS = {"NUMBER": 1, "LENGTH": 2, "BOOL": 3, "ENUM": 4, "FLAGS": 5, "SLOT": 6, "SESSION": 7, "OBJECT": 8, "KEY": 9,
-         "POINTER": 10, "IN_BYTES": 14, "PIN": 15, "TEMPLATE": 16, "MECHANISM": 17, "MESSAGE_PARAM": 19, "OUT_BYTES": 20,
-         "OUT_BYTES_OF": 21, "OUT_LENGTH": 22, "OUT_NUMBER": 23, "OUT_SESSION": 26, "OUT_OBJECT": 27,
+         "POINTER": 10, "IN_BYTES": 14, "PIN": 15, "TEMPLATE": 16, "MECHANISM": 17, "MESSAGE_PARAM": 19,
+         "OUT_BYTES": 20, "OUT_BYTES_OF": 21, "OUT_LENGTH": 22, "OUT_NUMBER": 23, "OUT_SESSION": 26, "OUT_OBJECT": 27,
          "OUT_MECHANISMS": 29, "OUT_OBJECTS": 30}
 DATA = b"data"
 

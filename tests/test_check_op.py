@@ -129,8 +129,8 @@ STATES = {
     "dual without one": (
         lambda: told(("DigestInit", OK), ("DigestEncryptUpdate", OK)), [*OP_01, OP_01_CALLER]),
     "dual fails": (
-        lambda: told(("DigestInit", OK), ("EncryptInit", OK), ("DigestEncryptUpdate", DATA_LEN), ("DigestInit", ACTIVE)),
-        []),
+        lambda: told(("DigestInit", OK), ("EncryptInit", OK), ("DigestEncryptUpdate", DATA_LEN),
+                     ("DigestInit", ACTIVE)), []),
     "dual, then whole": (
         lambda: told(("DigestInit", OK), ("EncryptInit", OK), ("DigestEncryptUpdate", OK), ("Digest", ACTIVE)),
         [("P11-OP-01", E, CALLER)]),

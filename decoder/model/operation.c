@@ -1,5 +1,5 @@
-/* What is at work in each session, from the answers of the functions that begin, continue and end it. Whatever an answer
- * leaves open makes the state OP_UNKNOWN: rules say nothing then. */
+/* What is at work in each session, from the answers of the functions that begin, continue and end it. Whatever an
+ * answer leaves open makes the state OP_UNKNOWN: rules say nothing then. */
 #include "decoder/model/operation.h"
 
 /* clang-format off */
@@ -171,9 +171,9 @@ static uint64_t later(uint64_t a, uint64_t b)
   return a > b ? a : b;
 }
 
-/* C_Login: "If there are any active cryptographic or object finding operations in an application's session, and then C_Login
- * is successfully executed by that application, it may or may not be the case that those operations are still active"; the
- * same of C_Logout. */
+/* C_Login: "If there are any active cryptographic or object finding operations in an application's session, and then
+ * C_Login is successfully executed by that application, it may or may not be the case that those operations are
+ * still active"; the same of C_Logout. */
 void model_refresh_operations(struct model_session *s)
 {
   const struct model_slot *slot = s->slot;
@@ -206,8 +206,8 @@ static void begin(const struct call *call, struct model_place *place, struct mod
 {
   const int mechanism = pick_kind(call, P11_K_MECHANISM);
   int key = pick_kind(call, P11_K_KEY);
-  /* A NULL mechanism "terminates an active operation"; what cannot be cancelled is CKR_OPERATION_CANCEL_FAILED. Modules older
-   * than 3.0 do not know that, and what they do is anybody's guess. */
+  /* A NULL mechanism is there "to terminate an active signature operation"; what cannot be cancelled is
+   * CKR_OPERATION_CANCEL_FAILED. Modules older than 3.0 do not know that, and what they do is anybody's guess. */
   if (!model_begins(call)) {
     if (call->rv == CKR_OK || call->rv == CKR_OPERATION_NOT_INITIALIZED)
       end(op, OP_NONE);
@@ -232,8 +232,8 @@ static void begin(const struct call *call, struct model_place *place, struct mod
   model_note(place, &op->begun, call);
 }
 
-/* "CKR_BUFFER_TOO_SMALL [...] or is a successful call (i.e., one which returns CKR_OK) to determine the length of the buffer":
- * the operation goes on. Without an output there is nothing that could be too small. */
+/* "CKR_BUFFER_TOO_SMALL [...] or is a successful call (i.e., one which returns CKR_OK) to determine the length of
+ * the buffer": the operation goes on. Without an output there is nothing that could be too small. */
 static bool goes_on(const struct call *call)
 {
   if (call->rv == CKR_OK) return model_asks_length(call);
@@ -248,8 +248,8 @@ static bool may_be_the_end(const struct call *call)
   return call->rv == CKR_OK && (out < 0 || !pick_out(call, (unsigned)out, &length) || !length);
 }
 
-/* Messages: an error ends the message, not the operation (C_EncryptMessageNext: "terminates the current message encryption
- * operation"). */
+/* Messages: an error ends the message, not the operation (C_EncryptMessageNext: "terminates the current message
+ * encryption operation"). */
 static void message(const struct call *call, struct model_operation *op, enum model_step step)
 {
   if (goes_on(call)) return;
@@ -315,8 +315,8 @@ static void context_login(const struct call *call, struct model_place *place)
   }
 }
 
-/* "If a flag is set for an operation that has not been initialized in the session, the operation flag will be ignored"; of
- * several flags CKR_OPERATION_CANCEL_FAILED does not tell which. */
+/* "If a flag is set for an operation that has not been initialized in the session, the operation flag will be
+ * ignored"; of several flags CKR_OPERATION_CANCEL_FAILED does not tell which. */
 static void cancel(const struct call *call, struct model_session *s)
 {
   uint64_t flags;

@@ -1,4 +1,5 @@
-/* What functions do with the operations of a session. The state of the operations is in model.h, struct model_operation. */
+/* What functions do with the operations of a session. The state of the operations is in model.h, struct
+ * model_operation. */
 #ifndef MODEL_OPERATION_H
 #define MODEL_OPERATION_H
 
@@ -25,8 +26,8 @@ bool model_begins(const struct call *call);
 /* Does the call only ask how long its output will be? */
 bool model_asks_length(const struct call *call);
 
-/* No other call on the session overlaps this one, no login, logout or close does either, and the session is still the one
- * that the caller meant. Otherwise the answer may belong to any order of them. */
+/* No other call on the session overlaps this one, no login, logout or close does either, and the session is still
+ * the one that the caller meant. Otherwise the answer may belong to any order of them. */
 bool model_alone(const struct model_session *session, const struct call *call);
 /* Is it certain that nothing is at work in the session? */
 bool model_idle(const struct model_session *session);

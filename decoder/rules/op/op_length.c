@@ -104,9 +104,9 @@ static void answer(struct check *check, const struct call *call, const struct ou
   finding_call(f, check, NULL);
 }
 
-/* The standard, conventions for output: "If pBuf is NULL_PTR, then all that the function does is return (in *pulBufLen) a
- * number of bytes which would suffice [...]. CKR_OK is returned by the function." NSS does so when it ends a digest
- * (pk11cxt.c, pk11_Finalize). Codes of sessions, tokens and logins are not about the query. */
+/* The standard, conventions for output: "If pBuf is NULL_PTR, then all that the function does is return (in
+ * *pulBufLen) a number of bytes which would suffice [...]. CKR_OK is returned by the function." NSS does so when it
+ * ends a digest (pk11cxt.c, pk11_Finalize). Codes of sessions, tokens and logins are not about the query. */
 void rule_op_03(struct check *check, const struct call *call)
 {
   const int kind = model_op_of(call->known);
@@ -137,9 +137,9 @@ static void refused(struct check *check, const struct call *call, const struct o
   if (kind >= 0) remember(check, call, &refusals, kind, now);
 }
 
-/* The standard: "If the buffer is not large enough, then CKR_BUFFER_TOO_SMALL is returned and *pulBufLen is set to at least
- * the number of bytes needed"; the operation goes on. A decryption may ask for more than it gives, so that a buffer of exactly
- * the plaintext may be refused: that is no fault, as the number told is larger then. */
+/* The standard: "If the buffer is not large enough, then CKR_BUFFER_TOO_SMALL is returned and *pulBufLen is set to
+ * at least the number of bytes needed"; the operation goes on. A decryption may ask for more than it gives, so that
+ * a buffer of exactly the plaintext may be refused: that is no fault, as the number told is larger then. */
 void rule_op_04(struct check *check, const struct call *call)
 {
   const int kind = model_op_of(call->known);
@@ -170,8 +170,9 @@ static bool amounts(const struct call *call, uint64_t *room, uint64_t *count)
          pick_out(call, (unsigned)length, count);
 }
 
-/* The standard: "If that buffer is large enough to hold the cryptographic output [...] *pulBufLen is set to the exact number of
- * bytes returned": never more than there is room for. Attributes are P11-OBJ-04's, slots NSS-SLOT-01's. */
+/* The standard: "If that buffer is large enough to hold the cryptographic output [...] *pulBufLen is set to the
+ * exact number of bytes returned": never more than there is room for. Attributes are P11-OBJ-04's, slots
+ * NSS-SLOT-01's. */
 void rule_op_05(struct check *check, const struct call *call)
 {
   const struct finding_options o = {.cause = CAUSE_LENGTH};

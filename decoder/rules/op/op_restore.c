@@ -127,9 +127,9 @@ static void left_active(struct check *check, const struct call *call)
   finding_caller(f, check);
 }
 
-/* FAQ, Q3: "If no new sessions are available, the one read-only session is used, and the state is saved and restored after
- * each multipart operation." The standard, C_SetOperationState: "can successfully restore cryptographic operations state to a
- * session even if that session has active cryptographic or object search operations". */
+/* FAQ, Q3: "If no new sessions are available, the one read-only session is used, and the state is saved and restored
+ * after each multipart operation." The standard, C_SetOperationState: "can successfully restore cryptographic
+ * operations state to a session even if that session has active cryptographic or object search operations". */
 void rule_op_06(struct check *check, const struct call *call)
 {
   if (call->known == P11_F_C_OpenSession) {

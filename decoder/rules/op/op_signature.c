@@ -101,8 +101,8 @@ static uint64_t expected(const struct model_module *m, struct model_object *key,
   return e->bytes;
 }
 
-/* Is it SEQUENCE { INTEGER, INTEGER } of exactly that length? TRI_UNKNOWN: it is one DER value, which one of 65,536 random
- * signatures is too. */
+/* Is it SEQUENCE { INTEGER, INTEGER } of exactly that length? TRI_UNKNOWN: it is one DER value, which one of 65,536
+ * random signatures is too. */
 static enum model_tri is_der(const struct value *v)
 {
   if (v->what != VALUE_BYTES || v->length < 8) return TRI_NO;
@@ -115,8 +115,8 @@ static enum model_tri is_der(const struct value *v)
   return second + 2 < n && b[second] == 0x02 && second + 2 + b[second + 1] == n ? TRI_YES : TRI_NO;
 }
 
-/* A signature of the right length: DER that was made to fit has it too. By its shape alone it must be the second one of the
- * key, and all of them. */
+/* A signature of the right length: DER that was made to fit has it too. By its shape alone it must be the second one
+ * of the key, and all of them. */
 static bool fits_and_is_der(struct model_object *key, const struct value *v)
 {
   const enum model_tri der = is_der(v);
@@ -134,8 +134,8 @@ static bool is_raw_length(uint64_t length)
   return length % 2 == 0 && length > 128;
 }
 
-/* The standard, RSA mechanisms: a signature is as long as the modulus; ECDSA: "the concatenation of the ECDSA values r and s,
- * both represented as an octet string of equal length of at most nLen". NSS makes room for that (pk11obj.c,
+/* The standard, RSA mechanisms: a signature is as long as the modulus; ECDSA: "the concatenation of the ECDSA values
+ * r and s, both represented as an octet string of equal length of at most nLen". NSS makes room for that (pk11obj.c,
  * PK11_SignatureLen) and puts it into DER itself. */
 void rule_op_07(struct check *check, const struct call *call)
 {
@@ -207,10 +207,10 @@ static void verification_goes_on(struct check *check, const struct call *call)
   finding_call(f, check, NULL);
 }
 
-/* The standard, C_Verify: "A successful call to C_Verify should return either the value CKR_OK (indicating that the supplied
- * signature is valid) or CKR_SIGNATURE_INVALID [...]. If the signature can be seen to be invalid purely on the basis of its
- * length, then CKR_SIGNATURE_LEN_RANGE should be returned. In any of these cases, the active verification operation is
- * terminated." */
+/* The standard, C_Verify: "A successful call to C_Verify should return either the value CKR_OK (indicating that the
+ * supplied signature is valid) or CKR_SIGNATURE_INVALID [...]. If the signature can be seen to be invalid purely on
+ * the basis of its length, then CKR_SIGNATURE_LEN_RANGE should be returned. In any of these cases, the active
+ * verification operation is terminated." */
 void rule_op_10(struct check *check, const struct call *call)
 {
   const struct finding_options o = {.cause = CAUSE_CODE};

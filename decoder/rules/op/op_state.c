@@ -83,9 +83,9 @@ static void mixed(struct check *check, const struct call *call, enum model_op ki
   finding_caller(f, check);
 }
 
-/* The standard, CKR_OPERATION_NOT_INITIALIZED: "an application cannot call C_Encrypt in a session without having called
- * C_EncryptInit first"; C_Sign: "MUST be called after C_SignInit without intervening C_SignUpdate calls". NSS relies on that
- * code when it cleans up. */
+/* The standard, CKR_OPERATION_NOT_INITIALIZED: "an application cannot call C_Encrypt in a session without having
+ * called C_EncryptInit first"; C_Sign: "MUST be called after C_SignInit without intervening C_SignUpdate calls". NSS
+ * relies on that code when it cleans up. */
 void rule_op_01(struct check *check, const struct call *call)
 {
   const struct model_session *s = check->place.session;

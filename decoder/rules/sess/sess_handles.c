@@ -23,10 +23,10 @@ static bool may_answer(const struct call *call)
   }
 }
 
-/* FAQ, Q11: "A session handle of 0 is indeed invalid. In the past, NSS uses the invalid session handle to mark problems with
- * acquiring or using a session. There have been cases where NSS would then use this handle to try to do some operation.
- * PKCS #11 modules should fail with CKR_INVALID_SESSION." Today's NSS still does, after a C_OpenSession that failed, and
- * recovers only from CKR_SESSION_HANDLE_INVALID (pk11auth.c). */
+/* FAQ, Q11: "A session handle of 0 is indeed invalid. In the past, NSS uses the invalid session handle to mark
+ * problems with acquiring or using a session. There have been cases where NSS would then use this handle to try to
+ * do some operation. PKCS #11 modules should fail with CKR_INVALID_SESSION." Today's NSS still does, after a
+ * C_OpenSession that failed, and recovers only from CKR_SESSION_HANDLE_INVALID (pk11auth.c). */
 void rule_sess_01(struct check *check, const struct call *call)
 {
   const struct finding_options by_caller = {.fault = FAULT_CALLER, .no_slot = true}, by_module = {.no_slot = true};
@@ -49,9 +49,9 @@ void rule_sess_01(struct check *check, const struct call *call)
   finding_caller(f, check);
 }
 
-/* FAQ, Q3: "NSS never uses Parallel mode." The standard, C_OpenSession: "the CKF_SERIAL_SESSION bit MUST always be set; if a
- * call to C_OpenSession does not have this bit set, the call should return unsuccessfully with the error code
- * CKR_SESSION_PARALLEL_NOT_SUPPORTED." Both sides are told. */
+/* FAQ, Q3: "NSS never uses Parallel mode." The standard, C_OpenSession: "the CKF_SERIAL_SESSION bit MUST always be
+ * set; if a call to C_OpenSession does not have this bit set, the call should return unsuccessfully with the error
+ * code CKR_SESSION_PARALLEL_NOT_SUPPORTED." Both sides are told. */
 void rule_sess_03(struct check *check, const struct call *call)
 {
   uint64_t flags;

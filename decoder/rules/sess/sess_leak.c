@@ -91,9 +91,9 @@ static void left(struct check *check, struct model_slot *slot, enum severity sev
   finding_call(f, check, NULL);
 }
 
-/* NSS ends with C_CloseAllSessions for each slot, and that is no leak. Sessions that answer an error are forgotten by it
- * without C_CloseSession (pk11auth.c). The standard, session management: "Call C_CloseSession once for each session that the
- * application has with the token, or call C_CloseAllSessions". */
+/* NSS ends with C_CloseAllSessions for each slot, and that is no leak. Sessions that answer an error are forgotten
+ * by it without C_CloseSession (pk11auth.c). The standard, session management: "Call C_CloseSession once for each
+ * session that the application has with the token, or call C_CloseAllSessions". */
 void rule_sess_13(struct check *check, const struct call *call)
 {
   if (call && call->known == P11_F_C_OpenSession) {

@@ -134,8 +134,9 @@ static void on_token(struct check *check, const struct call *call, const struct 
   finding_call(f, check, "CKA_TOKEN is true");
 }
 
-/* FAQ, Q23: "In general, yes, the token should store temporary session objects. This may not be necessary for 'private key op
- * only' tokens, but this is not guaranteed." Private keys and objects of NSS's own classes are not asked for. */
+/* FAQ, Q23: "In general, yes, the token should store temporary session objects. This may not be necessary for
+ * 'private key op only' tokens, but this is not guaranteed." Private keys and objects of NSS's own classes are not
+ * asked for. */
 void rule_sess_11(struct check *check, const struct call *call)
 {
   struct model_slot *slot = check->place.slot;

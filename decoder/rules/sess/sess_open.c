@@ -30,8 +30,8 @@ static bool another_reason(const struct call *call, uint64_t flags)
   }
 }
 
-/* FAQ, Q3: "NSS opens new read/write sessions for key generation, some password management, and storage of new certificates",
- * beside the read-only session that it holds (pk11slot.c, PK11_GetRWSession). */
+/* FAQ, Q3: "NSS opens new read/write sessions for key generation, some password management, and storage of new
+ * certificates", beside the read-only session that it holds (pk11slot.c, PK11_GetRWSession). */
 void rule_sess_06(struct check *check, const struct call *call)
 {
   const struct model_slot *slot = check->place.slot;
@@ -85,8 +85,8 @@ static void called_back(struct check *check)
   if (s) finding_note(f, &s->opened, "gave the callback");
 }
 
-/* FAQ, Q16: "NSS does not currently use any of the callbacks." It passes one all the same, which answers CKR_OK to everything
- * (pk11slot.c, pk11_notify). */
+/* FAQ, Q16: "NSS does not currently use any of the callbacks." It passes one all the same, which answers CKR_OK to
+ * everything (pk11slot.c, pk11_notify). */
 void rule_sess_12(struct check *check, const struct call *call)
 {
   char unknown[24];

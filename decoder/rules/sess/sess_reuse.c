@@ -56,8 +56,8 @@ static void given_again(struct check *check, const struct call *call, const stru
   finding_hint_proxy(f, check);
 }
 
-/* The standard, CK_SESSION_HANDLE: "Valid session handles in Cryptoki always have nonzero values." NSS takes 0 for an error of
- * the device (pk11slot.c). That a handle is not given out again at once stands nowhere, and is wise. */
+/* The standard, CK_SESSION_HANDLE: "Valid session handles in Cryptoki always have nonzero values." NSS takes 0 for
+ * an error of the device (pk11slot.c). That a handle is not given out again at once stands nowhere, and is wise. */
 void rule_sess_02(struct check *check, const struct call *call)
 {
   uint64_t handle;

@@ -33,8 +33,8 @@ static void both_over(struct check *check, const struct call *call, struct model
   if (!first) finding_note(f, &other->note, NULL);
 }
 
-/* FAQ, Q19: "multiple threads may call the same session, but two threads will not call the same session at the same time." A
- * call of one thread that is interrupted by a signal's handler is no second thread. */
+/* FAQ, Q19: "multiple threads may call the same session, but two threads will not call the same session at the same
+ * time." A call of one thread that is interrupted by a signal's handler is no second thread. */
 void rule_sess_05(struct check *check, const struct call *call)
 {
   struct model_session *s = check->place.session;

@@ -86,8 +86,9 @@ static void in_read_only(struct check *check, const struct call *call, const str
   finding_caller(f, check);
 }
 
-/* The standard, CKR_SESSION_READ_ONLY: "The specified session was unable to accomplish the desired action because it is a
- * read-only session." NSS asks for a PIN and tries again on CKR_USER_NOT_LOGGED_IN only (certutil.c, AddCert). PINs are NSS-PIN-01's. */
+/* The standard, CKR_SESSION_READ_ONLY: "The specified session was unable to accomplish the desired action because it
+ * is a read-only session." NSS asks for a PIN and tries again on CKR_USER_NOT_LOGGED_IN only (certutil.c, AddCert).
+ * PINs are NSS-PIN-01's. */
 void rule_sess_10(struct check *check, const struct call *call)
 {
   struct model_session *s = check->place.session;
