@@ -4,7 +4,7 @@ from fault_matrix import E, I, LOGIN, OPEN, READ, STATE, W, Row, assert_healthy,
 
 CLOSE, DIGEST, MAKE, FINAL = "C_CloseSession", "C_DigestUpdate", "C_CreateObject", "C_Finalize"
 # What these clients do wrong themselves.
-action("stale", caller={("NSS-SESS-04", W, "caller")})
+action("closed", caller={("NSS-SESS-04", W, "caller")})
 action("shared", caller={("NSS-SESS-05", E, "caller")})
 action("kept")
 action("leaves", caller={("NSS-SESS-13", W, "caller")})
@@ -15,9 +15,9 @@ ROWS = [
     Row("session-dies,null-session-general", "certutil -K", "NSS-SESS-01", E, [STATE, LOGIN]),
     Row("null-session-ok", "client null", "NSS-SESS-01", E, [STATE]),
     Row("handle-recycle", "certutil -K", "NSS-SESS-02", I, [OPEN, CLOSE, OPEN]),
-    Row("handle-recycle", "client stale", "NSS-SESS-02", W, [OPEN, CLOSE, OPEN]),
+    Row("handle-recycle", "client closed", "NSS-SESS-02", W, [OPEN, CLOSE, OPEN]),
     Row("parallel-ok", "client parallel", "NSS-SESS-03", E, [OPEN]),
-    Row("closed-ok", "client stale", "NSS-SESS-04", E, [OPEN, CLOSE, STATE]),
+    Row("closed-ok", "client closed", "NSS-SESS-04", E, [OPEN, CLOSE, STATE]),
     Row("none", "client shared", "NSS-SESS-05", E, [DIGEST, DIGEST], side="caller"),
     Row("no-rw", "certutil -S", "NSS-SESS-06", E, ["C_GetTokenInfo", OPEN]),
     Row("session-objects-all-die", "client kept", "NSS-SESS-09", E, [OPEN, MAKE, CLOSE, READ]),

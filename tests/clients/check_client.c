@@ -213,7 +213,7 @@ static const struct {
   {"random",   randoms }, /* random numbers, twice */
   {"verify",   verifies}, /* a right signature, then a wrong one */
   {"starved",  starved }, /* opens sessions, and if it cannot, saves what is at work in the first */
-  {"stale",    stale   }, /* uses a session after closing it, and opens another */
+  {"closed",   closed_session}, /* uses a session after closing it, and opens another */
   {"shared",   shared  }, /* two threads digest in one session */
   {"kept",     kept    }, /* session objects of two sessions, of which one is closed */
   {"leaves",   leaves  }, /* ends with sessions open */

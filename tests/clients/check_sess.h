@@ -1,7 +1,7 @@
 /* Actions for the rules of sessions. */
 #include "check_client.h"
 
-static void stale(void)
+static void closed_session(void)
 {
   CK_SESSION_INFO info;
   const CK_SESSION_HANDLE first = open_session(0), second = open_session(0);
