@@ -17,6 +17,7 @@ int cmd_recover(int argc, char **argv);
 int cmd_rules(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
+int cmd_state(int argc, char **argv);
 int cmd_symbolize(int argc, char **argv);
 int cmd_wrap(int argc, char **argv);
 
