@@ -7,7 +7,7 @@ import pytest
 from check_story import (ALREADY, ARGUMENTS_BAD, BUFFER_TOO_SMALL, CKA_CLASS, CKA_ID, CKA_LABEL, DEVICE_ERROR,
                          GENERAL_ERROR, LOGIN_REQUIRED, OK, PIN_INCORRECT, PIN_INITIALIZED, PIN_LEN_RANGE, PIN_LOCKED,
                          REMOVABLE, RW, SERIAL, SESSION_HANDLE_INVALID, SLOT, TOKEN_INITIALIZED, TYPE_INVALID,
-                         UNAVAILABLE, Story)
+                         TOKEN_PRESENT, UNAVAILABLE, Story)
 
 CERTIFICATE, PRIVATE_KEY = 1, 3
 
@@ -164,6 +164,10 @@ def pulled(t):
     t.call("slot_info", slot=SLOT, flags=REMOVABLE)
 
 
+def back(t):
+    t.call("slot_info", slot=SLOT, flags=REMOVABLE | TOKEN_PRESENT)
+
+
 def pin_flag(order, between=lambda t: None):
     t = Story()
     t.initialize()
@@ -268,12 +272,14 @@ CASES = {
     "login 09: asked before the answer": (question_before_answer, []),
     "login 09: another session is closed": (lambda: login_public(lambda t: t.call("close_session", 1)), LOGIN_09),
     "login 09: the last session was closed": (only_session_closed_and_reopened, []),
-    "login 09: the token was pulled": (lambda: login_public(pulled), []),
+    "login 09: the token was pulled": (lambda: login_public(pulled), [("NSS-SLOT-05", E, "module")]),
     "login 09: pulled, two seconds ago": (
-        lambda: login_public(lambda t: (pulled(t), t.wait(2), t.call("login", 1))), LOGIN_09),
+        lambda: login_public(lambda t: (pulled(t), t.wait(2), back(t), t.open(3), t.open(2), t.call("login", 3)), (1,)),
+        LOGIN_09),
     "login 09: late attach": (late_attach, []),
     "login 09: records lost between": (lambda: login_public(lambda t: t.lose()), []),
-    "login 09: fork child that uses the parent's module": (lambda: child(False), []),
+    "login 09: fork child that uses the parent's module": (
+        lambda: child(False), [("P11-INIT-10", I, "caller"), ("P11-INIT-10", W, "module")]),
     "login 09: fork child that initialises": (lambda: child(True), LOGIN_09),
     "login 09: finalised between": (lambda: login_public(lambda t: (reinitialize(t), t.open(2))), []),
     # codes for a wrong PIN
@@ -307,7 +313,7 @@ CASES = {
     "tok 01: one serial": (lambda: two_tokens({"serial": "A"}), [("NSS-TOK-01", W, "module")]),
     "tok 01: a card moved to the other reader": (
         lambda: two_tokens({"serial": "A"}, between=lambda t: t.wait(3), flags=REMOVABLE), []),
-    "tok 01: pulled first": (lambda: two_tokens({}, between=pulled), []),
+    "tok 01: pulled first": (lambda: two_tokens({}, between=pulled, flags=REMOVABLE), []),
     "tok 01: not looked at for two minutes": (
         lambda: two_tokens({}, between=lambda t: t.wait(120), flags=REMOVABLE), []),
     "tok 01: fixed, not looked at for two minutes": (

@@ -20,8 +20,10 @@ class Module:
 
     def __init__(self, stale=False):
         self.sessions, self.next_handle, self.user, self.present, self.stale = {}, 1, False, True, stale
+        self.missed = False  # a call has found the slot empty
 
     def answer(self, what, args):
+        self.missed |= not self.present and what in ("open_session", "slot_info", "token_info")
         return getattr(self, what)(*args)
 
     def open_session(self, _, flags):
@@ -75,8 +77,11 @@ class Module:
                 dict(rv=TYPE_INVALID if missing else OK))
 
     def card(self):
-        """Somebody pulls the card or puts it in."""
-        self.present = not self.present
+        """Somebody pulls the card, or puts it in when a call has found the slot empty: without that it cannot be told from a
+        module that loses its sessions."""
+        if not self.present and not self.missed:
+            return
+        self.present, self.missed = not self.present, False
         if not self.present:
             self.sessions, self.user = {}, False
 

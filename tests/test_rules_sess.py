@@ -11,8 +11,8 @@ action("leaves", caller={("NSS-SESS-13", W, "caller")})
 action("rowrite", caller={("NSS-SESS-10", W, "caller")})
 
 ROWS = [
-    Row("session-dies,null-session-ok", "certutil -K", "NSS-SESS-01", E, [STATE, STATE]),
-    Row("session-dies,null-session-general", "certutil -K", "NSS-SESS-01", E, [STATE, LOGIN]),
+    Row("session-dies,null-session-ok", "certutil -K", "NSS-SESS-01", E, [STATE, STATE], also=("NSS-SLOT-07",)),
+    Row("session-dies,null-session-general", "certutil -K", "NSS-SESS-01", E, [STATE, LOGIN], also=("NSS-SLOT-07",)),
     Row("null-session-ok", "client null", "NSS-SESS-01", E, [STATE]),
     Row("handle-recycle", "certutil -K", "NSS-SESS-02", I, [OPEN, CLOSE, OPEN]),
     Row("handle-recycle", "client closed", "NSS-SESS-02", W, [OPEN, CLOSE, OPEN]),

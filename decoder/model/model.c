@@ -89,7 +89,8 @@ static void forget(struct model_process *process)
     m->gone_sessions = m->gone_objects = 0;
     size_t at = 0;
     for (struct model_slot *s; (s = table_next(&m->slots, &at));) {
-      const struct model_slot empty = {.id = s->id, .module = m, .changing = s->changing, .window = s->window};
+      const struct model_slot empty = {
+          .id = s->id, .module = m, .changing = s->changing, .looking = s->looking, .window = s->window};
       table_clear(&s->mechanisms, free);
       kept_clear(&s->kept);
       *s = empty;
@@ -164,12 +165,24 @@ static void busy(struct model_module *m, const struct call *call, int change)
   s->in_flight = change > 0 ? s->in_flight + 1 : s->in_flight - 1;
 }
 
+/* Counts the calls in flight that may find the slot empty. */
+static void look(struct model_module *m, const struct call *call, int change)
+{
+  uint64_t n;
+  if (call->known != P11_F_C_GetSlotInfo && call->known != P11_F_C_GetTokenInfo && call->known != P11_F_C_OpenSession)
+    return;
+  struct model_slot *s = pick_in(call, 0, &n) ? table_get(&m->slots, n) : NULL;
+  if (!s || (change < 0 && !s->looking)) return;
+  s->looking = change > 0 ? s->looking + 1 : s->looking - 1;
+}
+
 static void enter(const struct event *event)
 {
   struct model_process *p = event->process->user;
   struct model_module *m = model_module(p, event->call->module);
   m->active++;
   busy(m, event->call, 1);
+  look(m, event->call, 1);
   if (asks_for_count(event->call)) m->announcing++;
   if (makes(event->call)) m->making++;
   model_window_enter(m, event->call);
@@ -188,6 +201,7 @@ static void *leave(struct model_module *m, const struct call *call)
   if (call->state != CALL_HEADLESS) {
     if (m->active) m->active--;
     busy(m, call, -1);
+    look(m, call, -1);
   }
   if (asks_for_count(call) && m->announcing) m->announcing--;
   if (call->state != CALL_HEADLESS && makes(call) && m->making) m->making--;
@@ -430,7 +444,9 @@ static void absent(const struct call *call, struct model_place *place)
   struct model_slot *s = place->slot;
   s->removal = call->end;
   s->token.known = false;
-  model_note(place, &s->gone, call);
+  /* That the slot is empty says more than that a call failed. */
+  if (!s->absent || (call->known == P11_F_C_GetSlotInfo && s->gone.known != P11_F_C_GetSlotInfo))
+    model_note(place, &s->gone, call);
   model_window_removed(s, call);
   if (!s->absent) model_drop_objects_at(s, GONE_REMOVED, &s->gone);
   s->absent = true;

@@ -89,8 +89,9 @@ struct model_slot {
   struct table mechanisms; /* type -> struct model_mechanism, owned */
   bool mechanisms_listed;  /* a complete list was seen */
   struct kept *kept;
-  unsigned changing;        /* state-changing calls in flight */
-  uint64_t changed;         /* LEAVE number of the last one that is over */
+  unsigned changing; /* state-changing calls in flight */
+  unsigned looking;  /* C_GetSlotInfo, C_GetTokenInfo, C_OpenSession in flight; the one at hand is not among them */
+  uint64_t changed;  /* LEAVE number of the last one that is over */
   uint64_t key[MODEL_KEYS]; /* hashes of CKA_ID of private keys that were seen; a ring */
   unsigned keys;
   /* What single rules remember of the slot. */
@@ -296,7 +297,7 @@ struct model_process {
   uint64_t origin; /* ns: what times are shown from */
   uint64_t last_number;
   uint64_t latest; /* ns: the latest time that was seen */
-  bool child; /* forked, and has not called C_Initialize itself */
+  bool child;      /* forked, and has not called C_Initialize itself */
   struct table modules;
 };
 

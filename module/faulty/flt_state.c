@@ -159,5 +159,5 @@ bool flt_sleep(CK_ULONG milliseconds)
     const CK_ULONG part = milliseconds - done < PART ? milliseconds - done : PART;
     nanosleep(&(struct timespec){0, (long)part * 1000000}, NULL);
   }
-  return true;
+  return flt_epoch() == began;
 }

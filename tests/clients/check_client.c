@@ -6,9 +6,11 @@
 #include "check_cert.h"
 #include "check_client.h"
 #include "check_find.h"
+#include "check_init.h"
 #include "check_login.h"
 #include "check_op.h"
 #include "check_sess.h"
+#include "check_slot.h"
 
 static void tour(void)
 {
@@ -219,6 +221,22 @@ static const struct {
   {"leaves",   leaves  }, /* ends with sessions open */
   {"rowrite",  read_only_writes}, /* makes a token object in a read-only session */
   {"fork",     forked  }, /* a child uses what the parent has opened, and then does a tour of its own */
+  /* check_init.h */
+  {"double",   initialize_twice  }, /* C_Initialize again */
+  {"finalized", use_after_finalize}, /* C_GetInfo and C_GetSlotList after C_Finalize */
+  {"reinit",   initialize_anew   }, /* C_Finalize, C_Initialize, and the session of before */
+  {"verify32", verify_signature  }, /* C_VerifySignatureInit, if the module has a list of 3.2 */
+  /* check_slot.h */
+  {"relist",   list_again        }, /* the slots once more */
+  {"slots",    ask_slots         }, /* each slot of a list that was fetched without asking for its length */
+  {"open",     open_thrice       }, /* looks at the slot and opens a session, three times */
+  {"pull",     pull_card         }, /* login, then slot and session twice, then a new session */
+  {"keep",     keep_session      }, /* asks for the state, and opens the session again when it is gone */
+  {"wait2",    wait_twice        }, /* C_WaitForSlotEvent, twice */
+  {"waits",    wait_in_a_loop    }, /* C_WaitForSlotEvent, eight times */
+  {"endwait",  end_wait          }, /* C_Finalize while another thread waits */
+  {"waiters",  wait_for_two      }, /* two threads wait */
+  {"event",    wait_for_removal  }, /* a login while another thread waits for the card to be pulled */
 };
 /* clang-format on */
 
@@ -231,6 +249,7 @@ int main(int argc, char **argv)
   while (i < sizeof actions / sizeof actions[0] && strcmp(actions[i].name, argv[4]) != 0) i++;
   if (i == sizeof actions / sizeof actions[0]) DIE("no action %s", argv[4]);
   p11 = module_list(argv[1]);
+  module_path = argv[1];
   label = argv[2];
   pin = argv[3];
   more = argv + 5;

@@ -17,6 +17,7 @@
 #define MAYBE __attribute__((unused)) static
 
 static CK_FUNCTION_LIST_PTR p11;
+static const char *module_path;
 static CK_SLOT_ID slot; /* of the token that is called `label` */
 static const char *label, *pin;
 static char **more; /* the arguments behind the action, up to NULL */
