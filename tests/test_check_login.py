@@ -96,6 +96,11 @@ LOGIN_08 = {
     "OK after the last close": (
         told(LOGIN, ("call", "close_session", 1), ("open", 3), ("login", 3), sessions=(1,)), []),
     "general error": (told(LOGIN, ("login", 2, {"rv": GENERAL_ERROR})), mod("LOGIN-08")),
+    "a wrong PIN on a new session": (
+        told(LOGIN, ("open", 3), ("login", 3, {"rv": PIN_INCORRECT, "pin": 8})), mod("LOGIN-08", W)),
+    "a wrong PIN on a new session, pulled unseen perhaps": (
+        told(("call", "slot_info", {"flags": 1 | REMOVABLE}), LOGIN, ("open", 3),
+             ("login", 3, {"rv": PIN_INCORRECT, "pin": 8})), []),
     "the same PIN is wrong": (told(LOGIN, ("login", 2, {"rv": PIN_INCORRECT})), mod("LOGIN-08")),
     "another PIN is wrong": (told(LOGIN, ("login", 2, {"rv": PIN_INCORRECT, "pin": 8})), mod("LOGIN-08", W)),
     "a dead session": (told(LOGIN, ("login", 77, {"rv": SESSION_HANDLE_INVALID})), []),
@@ -178,6 +183,9 @@ LOGIN_12 = {
     "two losses": (told(*LOST * 2), []),
     "three losses in two minutes": (told(*LOST, wait(60), *LOST, wait(60), *LOST), []),
     "never seen: NSS-LOGIN-09": (told(*(LOGIN, PUBLIC) * 4), []),
+    "three losses, and a last close before": (
+        told(LOGIN, USER, ("call", "close_session", 1), ("open", 1), ("login", 1, {"rv": PIN_INCORRECT, "pin": 3}),
+             PUBLIC, *LOST * 2, sessions=(1,)), []),
     "nothing asks for it": (told(LOGIN, *[("login", 1, {"rv": ALREADY})] * 2), app("LOGIN-12")),
     "a logout before each": (told(*(LOGIN, USER, OUT) * 4), []),
     "a wrong PIN before": (told(*[("login", 1, {"rv": PIN_INCORRECT, "pin": 3})] * 4, LOGIN), []),

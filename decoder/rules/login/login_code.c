@@ -83,6 +83,15 @@ static void state_after(struct check *check, const struct call *call, struct mod
   finding_call(f, check, NULL);
 }
 
+/* Has the session, or a report, lived through the time since that login? When a card is pulled and put in again unseen its
+ * sessions are gone, and so is the login: one that was opened afterwards tells nothing. */
+static bool lived(const struct model_slot *slot, const struct model_session *session, const struct second *s)
+{
+  if (slot->has_flags && !(slot->flags & CKF_REMOVABLE_DEVICE)) return true;
+  return session->opened.number < first_login(slot, s)->number ||
+         slot->last.user_seen.number > session->opened.end_number;
+}
+
 static void remember_login(struct check *check, const struct call *call, struct model_slot *slot)
 {
   if (call->rv != CKR_OK) return;
@@ -109,7 +118,8 @@ void rule_login_08(struct check *check, const struct call *call)
   const bool certain = model_logged_in(slot) || (slot->login == LOGIN_SO && slot->last.so.number);
   /* A NULL PIN without a PIN pad is the caller's mistake (NSS-TOK-06). */
   if (certain && model_settled(slot, call) && !model_removal(slot, call) && needs_login(slot) &&
-      !login_lost(call->rv) && !(pick_is_null(call, 2) && call->rv == CKR_ARGUMENTS_BAD)) {
+      !login_lost(call->rv) && !(pick_is_null(call, 2) && call->rv == CKR_ARGUMENTS_BAD) &&
+      lived(slot, check->place.session, s)) {
     if ((slot->login == LOGIN_SO) != so) {
       other_login(check, call, slot, s);
     } else {

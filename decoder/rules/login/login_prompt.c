@@ -73,7 +73,6 @@ static void storm(struct check *check, struct model_slot *slot, const struct pro
 static void one_more(const struct call *call, struct model_slot *slot, struct prompts *p, struct check *check,
                      const struct note *now)
 {
-  if (p->logins && excused(slot, p, call)) p->logins = 0;
   if (!model_settled(slot, call)) return;
   if (!p->logins) p->believed = false;
   unsigned count = p->logins;
@@ -184,6 +183,7 @@ void rule_login_12(struct check *check, const struct call *call)
   /* Where no login is needed it is no prompt. */
   if (!slot || (slot->token.known && !(slot->token.flags & CKF_LOGIN_REQUIRED))) return;
   struct prompts *p = kept_make(&slot->kept, &prompts_type);
+  if (p->logins && excused(slot, p, call)) p->logins = 0; /* while p->last is the one before */
   at_once(check, call, &p->last);
   others_wait(check, call, slot);
   if (call->rv == CKR_OK || call->rv == CKR_USER_ALREADY_LOGGED_IN) one_more(call, slot, p, check, &now);
