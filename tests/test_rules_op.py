@@ -14,6 +14,10 @@ def generate_random(stage):
     stage.run("pkcs11-tool", "--module", stage.module, "--token-label", LABEL, "--generate-random", 64)
 
 
+def digests_on_token(stage):
+    """From now on NSS digests on the token."""
+    stage.must("modutil", "-force", "-dbdir", "sql:nssdb", "-default", "The module", "-mechanisms", "SHA1:SHA256")
+
 ROWS = [
     Row("final-general", "client idle", "P11-OP-01", E, [OPEN, FINAL]),
     Row("op-sticky", "certutil -S", "P11-OP-02", E, [OPEN, INIT]),
@@ -24,7 +28,9 @@ ROWS = [
     Row("too-small-len", "client lengths", "P11-OP-04", E, [SIGN]),
     Row("overflow-len", "tstclnt", "P11-OP-05", E, [SIGN]),
     Row("max-sess-1,no-opstate", "client starved", "NSS-OP-06", E, [OPEN, DIGEST_INIT, "C_GetOperationState"]),
-    # NSS makes room for r and s only, and the DER is cut to that: its bytes must be seen.
+    Row("max-sess-1,no-opstate", "certutil -S", "NSS-OP-06", E, [OPEN, DIGEST_INIT, "C_GetOperationState"],
+        prepare=digests_on_token),
+    # NSS makes room for r and s only, and the DER is made to fit: its bytes must be seen.
     Row("ecdsa-der", "certutil -S ec", "NSS-OP-07", E, [INIT, SIGN], wrap=("--capture=clear",)),
     Row("rsa-short", "certutil -S", "NSS-OP-07", E, [INIT, SIGN]),
     Row("rng-needs-login", "modutil -list", "NSS-OP-08", W, [INFO, RANDOM]),
