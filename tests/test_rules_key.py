@@ -9,6 +9,7 @@ COPIES, TAKES = ("NSS-KEY-08", W, "caller"), ("NSS-KEY-08", I, "caller")
 NAMES = ("NSS-KEY-03", I, "caller")
 
 action("movekey", caller={MOVES})
+action("otherslot", known={"token": {MOVES}})  # SoftHSM answers CKR_USER_NOT_LOGGED_IN
 action("secret", caller={COPIES, TAKES})
 action("namepair", caller={NAMES})
 
@@ -33,6 +34,9 @@ ROWS = [
     Row("wrong-pair", "tstclnt", "NSS-KEY-06", E, [READ, READ], prepare=second_user),
 
     Row("none", "client movekey", *MOVES[:2], [FIND, READ], side="caller"),
+
+    Row("none", "client otherslot", *MOVES[:2], [FIND, "C_SignInit"], side="caller",
+        backends=("token",)),
 
     Row("none", "client secret", *COPIES[:2], [MAKE, "C_CopyObject"], side="caller"),
 

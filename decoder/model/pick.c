@@ -1,5 +1,7 @@
 #include "decoder/model/pick.h"
 
+#include <string.h>
+
 bool pick_in(const struct call *call, unsigned index, uint64_t *number)
 {
   if (index >= call->info->arity || call->arg[index].in.what != VALUE_NUMBER) return false;
@@ -75,7 +77,14 @@ const struct value *pick_template(const struct call *call)
 
 uint64_t pick_hash(const void *bytes, size_t length)
 {
-  uint64_t hash = 0xcbf29ce484222325ull;
-  for (size_t i = 0; i < length; i++) hash = (hash ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3ull;
+  const uint8_t *p = bytes;
+  uint64_t hash = 0xcbf29ce484222325ull ^ length;
+  for (uint64_t word; length >= sizeof word; p += sizeof word, length -= sizeof word) {
+    memcpy(&word, p, sizeof word);
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+    hash ^= hash >> 32;
+  }
+  for (; length; p++, length--) hash = (hash ^ *p) * 0x100000001b3ull;
+  hash ^= hash >> 29;
   return hash ? hash : 1;
 }

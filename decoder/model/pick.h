@@ -30,7 +30,7 @@ const uint8_t *pick_bytes(const struct value *attribute, size_t *length);
 /* Template of the call: as given for a search or a new object, as left for C_GetAttributeValue. NULL when none. */
 const struct value *pick_template(const struct call *call);
 
-/* FNV-1a of bytes; never 0, so that 0 can mean unknown. */
+/* A hash of bytes, fast and not against who wants them equal; never 0, so that 0 can mean unknown. */
 uint64_t pick_hash(const void *bytes, size_t length);
 
 /* Did the call return rv? */

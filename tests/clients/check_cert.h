@@ -98,6 +98,22 @@ static void move_key(void)
   if (key) read_one(session, key, CKA_PRIVATE_EXPONENT);
 }
 
+/* Wants to sign in another slot than the key's. */
+static void other_slot(void)
+{
+  CK_SLOT_ID id[64];
+  CK_ULONG count = 64;
+  CK_MECHANISM mechanism = {CKM_RSA_PKCS, NULL, 0};
+  CK_SESSION_HANDLE other;
+  const CK_SESSION_HANDLE session = open_session(0);
+  login(session, pin);
+  const CK_OBJECT_HANDLE key = first_of(session, &of_private, NULL);
+  MUST(p11->C_GetSlotList(CK_TRUE, id, &count));
+  for (CK_ULONG i = 0; i < count; i++)
+    if (id[i] != slot && p11->C_OpenSession(id[i], CKF_SERIAL_SESSION, NULL, NULL, &other) == CKR_OK)
+      p11->C_SignInit(other, &mechanism, key);
+}
+
 /* A secret key that is copied for nothing, and read. */
 static void take_secret(void)
 {

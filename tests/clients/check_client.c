@@ -190,6 +190,7 @@ static const struct {
   {"lookup",   lookup  }, /* reads a certificate and looks it up by what it has */
   {"friendly", friendly}, /* profiles, certificates and public keys without a login, certificates and private keys with one */
   {"movekey",  move_key}, /* reads the private exponent of a key */
+  {"otherslot", other_slot}, /* signs with a key in a session of another slot */
   {"secret",   take_secret}, /* copies a secret key and reads it */
   {"namepair", name_pair}, /* makes a key pair and sets its CKA_ID to a name */
   {"twice", login_twice}, /* two logins, from two sessions */

@@ -89,11 +89,32 @@ static bool is_secret(uint64_t type)
   }
 }
 
+/* FAQ, Q15: "On servers, it's almost always the slot that contains the server's private key." A handle of one slot is good
+ * in sessions of that slot only; where handles are numbered for each slot anew, the call succeeds with another key. */
+static void used_elsewhere(struct check *check, const struct call *call)
+{
+  uint64_t handle;
+  const struct model_slot *slot = check->place.slot;
+  if ((call->rv != CKR_KEY_HANDLE_INVALID && call->rv != CKR_OBJECT_HANDLE_INVALID) || !slot ||
+      !pick_in(call, 2, &handle))
+    return;
+  const struct model_object *o = table_get(&check->place.module->objects, handle);
+  if (!o || !o->slot || o->slot == slot || o->facts.class != CKO_PRIVATE_KEY) return;
+  struct finding *f = finding_report(check, SEVERITY_INFO, 2,
+                                     "the application uses a private key in a session of another slot than the key's");
+  finding_note(f, o->found.number ? &o->found : &o->made, "the private key");
+  finding_call(f, check, "a session of another slot");
+}
+
 /* FAQ, Q21: "private keys are never extracted from the PKCS #11 module unless the user is trying to back up the
  * key." */
 void rule_key_07(struct check *check, const struct call *call)
 {
   const struct model_object *o = check->place.object;
+  if (call->known != P11_F_C_GetAttributeValue) {
+    used_elsewhere(check, call);
+    return;
+  }
   if (!o || o->facts.class != CKO_PRIVATE_KEY || o->facts.token != TRI_YES || !readable(call)) return;
   for (size_t i = 0; i < call->arg[2].out.count; i++) {
     const struct value *a = &call->arg[2].out.item[i];

@@ -195,6 +195,9 @@ static void learn_read(struct check *check, struct known_news *news, const struc
   if (!o) o = model_object_make(check->place.module, handle, check->place.slot);
   struct known *k = kept_make(&o->kept, &of_object);
   if (k->class != class) *k = (struct known){.class = class};
+  static const enum known_by all[] = {BY_ID, BY_KEY, BY_NSS_ID, BY_LABEL, BY_SUBJECT};
+  uint64_t before[sizeof all / sizeof *all];
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) before[i] = value_of(k, all[i]);
   news->object = o;
   news->known = k;
   for (size_t i = 0; i < after->count; i++)
@@ -205,8 +208,8 @@ static void learn_read(struct check *check, struct known_news *news, const struc
     k->id_note = o->found;
     news->id = true;
   }
-  static const enum known_by all[] = {BY_ID, BY_KEY, BY_NSS_ID, BY_LABEL, BY_SUBJECT};
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++) put(check->place.slot, all[i], value_of(k, all[i]), o, class);
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (value_of(k, all[i]) != before[i]) put(check->place.slot, all[i], value_of(k, all[i]), o, class);
 }
 
 static void learn_written(struct check *check, const struct value *template)
