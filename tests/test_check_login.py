@@ -109,7 +109,9 @@ LOGIN_08 = {
     "for the SO, right": (told(LOGIN, ("so", 2, {"rv": ANOTHER})), app("PIN-03")),
     "for the SO, read-only sessions first": (told(LOGIN, ("so", 2, {"rv": READ_ONLY_EXISTS})), app("PIN-03")),
     "for the SO, OK": (told(LOGIN, ("so", 2)), mod("LOGIN-08") + app("PIN-03")),
-    "overlapping": (told(amid(("login", 1, {}), ("login", 2, {}))), []),
+    "overlapping": (told(amid(("login", 1, {}), ("login", 2, dict(rv=ALREADY)))), []),
+    "overlapping, both OK": (told(amid(("login", 1, {}), ("login", 2, {}))), mod("LOGIN-08", W)),
+    "overlapping a logout, both OK": (told(LOGIN, amid(("login", 1, {}), ("logout", 2, {}))), []),
     "no login required": (told(("token", {"flags": TOKEN_INITIALIZED}), LOGIN, ("login", 2)), []),
     "late": (lambda: late(("login", 1), ("login", 1)), mod("LOGIN-08", W)),
 }
@@ -132,6 +134,9 @@ LOGIN_11 = {
     "OK, logged in": (told(LOGIN, OUT), []),
     "OK, twice": (told(LOGIN, OUT, OUT), mod("LOGIN-11", W)),
     "OK, while another logs in": (told(amid(("logout", 1, {}), ("login", 2, {}))), []),
+    "OK twice at once": (told(LOGIN, amid(("logout", 1, {}), ("logout", 2, {}))), mod("LOGIN-11", W)),
+    "OK and not logged in at once": (
+        told(LOGIN, amid(("logout", 1, {}), ("logout", 2, dict(rv=NOT_LOGGED_IN)))), []),
     "OK, no login required": (told(("token", {"flags": TOKEN_INITIALIZED}), OUT), []),
     "general error": (told(("logout", 1, {"rv": GENERAL_ERROR})), mod("LOGIN-11")),
     "a dead session": (told(("logout", 1, {"rv": SESSION_HANDLE_INVALID})), []),

@@ -142,9 +142,10 @@ def simulate(seed, threads=4, steps=300, cards=False, lose=False, stale=False):
 
 
 def accusations(build, run, path):
+    """Without those of time: the dice take their time with every call."""
     p = run(build / "p11trace", "check", "--json", path, status=None)
     assert p.returncode in (0, 1), p.stderr
-    return [f for f in json.loads(p.stdout)["findings"] if f["fault"] == "module"]
+    return [f for f in json.loads(p.stdout)["findings"] if f["fault"] == "module" and not f["rule"].startswith("NSS-PERF")]
 
 
 @pytest.mark.parametrize("way", [dict(threads=1), dict(), dict(cards=True), dict(lose=True), dict(cards=True, lose=True)],
@@ -163,6 +164,8 @@ def test_a_module_that_hides_the_login_is_found_out(build, run, tmp_path, count,
     runs, caught = count(100), 0
     for seed in range(runs):
         found = accusations(build, run, simulate(seed, threads=threads, stale=True).write(tmp_path / "x.p11t"))
-        assert {f["rule"] for f in found} <= {"NSS-LOGIN-09"}
+        # Where calls overlap one answer that is too friendly may explain what is hidden just as well.
+        other = {"NSS-LOGIN-08", "NSS-LOGIN-11"} if threads > 1 else set()
+        assert {f["rule"] for f in found} - other <= {"NSS-LOGIN-09"}
         caught += bool(found)
     assert caught >= runs * 0.9

@@ -100,12 +100,31 @@ static void remember_login(struct check *check, const struct call *call, struct 
   if (model_settled(slot, call)) model_note(&check->place, &s->first, call);
 }
 
+/* Calls overlapped, and in each order that the other answers allow the user was logged in already. */
+static void login_in_any_order(struct check *check)
+{
+  const struct model_observation *seen = check->seen;
+  const struct note *first = &seen->slot->last.login;
+  if (!seen->overlapped || seen->removal || seen->note.rv != CKR_OK) return;
+  if (seen->possible & LOGIN_PUBLIC || !(seen->possible & LOGIN_USER)) return;
+  if (seen->note.known == P11_F_C_Logout || seen->note.values < 2 || seen->note.value[1] != CKU_USER) return;
+  if (!needs_login(seen->slot)) return;
+  struct finding *f =
+      finding_report(check, SEVERITY_WARNING, CKR_OK, "C_Login while the user is logged in answers %s", "CKR_OK");
+  if (first->number < seen->note.number) finding_note(f, first, NULL);
+  finding_call(f, check, "whatever the order of the calls that overlap it");
+}
+
 /* The standard has CKR_USER_ALREADY_LOGGED_IN for it: "Indicates that the specified user cannot be logged into the session,
  * because it is already logged into the session." NSS takes that code as success (pk11auth.c, pk11_CheckPassword), and any
  * other error as a failure. Keys with a login for each use are NSS-LOGIN-14's. */
 void rule_login_08(struct check *check, const struct call *call)
 {
   struct model_slot *slot = check->place.slot;
+  if (check->seen) {
+    login_in_any_order(check);
+    return;
+  }
   if (!slot || !check->place.session) return;
   if (call->known == P11_F_C_GetSessionInfo) {
     struct second *s = kept_get(slot->kept, &second_type);
@@ -135,18 +154,35 @@ void rule_login_08(struct check *check, const struct call *call)
 
 /* --- NSS-LOGIN-11 ------------------------------------------------------------------------------------------------- */
 
-/* Of a slot: the last C_Logout that had nothing to do. */
+enum { LOGOUTS = 4 };
+
+/* Of a slot: the last C_Logout that had nothing to do, and the numbers of the last ones that succeeded; a ring. */
 struct idle {
   struct note logout;
+  uint64_t success[LOGOUTS];
+  unsigned next;
 };
 static const struct kept_type idle_type = {sizeof(struct idle), NULL};
+
+/* Did something end the last login, beside that call? Where only C_GetSessionInfo says that nobody is logged in, it may be
+ * wrong itself (NSS-LOGIN-09). */
+static bool ended_otherwise(const struct model_slot *slot, uint64_t number)
+{
+  const uint64_t in = slot->last.login.number > slot->last.so.number ? slot->last.login.number : slot->last.so.number;
+  const struct idle *idle = kept_get(slot->kept, &idle_type);
+  if (!in || slot->last.all.number > in) return true;
+  for (unsigned i = 0; idle && i < LOGOUTS; i++)
+    if (idle->success[i] != number && idle->success[i] > in) return true;
+  return false;
+}
 
 static void logout(struct check *check, const struct call *call, struct model_slot *slot)
 {
   char code[24];
+  struct idle *i = kept_make(&slot->kept, &idle_type);
+  if (call->rv == CKR_OK) i->success[i->next++ % LOGOUTS] = call->number;
   if (!model_logged_out(slot) || !model_settled(slot, call) || model_removal(slot, call) || !needs_login(slot)) return;
   if (login_lost(call->rv)) return;
-  struct idle *i = kept_make(&slot->kept, &idle_type);
   model_note(&check->place, &i->logout, call);
   if (call->rv == CKR_USER_NOT_LOGGED_IN) return;
   struct finding *f = finding_report(check, call->rv == CKR_OK ? SEVERITY_WARNING : SEVERITY_ERROR, call->rv,
@@ -178,11 +214,26 @@ static void dead_after(struct check *check, const struct call *call, struct mode
   finding_call(f, check, NULL);
 }
 
+static void logout_in_any_order(struct check *check)
+{
+  const struct model_observation *seen = check->seen;
+  if (!seen->overlapped || seen->removal || seen->note.rv != CKR_OK || seen->possible != LOGIN_PUBLIC) return;
+  if (seen->note.known != P11_F_C_Logout || !needs_login(seen->slot)) return;
+  if (!ended_otherwise(seen->slot, seen->note.number)) return;
+  struct finding *f =
+      finding_report(check, SEVERITY_WARNING, CKR_OK, "C_Logout when nobody is logged in answers %s", "CKR_OK");
+  finding_call(f, check, "whatever the order of the calls that overlap it");
+}
+
 /* The standard, C_Logout: its codes have CKR_USER_NOT_LOGGED_IN for it, and nothing says that it does more. NSS calls it
  * blindly before it checks a password (pk11auth.c, PK11_CheckUserPassword) and does not look at the answer. */
 void rule_login_11(struct check *check, const struct call *call)
 {
   struct model_slot *slot = check->place.slot;
+  if (check->seen) {
+    logout_in_any_order(check);
+    return;
+  }
   if (call->rv == CKR_OK && call->known != P11_F_C_Logout) return;
   if (!slot || !check->place.session) return;
   if (call->known == P11_F_C_Logout)
