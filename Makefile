@@ -58,7 +58,7 @@ MOD_SHIM := shim/spec/functions.c shim/spec/structures.c shim/spec/mechanisms.c 
 TOOL_SRC := $(wildcard module/tool/*.c)
 # A module of its own, which goes in front of another and breaks it: module/faulty/README.md.
 FLT_SRC  := $(wildcard module/faulty/*.c)
-FLT_SHIM := shim/spec/functions.c shim/spec/constants.c
+FLT_SHIM := shim/spec/functions.c shim/spec/constants.c shim/spec/attributes.c
 
 CLIENTS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/clients/*.c)) \
             $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/clients/*.cc))

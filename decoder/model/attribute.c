@@ -1,4 +1,7 @@
 /* Attributes of objects, as small as comparing them needs: numbers, and hashes or tags of bytes. */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "decoder/model/model.h"
 
 static void bytes_of(const struct value *v, struct model_attribute *a)
@@ -40,6 +43,9 @@ void model_learn_attribute(struct model_object *object, const struct model_attri
 {
   struct model_attribute *to = place_of(object, attribute->type);
   if (!to || (source == SOURCE_FOUND && to->source > SOURCE_FOUND)) return;
+  /* A length alone (a NULL buffer) does not replace a value. */
+  const bool bare = attribute->length && attribute->length != UINT64_MAX && !attribute->number && !attribute->scalar;
+  if (bare && to->source && to->length != UINT64_MAX) return;
   *to = *attribute;
   to->source = (uint8_t)source;
 }
@@ -75,4 +81,12 @@ enum model_tri model_same(const struct model_attribute *a, const struct model_at
   if (a->scalar && b->scalar) return a->number == b->number ? TRI_YES : TRI_NO;
   if (!a->number || !b->number || a->tagged != b->tagged || a->scalar != b->scalar) return TRI_UNKNOWN;
   return a->number == b->number ? TRI_YES : TRI_NO;
+}
+
+const char *model_attribute_name(uint64_t type, char text[32])
+{
+  const struct p11_attribute_info *info = p11_attribute(type);
+  if (info) return info->name;
+  snprintf(text, 32, "CKA_0x%" PRIx64, type);
+  return text;
 }

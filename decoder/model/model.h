@@ -344,6 +344,8 @@ const struct model_gone *model_gone_object(const struct model_module *module, ui
 const struct model_attribute *model_attribute(const struct model_object *object, uint64_t type);
 /* Its value as a number, `otherwise` when it is not known. */
 uint64_t model_number(const struct model_object *object, uint64_t type, uint64_t otherwise);
+/* Its name, "CKA_0x80001234" when it has none. */
+const char *model_attribute_name(uint64_t type, char text[32]);
 /* Are two byte values the same (or different)? TRI_UNKNOWN when the trace does not say. */
 enum model_tri model_same(const struct model_attribute *a, const struct model_attribute *b);
 /* What a template says of an attribute: the value after `item`; false when it says nothing. */

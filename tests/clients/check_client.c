@@ -221,6 +221,10 @@ static const struct {
   {"kept",     kept    }, /* session objects of two sessions, of which one is closed */
   {"leaves",   leaves  }, /* ends with sessions open */
   {"rowrite",  read_only_writes}, /* makes a token object in a read-only session */
+  {"objects", objects}, /* made in one session, read, changed and found through another, destroyed */
+  {"secrets", secrets}, /* keys that can be taken out and that cannot: what they say, and whether they stay in */
+  {"oldhandles", old_handles}, /* handles of what was destroyed, and of a private key after a logout */
+  {"relogin", relogin}, /* a private key after a logout and the next login */
   {"fork",     forked  }, /* a child uses what the parent has opened, and then does a tour of its own */
   /* check_init.h */
   {"double",   initialize_twice  }, /* C_Initialize again */

@@ -98,4 +98,137 @@ static void bad_searches(void)
   p11->C_CloseSession(session);
 }
 
+static CK_OBJECT_HANDLE make_key(CK_SESSION_HANDLE session, CK_BBOOL open)
+{
+  CK_MECHANISM generate = {CKM_AES_KEY_GEN, NULL, 0};
+  CK_ULONG length = 32;
+  CK_BBOOL closed = !open, yes = CK_TRUE;
+  CK_OBJECT_HANDLE key = 0;
+  CK_ATTRIBUTE what[] = {
+      {CKA_TOKEN,       &is_false, sizeof is_false},
+      {CKA_PRIVATE,     &yes,      sizeof yes     },
+      {CKA_SENSITIVE,   &closed,   sizeof closed  },
+      {CKA_EXTRACTABLE, &open,     sizeof open    },
+      {CKA_WRAP,        &yes,      sizeof yes     },
+      {CKA_ENCRYPT,     &yes,      sizeof yes     },
+      {CKA_VALUE_LEN,   &length,   sizeof length  }
+  };
+  p11->C_GenerateKey(session, &generate, what, 7, &key);
+  return key;
+}
+
+static void set(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, const void *value,
+                CK_ULONG length)
+{
+  CK_ATTRIBUTE a = {type, (CK_VOID_PTR)value, length};
+  p11->C_SetAttributeValue(session, object, &a, 1);
+}
+
+static void get(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, CK_ULONG room)
+{
+  CK_BYTE value[4096];
+  CK_ATTRIBUTE a = {type, value, room < sizeof value ? room : sizeof value};
+  p11->C_GetAttributeValue(session, object, &a, 1);
+}
+
+/* Objects as they should be used: made in one session, read, changed and found through another, destroyed. */
+static void objects(void)
+{
+  CK_OBJECT_HANDLE found[64];
+  const CK_SESSION_HANDLE rw = open_session(CKF_RW_SESSION), ro = open_session(0);
+  CK_ATTRIBUTE data[] = {
+      {CKA_CLASS, &data_class,     sizeof data_class},
+      {CKA_LABEL, (void *)"other", 5                }
+  };
+  login(ro, pin);
+  for (int i = 0; i < 2; i++) {
+    const CK_OBJECT_HANDLE object = make_data(rw, "first");
+    read_object(ro, object);
+    set(rw, object, CKA_LABEL, "other", 5);
+    search(ro, data, 2, 10, found);
+    read_object(rw, object);
+    get(ro, object, CKA_LABEL, 1);
+    p11->C_DestroyObject(rw, object);
+  }
+  CK_ATTRIBUTE certificates[] = {
+      {CKA_CLASS, &certificate_class, sizeof certificate_class}
+  };
+  const CK_ULONG n = search(ro, certificates, 1, 10, found);
+  for (CK_ULONG i = 0; i < 2 * n; i++) {
+    get(ro, found[i / 2], CKA_VALUE, 4096);
+    get(ro, found[i / 2], CKA_PRIVATE, 1);
+  }
+}
+
+static CK_ULONG found_keys(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE_PTR found)
+{
+  CK_ATTRIBUTE keys[] = {
+      {CKA_CLASS, &private_class, sizeof private_class}
+  };
+  login(session, pin);
+  const CK_ULONG n = search(session, keys, 1, 10, found);
+  for (CK_ULONG i = 0; i < n; i++) read_object(session, found[i]);
+  return n;
+}
+
+/* A key that can be taken out and one that cannot: what they say of themselves, and whether they stay in. */
+static void secrets(void)
+{
+  static const CK_ATTRIBUTE_TYPE type[] = {
+      CKA_CLASS, CKA_KEY_TYPE, CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE, CKA_LOCAL};
+  CK_OBJECT_HANDLE found[64];
+  CK_BYTE wrapped[256];
+  CK_ULONG length = sizeof wrapped;
+  CK_MECHANISM wrap = {CKM_AES_KEY_WRAP, NULL, 0};
+  const CK_BBOOL yes = CK_TRUE;
+  const CK_SESSION_HANDLE rw = open_session(CKF_RW_SESSION);
+  login(rw, pin);
+  const CK_OBJECT_HANDLE closed = make_key(rw, CK_FALSE), open = make_key(rw, CK_TRUE);
+  for (unsigned i = 0; i < sizeof type / sizeof *type; i++) {
+    get(rw, closed, type[i], 64);
+    get(rw, open, type[i], 64);
+  }
+  get(rw, closed, CKA_VALUE, 64);
+  get(rw, open, CKA_VALUE, 64);
+  p11->C_WrapKey(rw, &wrap, open, closed, wrapped, &length);
+  length = sizeof wrapped;
+  p11->C_WrapKey(rw, &wrap, closed, open, wrapped, &length);
+  set(rw, closed, CKA_EXTRACTABLE, &yes, sizeof yes);
+  set(rw, closed, CKA_SENSITIVE, &is_false, sizeof is_false);
+  CK_ATTRIBUTE keys[] = {
+      {CKA_CLASS, &private_class, sizeof private_class}
+  };
+  const CK_ULONG n = search(rw, keys, 1, 10, found);
+  for (CK_ULONG i = 0; i < n; i++) {
+    get(rw, found[i], CKA_SENSITIVE, 1);
+    get(rw, found[i], CKA_PRIVATE_EXPONENT, 512);
+  }
+}
+
+/* Handles that are kept too long: of what was destroyed, and of a private key after a logout. */
+static void old_handles(void)
+{
+  CK_OBJECT_HANDLE found[64];
+  const CK_SESSION_HANDLE rw = open_session(CKF_RW_SESSION);
+  const CK_OBJECT_HANDLE object = make_data(rw, "first");
+  read_object(rw, object);
+  p11->C_DestroyObject(rw, object);
+  get(rw, object, CKA_LABEL, 64);
+  read_object(rw, make_data(rw, "second"));
+  if (found_keys(rw, found) == 0) DIE("no private key");
+  p11->C_Logout(rw);
+  get(rw, found[0], CKA_LABEL, 64);
+}
+
+/* The same after a logout and the next login, as NSS does it when it checks a PIN. */
+static void relogin(void)
+{
+  CK_OBJECT_HANDLE found[64];
+  const CK_SESSION_HANDLE rw = open_session(CKF_RW_SESSION);
+  if (found_keys(rw, found) == 0) DIE("no private key");
+  p11->C_Logout(rw);
+  login(rw, pin);
+  get(rw, found[0], CKA_LABEL, 64);
+}
+
 #endif

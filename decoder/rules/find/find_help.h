@@ -44,7 +44,4 @@ static inline bool find_is_over(const struct model_session *s)
 /* Has any search of the slot ended with CKR_OK and no handle? Else what fails is the end of every search. */
 bool find_ends_well(const struct model_slot *slot);
 
-/* "CKA_LABEL" */
-const char *find_attribute_name(uint64_t type, char text[32]);
-
 #endif

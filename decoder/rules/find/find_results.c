@@ -5,14 +5,6 @@
 
 #define MINUTE 60000000000ull
 
-const char *find_attribute_name(uint64_t type, char text[32])
-{
-  const struct p11_attribute_info *info = p11_attribute(type);
-  if (info) return info->name;
-  snprintf(text, 32, "CKA_0x%" PRIx64, type);
-  return text;
-}
-
 /* --- NSS-FIND-03: an array that is not full means the end ------------------------------------------ */
 
 /* The last completed searches of a slot. */
@@ -120,11 +112,11 @@ static void compare_object(struct check *check, const struct model_session *s, c
     if (!has || has->source == SOURCE_GIVEN || model_same(wanted, has) != TRI_NO) continue;
     struct finding *f = finding_report(check, SEVERITY_ERROR, 16 | wanted->type << 8,
                                        "a search returns an object whose %s is not the one that was asked for",
-                                       find_attribute_name(wanted->type, name));
+                                       model_attribute_name(wanted->type, name));
     const bool read = has->source == SOURCE_READ;
     finding_note(f, o->made.number ? &o->made : &o->listed,
                  read ? "0x%" PRIx64 " was read with another %s since" : "0x%" PRIx64 " was returned for another %s",
-                 handle, find_attribute_name(wanted->type, name));
+                 handle, model_attribute_name(wanted->type, name));
     finding_note(f, &s->op[OP_FIND].begun, NULL);
     finding_call(f, check, "0x%" PRIx64, handle);
     return;

@@ -16,7 +16,7 @@ static const char *unknown_of(const struct value *template, char text[32])
 {
   for (size_t i = 0; template && i < template->count; i++) {
     const struct value *a = &template->item[i];
-    if (a->number >= CKA_VENDOR_DEFINED) return find_attribute_name(a->number, text);
+    if (a->number >= CKA_VENDOR_DEFINED) return model_attribute_name(a->number, text);
     if (a->number != CKA_CLASS || !a->count || a->item[0].what != VALUE_NUMBER || !new_class(a->item[0].number))
       continue;
     const char *name = p11_constant_name(P11_DOM_CKO, a->item[0].number);
@@ -31,7 +31,7 @@ static const char *unknown_in_search(const struct model_search *q, char text[32]
 {
   for (unsigned i = 0; q && q->active && i < q->attributes; i++) {
     const struct model_attribute *a = &q->attribute[i];
-    if (a->type >= CKA_VENDOR_DEFINED) return find_attribute_name(a->type, text);
+    if (a->type >= CKA_VENDOR_DEFINED) return model_attribute_name(a->type, text);
     if (a->type != CKA_CLASS || !new_class(a->number)) continue;
     const char *name = p11_constant_name(P11_DOM_CKO, a->number);
     return name ? name : "a vendor's class";

@@ -7,14 +7,6 @@
 #define SECOND 1000000000ull
 #define UNAVAILABLE UINT64_MAX
 
-static const char *attribute_name(uint64_t type, char *text, size_t size)
-{
-  const struct p11_attribute_info *info = p11_attribute(type);
-  if (info) return info->name;
-  snprintf(text, size, "CKA_0x%" PRIx64, type);
-  return text;
-}
-
 /* "CKA_LABEL, CKA_ID": the attributes of that length after the call. */
 static void attributes_of(const struct value *after, uint64_t length, char *text, size_t size)
 {
@@ -23,8 +15,7 @@ static void attributes_of(const struct value *after, uint64_t length, char *text
   text[0] = 0;
   for (size_t i = 0; i < after->count; i++)
     if (after->item[i].length == length)
-      note_append(text, size, &used, "%s%s", used ? ", " : "",
-                  attribute_name(after->item[i].number, unknown, sizeof unknown));
+      note_append(text, size, &used, "%s%s", used ? ", " : "", model_attribute_name(after->item[i].number, unknown));
 }
 
 static size_t count_of(const struct value *after, uint64_t length)
@@ -64,7 +55,7 @@ static void compare(struct check *check, struct model_partial *p, uint64_t type,
   char unknown[32], code[24];
   for (unsigned i = 0; i < p->count; i++) {
     if (p->attribute[i].type != type) continue;
-    const char *name = attribute_name(type, unknown, sizeof unknown);
+    const char *name = model_attribute_name(type, unknown);
     struct finding *f = NULL;
     if (whole) {
       f = finding_report_as(check, &o, SEVERITY_WARNING, 5 | type << 3,
@@ -86,8 +77,15 @@ static void compare(struct check *check, struct model_partial *p, uint64_t type,
   }
 }
 
+/* More than there is room for is no answer: P11-OBJ-04. */
+static bool answers(const struct value *before, const struct value *after)
+{
+  return before->pointer == P11T_P_NULL || after->length <= before->length;
+}
+
 /* What the same thread read of the same object within a second before, and did not get: NSS reads again one by one. */
-static void look_back(struct check *check, const struct call *call, const struct value *after)
+static void look_back(struct check *check, const struct call *call, const struct value *before,
+                      const struct value *after)
 {
   struct model_module *m = check->place.module;
   const struct model_slot *slot = check->place.slot;
@@ -101,7 +99,8 @@ static void look_back(struct check *check, const struct call *call, const struct
     if (m->changing || m->changed > p->note.number || (slot && (slot->changing || slot->changed > p->note.number)))
       continue;
     for (size_t i = 0; i < after->count; i++)
-      if (after->item[i].length != UNAVAILABLE) compare(check, p, after->item[i].number, after->item[i].length);
+      if (after->item[i].length != UNAVAILABLE && answers(&before->item[i], &after->item[i]))
+        compare(check, p, after->item[i].number, after->item[i].length);
   }
 }
 
@@ -143,7 +142,7 @@ void rule_obj_03(struct check *check, const struct call *call)
     finding_call(f, check, *names ? "%s: length 0" : "no attribute is marked%s", names);
   }
   if (call->rv == CKR_OK)
-    look_back(check, call, after);
+    look_back(check, call, before, after);
   else if (answered || (refused_whole(call) && after->count > 1))
     remember(check, call, before, after);
 }
