@@ -2,8 +2,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "decoder/rules/rules.h"
 #include "decoder/check/text.h"
+#include "decoder/rules/rules.h"
 
 /* What is wrong with a label that is not empty, NULL when nothing. */
 static const char *label_fault(const uint8_t *label, size_t length)
