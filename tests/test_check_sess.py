@@ -240,8 +240,10 @@ OBJECTS = {
         case(lists(AES_CBC, AES_KEY_GEN), makes(rv=NOT_SUPPORTED, function="GenerateKey", mechanism=AES_KEY_GEN)),
         [rule(11)]),
     "a template that does not fit": (case(lists(AES_CBC), makes(rv=INCONSISTENT)), []),
-    "session object said to be inconsistent": (
-        case(lists(AES_CBC), makes(rv=INCONSISTENT, token=False)), [rule(11, W)]),
+    "said to be inconsistent, and taken on the token": (
+        case(makes(rv=INCONSISTENT, token=False), makes(token=True), flags=SERIAL | RW), [rule(11, W)]),
+    "said to be inconsistent, and another one is taken": (
+        case(makes(rv=INCONSISTENT, token=False), makes(token=True, cls=DATA), flags=SERIAL | RW), []),
     "a private key": (case(lists(AES_CBC), makes(rv=READ_ONLY, cls=PRIVATE)), []),
     "NSS's own class": (case(lists(AES_CBC), makes(rv=NOT_SUPPORTED, cls=NSS_TRUST)), []),
     "no room for the first": (case(lists(AES_CBC), makes(rv=DEVICE_MEMORY)), [rule(11)]),

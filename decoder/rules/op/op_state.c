@@ -47,11 +47,11 @@ static void without(struct check *check, const struct call *call, enum model_op 
   char unknown[24];
   struct finding *f = NULL;
   if (call->rv == CKR_OK && !ended_by_error(op)) /* else P11-OP-02 speaks */
-    f = finding_report(check, SEVERITY_ERROR, (uint64_t)call->known, "%s succeeds although no %s was begun",
+    f = finding_report(check, SEVERITY_ERROR, (uint64_t)call->known, "%s succeeds although no %s is active",
                        call->info->name, model_op_name(kind));
   if (call->rv != CKR_OK && !goes_before(call->rv))
     f = finding_report(check, SEVERITY_ERROR, (uint64_t)call->known,
-                       "%s without a %s returns %s instead of CKR_OPERATION_NOT_INITIALIZED", call->info->name,
+                       "%s without an active %s returns %s instead of CKR_OPERATION_NOT_INITIALIZED", call->info->name,
                        model_op_name(kind), note_rv(call->rv, unknown));
   history(f, s, op);
   finding_call(f, check, NULL);
@@ -69,7 +69,7 @@ static void mixed(struct check *check, const struct call *call, enum model_op ki
   const struct model_operation *op = &check->place.session->op[kind];
   struct finding *f = NULL;
   if (call->rv == CKR_OK)
-    f = finding_report(check, SEVERITY_WARNING, (uint64_t)call->known, "%s succeeds amid a %s of several parts",
+    f = finding_report(check, SEVERITY_WARNING, (uint64_t)call->known, "%s succeeds while a multi-part %s is active",
                        call->info->name, model_op_name(kind));
   finding_note(f, &op->begun, NULL);
   finding_note(f, &op->last, NULL);
@@ -77,7 +77,8 @@ static void mixed(struct check *check, const struct call *call, enum model_op ki
   if (call_is_probe(call)) return;
   const struct finding_options by_caller = {.fault = FAULT_CALLER};
   f = finding_report_as(check, &by_caller, SEVERITY_ERROR, (uint64_t)call->known,
-                        "the application calls %s amid a %s of several parts", call->info->name, model_op_name(kind));
+                        "the application calls %s while a multi-part %s is active", call->info->name,
+                        model_op_name(kind));
   finding_note(f, &op->begun, NULL);
   finding_note(f, &op->last, NULL);
   finding_caller(f, check);

@@ -90,11 +90,34 @@ static unsigned living(const struct model_module *m, const struct model_slot *sl
   return n;
 }
 
-static void refused(struct check *check, const struct call *call, const struct value *template, struct model_slot *slot)
+/* Per slot: the last session object that was called inconsistent. There may be other reasons: it counts when the same is
+ * taken on the token. */
+struct inconsistent {
+  struct note note;
+  uint64_t class;
+  size_t count;
+};
+static const struct kept_type inconsistent = {sizeof(struct inconsistent), NULL};
+
+static void taken_on_token(struct check *check, const struct call *call, const struct value *template, uint64_t class)
 {
-  uint64_t said;
+  struct model_slot *slot = check->place.slot;
+  struct inconsistent *i = kept_get(slot->kept, &inconsistent);
+  if (!i || i->note.known != call->known || i->class != class || i->count != template->count) return;
+  struct finding *f =
+      finding_report(check, SEVERITY_WARNING, CKR_TEMPLATE_INCONSISTENT,
+                     "%s refuses a session object with CKR_TEMPLATE_INCONSISTENT, and takes the same on "
+                     "the token",
+                     call->info->name);
+  finding_note(f, &i->note, NULL);
+  finding_call(f, check, NULL);
+  kept_drop(&slot->kept, &inconsistent);
+}
+
+static void refused(struct check *check, const struct call *call, const struct value *template, struct model_slot *slot,
+                    uint64_t class)
+{
   char unknown[24];
-  const bool explicit = pick_attribute_number(template, CKA_TOKEN, &said);
   enum severity severity = does_symmetric(slot) ? SEVERITY_ERROR : SEVERITY_WARNING;
   switch (call->rv) {
     case CKR_SESSION_READ_ONLY:
@@ -102,10 +125,13 @@ static void refused(struct check *check, const struct call *call, const struct v
     case CKR_FUNCTION_NOT_SUPPORTED:
       if (!is_supported(call, slot)) return;
       break;
-    case CKR_TEMPLATE_INCONSISTENT: /* there may be other reasons */
-      if (!explicit) return;
-      severity = SEVERITY_WARNING;
-      break;
+    case CKR_TEMPLATE_INCONSISTENT: {
+      struct inconsistent *i = kept_make(&slot->kept, &inconsistent);
+      model_note(&check->place, &i->note, call);
+      i->class = class;
+      i->count = template->count;
+      return;
+    }
     case CKR_DEVICE_MEMORY:
       if (living(check->place.module, slot)) severity = SEVERITY_INFO;
       break;
@@ -145,10 +171,14 @@ void rule_sess_11(struct check *check, const struct call *call)
     on_token(check, call, check->place.object);
     return;
   }
-  if (call->rv == CKR_OK || !slot) return;
-  const struct value *template = pick_template(call);
-  if (!template || (pick_attribute_number(template, CKA_TOKEN, &n) && n)) return;
+  const struct value *template = slot ? pick_template(call) : NULL;
+  if (!template) return;
+  const bool token = pick_attribute_number(template, CKA_TOKEN, &n) && n;
+  if (token == (call->rv != CKR_OK)) return;
   if (!pick_attribute_number(template, CKA_CLASS, &n)) n = CKO_SECRET_KEY;
   if (n != CKO_SECRET_KEY && n != CKO_PUBLIC_KEY && n != CKO_DATA) return;
-  refused(check, call, template, slot);
+  if (token)
+    taken_on_token(check, call, template, n);
+  else
+    refused(check, call, template, slot, n);
 }
