@@ -90,8 +90,8 @@ static unsigned living(const struct model_module *m, const struct model_slot *sl
   return n;
 }
 
-/* Per slot: the last session object that was called inconsistent. There may be other reasons: it counts when the same is
- * taken on the token. */
+/* Per slot: the last session object that was called inconsistent. There may be other reasons: it counts when the
+ * same is taken on the token. */
 struct inconsistent {
   struct note note;
   uint64_t class;
