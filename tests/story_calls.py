@@ -53,6 +53,16 @@ def template(attributes):
         u(kind) + P_OWN + u(8 if isinstance(v, int) else len(v)) + value(v) for kind, v in attributes))
 
 
+def mechanism_value(v):
+    """A number, or (number, length of the parameter, its structure, the members)."""
+    if v is None:
+        return b""
+    if isinstance(v, int):
+        return u(v) + P_NULL + u(0) + n(0) + b"\x00"
+    kind, length, structure, members = v
+    return u(kind) + P_OWN + u(length) + n(structure) + members
+
+
 class Calls(Story):
     functions = {**DESCRIBED, **Story.functions}
 
@@ -92,8 +102,7 @@ class Calls(Story):
                 before, after = before + template(given.get(param, [])), after + n(0)
             elif kind == 17:
                 mechanism = given.get(param, 0x250)
-                before += pointer(mechanism)
-                before += b"" if mechanism is None else u(mechanism) + P_NULL + u(0) + n(0) + b"\x00"
+                before += pointer(mechanism) + mechanism_value(mechanism)
                 after += n(0)
             elif kind in (20, 21):
                 data = given.get(param, bytes(64))

@@ -181,6 +181,7 @@ static void enter(const struct event *event)
   struct model_process *p = event->process->user;
   struct model_module *m = model_module(p, event->call->module);
   m->active++;
+  if (event->call->known == P11_F_C_WaitForSlotEvent) m->waiting++;
   busy(m, event->call, 1);
   look(m, event->call, 1);
   if (asks_for_count(event->call)) m->announcing++;
@@ -200,6 +201,7 @@ static void *leave(struct model_module *m, const struct call *call)
 {
   if (call->state != CALL_HEADLESS) {
     if (m->active) m->active--;
+    if (call->known == P11_F_C_WaitForSlotEvent && m->waiting) m->waiting--;
     busy(m, call, -1);
     look(m, call, -1);
   }
@@ -487,6 +489,8 @@ void model_apply(const struct event *event, struct model_place *place)
 {
   const struct call *call = event->call;
   const bool ok = call_returned(call, CKR_OK);
+  if (call->end_number > place->module->ended && call->known != P11_F_C_WaitForSlotEvent)
+    place->module->ended = call->end_number;
   changed(call, place);
   if (place->slot && says_absent(call)) absent(call, place);
   switch (call->known) {

@@ -277,6 +277,8 @@ struct model_module {
   unsigned changing; /* state-changing calls in flight whose slot is not known, or that touch all */
   uint64_t changed;
   unsigned active;        /* calls that have begun and are not over; the one at hand is not among them any more */
+  unsigned waiting;       /* of them C_WaitForSlotEvent */
+  uint64_t ended;         /* LEAVE number of the last call that is over, C_WaitForSlotEvent apart */
   struct table in_flight; /* ENTER number -> struct model_slot or the module itself */
   unsigned making;        /* calls in flight that make, change or destroy objects */
   uint64_t made;          /* LEAVE number of the last one that is over */
@@ -363,6 +365,11 @@ struct model_facts model_facts(const struct value *template);
 
 /* No call that changes sessions, logins or the token of that slot overlaps `call` (rules.md 3.3, the simple form). */
 bool model_settled(const struct model_slot *slot, const struct call *call);
+/* Another call of the module overlaps `call`; one that waits for a slot's event is none. */
+static inline bool model_overlapped(const struct model_module *module, const struct call *call)
+{
+  return module->active > module->waiting || module->ended > call->number;
+}
 /* The token was removed, or answered as if, within the second before `call` ended. */
 bool model_removal(const struct model_slot *slot, const struct call *call);
 /* Login states that CKS_* state belongs to: one of LOGIN_*, 0 for a number that is no state. */

@@ -11,6 +11,8 @@
 #include "check_op.h"
 #include "check_sess.h"
 #include "check_slot.h"
+#include "check_mech.h"
+#include "check_perf.h"
 
 static void tour(void)
 {
@@ -225,6 +227,13 @@ static const struct {
   {"secrets", secrets}, /* keys that can be taken out and that cannot: what they say, and whether they stay in */
   {"oldhandles", old_handles}, /* handles of what was destroyed, and of a private key after a logout */
   {"relogin", relogin}, /* a private key after a logout and the next login */
+  {"mechanisms", mechanisms}, /* the list of mechanisms and what is said of each, before a login and after it */
+  {"encrypt", encrypt}, /* AES-GCM with a new key; with an argument: without C_GetMechanismInfo before */
+  {"pss", pss}, /* a signature as in TLS 1.3, and one with parameters that nobody uses */
+  {"poll", poll_state}, /* what NSS asks once a second, thirty times */
+  {"waitlogin", wait_for_login}, /* a session's state while another one logs in, four times */
+  {"waitsign", wait_for_signature}, /* the same while another one signs */
+  {"race", race}, /* signatures and searches, alone and then in four threads */
   {"fork",     forked  }, /* a child uses what the parent has opened, and then does a tour of its own */
   /* check_init.h */
   {"double",   initialize_twice  }, /* C_Initialize again */
