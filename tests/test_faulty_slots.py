@@ -171,6 +171,7 @@ def after_login(p, looks=1):
 
 cases("perm-dies", [True, OK, True, OK], [True, OK, False, "DEVICE_REMOVED"])(after_login)
 cases("ghost-session", [True, OK, True, OK], [True, OK, False, OK])(after_login)
+cases("ghost-session=1", [True, OK] * 3, [True, OK, False, OK, True, OK])(lambda p: after_login(p, 2))
 cases("revive-session", [True, OK] * 3, [True, OK, False, "DEVICE_REMOVED", True, OK])(lambda p: after_login(p, 2))
 cases("flaky-session", [OK] * 4, [OK, "SESSION_HANDLE_INVALID"] * 2)(lambda p: [code(s.info) for s in [p.open()] * 4])
 

@@ -165,6 +165,9 @@ CK_RV ghost_session_C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, C
 
 CK_RV ghost_session_C_GetSlotInfo(CK_SLOT_ID slotID, CK_SLOT_INFO_PTR pInfo)
 {
+  const CK_ULONG looks = flt_value(0);
+  if (looks > 0 && flt_get(FLT_SLOT, slotID) == PULLED && flt_add(FLT_FAULT, slotID, 1) > looks)
+    flt_set(FLT_SLOT, slotID, BACK);
   return look(slotID, pInfo, true);
 }
 
