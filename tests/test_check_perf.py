@@ -8,7 +8,7 @@ from test_check_guards import checked, found
 
 W, I = "warning", "info"
 MODULE, CALLER = "module", "caller"
-DIGEST_OPERATION, ACTIVE, DEVICE_ERROR, NO_EVENT = 0x250, 0x90, 0x30, 8
+DIGEST_OPERATION, ACTIVE, DEVICE_ERROR, NO_EVENT, NOT_RECOGNIZED = 0x250, 0x90, 0x30, 8, 0xE1
 SUSPEND = 7
 OTHER = 200  # a second thread
 
@@ -110,6 +110,7 @@ POLLING = {
     "stalls of different functions": (polling(0.6, 0.6, before=lambda t: t.lasting(0.6, "slot_info")), []),
     "another token's first": (
         polling(0.6, 0.6, 0.6, before=lambda t: (removed(t), t.wait(2), t.call("slot_info"))), []),
+    "an unknown card": (polling(*[0.03] * 25, before=lambda t: t.call("slot_info"), rv=NOT_RECOGNIZED), ONE),
     "as the card is pulled": (polling(0.6, 0.6, 0.6, before=removed, what=SESSION), []),
     "after the machine slept": (polling(0.6, 0.6, 0.6, before=Times.suspend), []),
     "slow": (polling(*[0.03] * 25), ONE),

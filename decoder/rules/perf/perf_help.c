@@ -17,7 +17,9 @@ void perf_marker(struct check *check)
 bool perf_disturbed(const struct check *check, const struct call *call)
 {
   const struct suspended *s = kept_get(check->place.module->kept, &suspended);
-  return (s && call->start < s->until) || model_removal(check->place.slot, call);
+  if (s && call->start < s->until) return true;
+  /* A card that nobody knows is in, though none can be used: it is no removal for those who wait for that answer. */
+  return call->rv != CKR_TOKEN_NOT_RECOGNIZED && model_removal(check->place.slot, call);
 }
 
 void perf_hint(struct finding *finding)

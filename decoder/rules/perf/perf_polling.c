@@ -44,7 +44,8 @@ static void measure(struct check *check, const struct call *call, struct samples
   const unsigned generation = check->place.slot ? check->place.slot->generation + 1 : 1;
   if (s->after != generation) {
     s->after = generation;
-    return;
+    /* With a card that is not recognised each look-up is a first one (devslot.c, nssSlot_IsTokenPresent). */
+    if (call->rv != CKR_TOKEN_NOT_RECOGNIZED) return;
   }
   /* What waited for another call is NSS-PERF-02's. */
   if (model_overlapped(check->place.module, call)) return;
