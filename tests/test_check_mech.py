@@ -11,7 +11,7 @@ MODULE, CALLER = "module", "caller"
 INFO_STRUCT, PSS_STRUCT = 5, 7
 RSA, PSS, SHA256_PSS, AES_GCM, AES_CBC, SHA256, ECDSA = 1, 0xD, 0x43, 0x1087, 0x1082, 0x250, 0x1041
 SHA384 = 0x260
-ENCRYPT, DECRYPT, DIGEST, SIGN, VERIFY, HW = 0x100, 0x200, 0x400, 0x800, 0x2000, 1
+ENCRYPT, DECRYPT, DIGEST, SIGN, VERIFY, UNWRAP, HW = 0x100, 0x200, 0x400, 0x800, 0x2000, 0x40000, 1
 MECHANISM_INVALID, PARAM_INVALID, TYPE_INCONSISTENT, SIZE_RANGE, NOT_PERMITTED = 0x70, 0x71, 0x63, 0x62, 0x68
 NOT_SUPPORTED, DEVICE_ERROR, NOT_PRESENT, FUNCTION_FAILED, DATA_LEN = 0x54, 0x30, 0xE0, 6, 0x21
 CKA_CLASS, CKA_KEY_TYPE, CKA_SIGN, ALLOWED = 0, 0x100, 0x108, 0x40000600
@@ -119,6 +119,10 @@ USES = {
     "never listed": ((does("EncryptInit", AES_GCM, MECHANISM_INVALID),), []),
     "another slot's": ((lists(AES_GCM, slot=6), does("EncryptInit", AES_GCM, MECHANISM_INVALID)), []),
     "another code": ((lists(AES_GCM), info(AES_GCM, ENCRYPT), does("EncryptInit", AES_GCM, PARAM_INVALID)), []),
+    "not asked whether it wraps": ((lists(AES_CBC), does("UnwrapKey", AES_CBC, MECHANISM_INVALID)), []),
+    "not asked whether RSA decrypts": ((lists(RSA), does("DecryptInit", RSA, MECHANISM_INVALID)), []),
+    "does not make that object": ((lists(AES_GCM), info(AES_GCM, UNWRAP), does("UnwrapKey", AES_GCM, NOT_SUPPORTED)), []),
+    "does not unwrap": ((lists(AES_GCM), info(AES_GCM, UNWRAP), does("UnwrapKey", AES_GCM, MECHANISM_INVALID)), TWO),
     "right type of key": ((lists(AES_GCM), info(AES_GCM, ENCRYPT), key((CKA_KEY_TYPE, CKK_AES)),
                            does("EncryptInit", AES_GCM, TYPE_INCONSISTENT, hKey=KEY)), TWO),
     "wrong type of key": ((lists(AES_GCM), info(AES_GCM, ENCRYPT), key((CKA_KEY_TYPE, CKK_RSA)),
@@ -173,7 +177,10 @@ PSS_CASES = {
                                does("SignInit", TLS, NOT_PERMITTED, hKey=KEY)), []),
     "key that may sign": ((RSA_PSS, USER_KEY, key((CKA_SIGN, 1)),
                            does("SignInit", TLS, NOT_PERMITTED, hKey=KEY)), FOUR),
-    "does not end": ((RSA_PSS, USER_KEY, does("SignInit", TLS, hKey=KEY), sign(FUNCTION_FAILED)), FOUR),
+    "does not end": ((RSA_PSS, USER_KEY, does("SignInit", RSA, hKey=KEY), sign(OK), does("SignInit", TLS, hKey=KEY),
+                      sign(FUNCTION_FAILED)), FOUR),
+    "nothing is signed at all": ((RSA_PSS, USER_KEY, does("SignInit", TLS, hKey=KEY), sign(FUNCTION_FAILED)), []),
+    "does not begin, and nothing is signed at all": ((RSA_PSS, does("SignInit", TLS, GENERAL_ERROR)), []),
     "data of another length": ((RSA_PSS, does("SignInit", TLS), sign(DATA_LEN)), []),
     "another signature in between": ((RSA_PSS, does("SignInit", TLS), sign(OK), does("SignInit", RSA),
                                       sign(FUNCTION_FAILED)), []),
@@ -206,12 +213,13 @@ def test_story(case, build, run, tmp_path):
 
 
 def test_evidence_of_a_signature_that_does_not_end(build, run, tmp_path):
-    t = told(RSA_PSS, USER_KEY)
+    t = told(RSA_PSS, USER_KEY, does("SignInit", RSA, hKey=KEY))
+    signed = t.do("C_Sign", 1)
     listed, begun = t.lists(RSA, PSS, SHA256_PSS), t.do("C_SignInit", 1, pMechanism=TLS, hKey=KEY)
     failed = t.do("C_Sign", 1, rv=DEVICE_ERROR)
     (f,) = checked(build, run, "--rule", "NSS-MECH-04", "--rule", "P11-RV-02", t.write(tmp_path / "x.p11t"),
                    status=1)["findings"]
-    assert [e["call"] for e in f["evidence"]] == [listed, begun, failed]
+    assert [e["call"] for e in f["evidence"]] == [listed, signed, begun, failed]
     assert f["sentence"] == ("CKM_RSA_PKCS_PSS is listed, and C_Sign with the parameters of TLS 1.3 fails with "
                              "CKR_DEVICE_ERROR")
     assert f["also"] == ["P11-RV-02"]

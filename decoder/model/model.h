@@ -161,6 +161,7 @@ struct model_session {
   uint64_t answered;   /* ns: when a call on it last succeeded; 0 never */
   uint64_t login_seen; /* LEAVE number of the last login or logout that op[] takes into account */
   bool lost;           /* the module said that the handle is not valid */
+  bool makes;          /* it has made objects */
   struct kept *kept;
 };
 
@@ -282,6 +283,7 @@ struct model_module {
   struct table in_flight; /* ENTER number -> struct model_slot or the module itself */
   unsigned making;        /* calls in flight that make, change or destroy objects */
   uint64_t made;          /* LEAVE number of the last one that is over */
+  bool orphans;           /* objects were made in sessions that are not known */
   /* C_GetSlotList with a NULL buffer */
   struct {
     struct note note;

@@ -32,6 +32,7 @@ static void drop(struct model_module *m, struct model_object *o)
 
 void model_drop_objects_of(struct model_module *module, const struct model_session *session, const struct note *note)
 {
+  if (!session->makes && !module->orphans) return;
   for (struct model_object *o = module->newest, *next; o; o = next) {
     next = o->older;
     if (o->creator != session->handle || o->facts.token == TRI_YES || o->facts.token == TRI_UNKNOWN) continue;
@@ -211,6 +212,7 @@ static void made(const struct call *call, struct model_place *place, unsigned fr
   if (!facts.token && call->known != P11_F_C_CopyObject) facts.token = TRI_NO; /* the default of CKA_TOKEN */
   struct model_object *o = model_object_make(place->module, handle, place->slot);
   if (pick_in(call, 0, &session)) o->creator = session;
+  *(place->session ? &place->session->makes : &place->module->orphans) = true;
   model_note(place, &o->made, call);
   prove(o, call, is_public(place->slot, call));
   learn(o, &facts);

@@ -182,22 +182,34 @@ static bool is_there(const struct model_object *o, const struct model_slot *slot
   return creator && (creator->found == q || (!creator->in_flight && creator->busy_end < q->begun));
 }
 
-struct model_object *model_search_missed(const struct model_session *session, const struct call *call,
-                                         const struct model_object *after)
+static struct model_object *next_missed(const struct model_session *session, const struct call *call,
+                                        struct model_object *from)
 {
-  struct model_module *m = session->slot->module;
   const struct model_search *q = session->found;
-  if (!after && !model_search_over(session, call)) return NULL;
   int private = -1;
   unsigned n = 0;
-  for (struct model_object *o = after ? after->older : m->newest; o && n < SEARCH_MISSED; o = o->older, n++) {
+  for (struct model_object *o = from; o && n < SEARCH_MISSED; o = o->older, n++) {
     if (!is_there(o, session->slot, q, call) || model_search_has(q, o->handle)) continue;
     if (model_search_matches(q, o, NULL) != TRI_YES) continue;
     if (!o->shown_public) {
-      if (private < 0) private = model_logged_in(session->slot) && shows_private(m, q);
+      if (private < 0) private = model_logged_in(session->slot) && shows_private(session->slot->module, q);
       if (!private) continue;
     }
     return o;
   }
   return NULL;
+}
+
+struct model_object *model_search_missed(const struct model_session *session, const struct call *call,
+                                         const struct model_object *after)
+{
+  struct model_search *q = session->found;
+  if (after) return next_missed(session, call, after->older);
+  if (!model_search_over(session, call)) return NULL;
+  /* Several rules ask, and mostly nothing is missing. */
+  if (q->looked != call->number) {
+    q->looked = call->number;
+    q->missed = next_missed(session, call, session->slot->module->newest);
+  }
+  return q->missed;
 }

@@ -23,8 +23,10 @@ struct model_search {
   uint64_t results, max; /* handles returned by the application's calls so far; ulMaxObjectCount of the last one */
   unsigned kept;         /* of them in handle[]: all if kept == results */
   uint64_t handle[SEARCH_RESULTS];
-  struct note last;    /* the last C_FindObjects that succeeded; of the application's */
-  struct note failure; /* the last one that did not, with `failed` */
+  struct note last;            /* the last C_FindObjects that succeeded; of the application's */
+  struct note failure;         /* the last one that did not, with `failed` */
+  uint64_t looked;             /* number of the C_FindObjectsFinal for which model_search_missed() was asked last */
+  struct model_object *missed; /*   its first answer to that */
 };
 
 /* The search of the session, NULL when it never searched in this trace. It stays after C_FindObjectsFinal, with active

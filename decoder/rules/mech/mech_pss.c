@@ -6,11 +6,12 @@ struct pss {
   struct note begun;
 };
 static const struct kept_type pss_type = {sizeof(struct pss), NULL};
-/* Of a slot: said already that it lists no PSS. */
-struct said {
-  bool so;
+/* Of a slot. */
+struct signs {
+  bool said;         /* that it lists no PSS */
+  struct note other; /* the last signature with another mechanism */
 };
-static const struct kept_type said_type = {sizeof(struct said), NULL};
+static const struct kept_type signs_type = {sizeof(struct signs), NULL};
 
 enum { KEY_FAILS = 1, KEY_UNLISTED };
 
@@ -63,18 +64,19 @@ static bool may_refuse(const struct call *call, const struct model_object *key)
   }
 }
 
-static bool fails(uint64_t rv)
+/* Codes that say nothing are about PSS only where the token signs otherwise. */
+static bool fails(uint64_t rv, const struct signs *signs)
 {
   switch (rv) {
     case CKR_MECHANISM_INVALID:
     case CKR_MECHANISM_PARAM_INVALID:
-    case CKR_FUNCTION_NOT_SUPPORTED:
     case CKR_KEY_TYPE_INCONSISTENT:
-    case CKR_KEY_FUNCTION_NOT_PERMITTED:
+    case CKR_KEY_FUNCTION_NOT_PERMITTED: return true;
+    case CKR_FUNCTION_NOT_SUPPORTED:
     case CKR_ARGUMENTS_BAD:
     case CKR_GENERAL_ERROR:
     case CKR_FUNCTION_FAILED:
-    case CKR_DEVICE_ERROR: return true;
+    case CKR_DEVICE_ERROR: return signs && signs->other.number;
     default: return false;
   }
 }
@@ -82,12 +84,14 @@ static bool fails(uint64_t rv)
 static void failed(struct check *check, const struct call *call, uint64_t type, const struct note *begun)
 {
   const struct model_mechanism *m = model_mechanism(check->place.slot, type);
+  const struct signs *signs = kept_get(check->place.slot->kept, &signs_type);
   char name[24], code[24];
-  if (!m || !m->listed || (m->known && !(m->flags & CKF_SIGN)) || !fails(call->rv)) return;
+  if (!m || !m->listed || (m->known && !(m->flags & CKF_SIGN)) || !fails(call->rv, signs)) return;
   struct finding *f = finding_report(check, SEVERITY_ERROR, KEY_FAILS,
                                      "%s is listed, and %s with the parameters of TLS 1.3 fails with %s",
                                      mech_name(type, name), p11_functions[call->known].name, note_rv(call->rv, code));
   finding_note(f, &m->note, NULL);
+  if (signs) finding_note(f, &signs->other, "with another mechanism it signs");
   if (begun) finding_note(f, begun, NULL);
   finding_call(f, check, NULL);
 }
@@ -110,7 +114,11 @@ static void sign(struct check *check, const struct call *call)
 {
   const struct model_session *s = check->place.session;
   const struct pss *p = s ? kept_get(s->kept, &pss_type) : NULL;
-  if (call->rv == CKR_OK || !p || s->op[OP_SIGN].begun.number != p->begun.number) return;
+  const bool is_pss = p && s->op[OP_SIGN].begun.number == p->begun.number;
+  if (call->rv == CKR_OK && s && !is_pss && !model_asks_length(call) &&
+      mech_key_type(s->op[OP_SIGN].mechanism) == CKK_RSA)
+    model_note(&check->place, &((struct signs *)kept_make(&s->slot->kept, &signs_type))->other, call);
+  if (call->rv == CKR_OK || !is_pss) return;
   if (s->op[OP_SIGN].state != OP_INIT || call->rv == CKR_ARGUMENTS_BAD || !model_alone(s, call)) return;
   const struct model_object *key = model_object(check->place.module, s->op[OP_SIGN].key);
   if (!may_refuse(call, key)) failed(check, call, s->op[OP_SIGN].mechanism, &p->begun);
@@ -123,8 +131,10 @@ static void unlisted(struct check *check, uint64_t class)
   if (!slot->mechanisms_listed || class != CKO_PRIVATE_KEY) return;
   const struct model_mechanism *m = model_mechanism(slot, CKM_RSA_PKCS_PSS);
   const struct model_mechanism *rsa = model_mechanism(slot, CKM_RSA_PKCS);
-  if (!rsa || !rsa->listed || (m && m->listed) || kept_get(slot->kept, &said_type)) return;
-  ((struct said *)kept_make(&slot->kept, &said_type))->so = true;
+  if (!rsa || !rsa->listed || (m && m->listed)) return;
+  struct signs *signs = kept_make(&slot->kept, &signs_type);
+  if (signs->said) return;
+  signs->said = true;
   struct finding *f = finding_report(check, SEVERITY_INFO, KEY_UNLISTED,
                                      "RSA key without CKM_RSA_PKCS_PSS: TLS 1.3 client authentication is impossible");
   finding_note(f, &rsa->note, "CKM_RSA_PKCS is listed, and CKM_RSA_PKCS_PSS is not");

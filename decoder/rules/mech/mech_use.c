@@ -5,11 +5,21 @@
  * mistake. */
 static bool denies(const struct check *check, const struct call *call, uint64_t type)
 {
-  if (call->rv == CKR_MECHANISM_INVALID || call->rv == CKR_FUNCTION_NOT_SUPPORTED) return true;
+  if (call->rv == CKR_MECHANISM_INVALID) return true;
+  /* Of a function that makes an object it may be about the object: NSS-SESS-11. */
+  if (call->rv == CKR_FUNCTION_NOT_SUPPORTED) return model_step_of(call->known) == STEP_INIT;
   if (call->rv != CKR_KEY_TYPE_INCONSISTENT) return false;
   const uint64_t wanted = mech_key_type(type);
   return wanted != CK_UNAVAILABLE_INFORMATION &&
          model_number(mech_key(check, call), CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION) == wanted;
+}
+
+/* Is that what a slot must have the mechanism for, if it lists it at all? RSA may be there for signatures only, and
+ * ciphers need not wrap keys. */
+static bool is_its_use(uint64_t type, uint64_t flag)
+{
+  if (type == CKM_RSA_PKCS || type == CKM_RSA_X_509) return flag == CKF_SIGN;
+  return flag & (CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN | CKF_VERIFY | CKF_GENERATE | CKF_GENERATE_KEY_PAIR);
 }
 
 /* FAQ, Q15: "NSS uses the first slot it finds that can perform all the required operations"; it goes by the list alone
@@ -25,6 +35,7 @@ void rule_mech_02(struct check *check, const struct call *call)
   const struct model_mechanism *m = model_mechanism(slot, type);
   const uint64_t flag = mech_flag(call->known);
   if (!m || !m->listed || (m->known && !m->flags)) return; /* no flags at all: NSS-MECH-03 */
+  if (!m->known && !is_its_use(type, flag)) return;
   const bool promised = m->known && m->flags & flag;
   const struct finding_options o = {.fault = m->known && !promised ? FAULT_CALLER : 0};
   struct finding *f =
