@@ -134,11 +134,11 @@ def two(first, second, tids=(100, 200), sessions=(1, 1), nested=True):
     return step
 
 
-BOTH = [rule(5, E, CALLER)]
+BOTH, ONE = [rule(5, E, CALLER)], [rule(5, I, CALLER)]
 THREADS = {
     "sign and sign": (case(two("Sign", "Sign")), BOTH),
-    "sign and random": (case(two("Sign", "GenerateRandom")), BOTH),
-    "random and sign": (case(two("GenerateRandom", "Sign")), BOTH),
+    "sign and random": (case(two("Sign", "GenerateRandom")), ONE),
+    "random and sign": (case(two("GenerateRandom", "Sign")), ONE),
     "random and random": (case(two("GenerateRandom", "SeedRandom")), []),
     "one after the other": (case(two("Sign", "Sign", nested=False)), []),
     "two sessions": (case(two("Sign", "Sign", sessions=(1, 2))), []),

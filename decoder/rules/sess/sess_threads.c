@@ -17,6 +17,11 @@ static bool changes(const struct call *call)
          call->known == P11_F_C_SetOperationState || call->known == P11_F_C_SessionCancel;
 }
 
+static bool closes(const struct note *note)
+{
+  return note->known == P11_F_C_CloseSession;
+}
+
 static void both_over(struct check *check, const struct call *call, struct model_session *s)
 {
   const struct finding_options by_caller = {.fault = FAULT_CALLER};
@@ -25,7 +30,10 @@ static void both_over(struct check *check, const struct call *call, struct model
   if (!other->changes && !changes(call)) return;
   const bool first = other->note.number < call->number;
   const char *name = p11_functions[other->note.known].name;
-  struct finding *f = finding_report_as(check, &by_caller, SEVERITY_ERROR, 0,
+  /* NSS reads random numbers and looks at softoken's slots in a session in which another thread searches: nothing of the
+   * search is touched by it. Whoever closes the session touches everything. */
+  const bool grave = (other->changes && changes(call)) || closes(&other->note) || call->known == P11_F_C_CloseSession;
+  struct finding *f = finding_report_as(check, &by_caller, grave ? SEVERITY_ERROR : SEVERITY_INFO, grave,
                                         "two threads use one session at the same time, for %s and %s",
                                         first ? name : call->info->name, first ? call->info->name : name);
   if (first) finding_note(f, &other->note, NULL);
