@@ -29,6 +29,13 @@ def signing(steps, *more, **known):
     client(f"client sign {' '.join((steps, *more))}", **known)(lambda stage: stage.check_client("sign", steps, *more))
 
 
+@client("play: private key")
+def private_key_in_public(stage):
+    """Reads that the key is private, and uses it."""
+    stage.run(stage.build / "tests/clients/play", stage.module, LABEL, PIN,
+              *"a.open a.login a.state a.key a.policy a.init a.sign a.state".split())
+
+
 tool("certutil -R", "certutil", "-R", *DB, *TOKEN, "-f", "pins.txt", "-k", ALWAYS, "-s", "CN=always", "-o",
      "always.der")
 NO_FIRST_PIN = ("NSS-LOGIN-13", W, "caller")
@@ -57,6 +64,9 @@ ROWS = [
     Row("stale-user", "client sign al", "NSS-LOGIN-06", E, [STATE, SIGN_INIT, STATE], prepare=always_key),
     Row("login-not-propagated", "certutil -S", "NSS-LOGIN-06", E, [LOGIN, "C_GenerateKeyPair"]),
     Row("rv=C_Sign:CKR_USER_NOT_LOGGED_IN@3", "client sign n 3", "NSS-LOGIN-06", E, [STATE, SIGN, SIGN]),
+
+    Row("always-public", "tstclnt", "NSS-LOGIN-07", E, [STATE, SIGN_INIT, SIGN], also=("NSS-LOGIN-09",)),
+    Row("always-public", "play: private key", "NSS-LOGIN-07", E, [STATE, SIGN_INIT, SIGN], also=("NSS-LOGIN-09",)),
 
     Row("double-login-general", "client twice", "NSS-LOGIN-08", E, [LOGIN, LOGIN]),
     Row("double-login-ok", "client twice", "NSS-LOGIN-08", W, [LOGIN, LOGIN]),
