@@ -35,9 +35,11 @@ DESCRIBED = described()
 
 
 def value(v):
-    """V: bytes as they are, (length, tag, shape) as a tag, None a NULL pointer."""
+    """V: bytes as they are, (length, tag, shape) as a tag, True and False a CK_BBOOL, None a NULL pointer."""
     if v is None:
         return b"\x00"
+    if isinstance(v, bool):
+        return b"\x0a" + bytes([v])
     if isinstance(v, tuple):
         length, tag, shape = v
         return b"\x03" + n(length) + tag.to_bytes(8, "little") + bytes([shape])
@@ -50,7 +52,7 @@ def pointer(v):
 
 def template(attributes):
     return pointer(attributes) + (b"" if attributes is None else n(len(attributes)) + b"".join(
-        u(kind) + P_OWN + u(8 if isinstance(v, int) else len(v)) + value(v) for kind, v in attributes))
+        u(kind) + P_OWN + u(1 if isinstance(v, bool) else 8 if isinstance(v, int) else len(v)) + value(v) for kind, v in attributes))
 
 
 def mechanism_value(v):

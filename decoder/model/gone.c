@@ -1,15 +1,17 @@
 /* Handles that were good once: a call that still uses one is judged by how it ended. */
 #include "decoder/model/model.h"
 
-static struct model_gone *slot_of(struct model_gone *ring, unsigned *count)
+static struct model_gone *slot_of(struct model_gone *ring, uint64_t *handles, unsigned *count, uint64_t handle)
 {
-  return &ring[(*count)++ % MODEL_GONE];
+  const unsigned at = (*count)++ % MODEL_GONE;
+  handles[at] = handle;
+  return &ring[at];
 }
 
 void model_session_gone(struct model_module *module, const struct model_session *session, enum model_gone_why why,
                         const struct note *note)
 {
-  *slot_of(module->gone_session, &module->gone_sessions) = (struct model_gone){
+  *slot_of(module->gone_session, module->gone_handle[0], &module->gone_sessions, session->handle) = (struct model_gone){
       .handle = session->handle,
       .slot = session->slot->id,
       .why = why,
@@ -22,7 +24,7 @@ void model_session_gone(struct model_module *module, const struct model_session 
 void model_object_gone(struct model_module *module, const struct model_object *object, enum model_gone_why why,
                        const struct note *note)
 {
-  *slot_of(module->gone_object, &module->gone_objects) = (struct model_gone){
+  *slot_of(module->gone_object, module->gone_handle[1], &module->gone_objects, object->handle) = (struct model_gone){
       .handle = object->handle,
       .slot = object->slot ? object->slot->id : UINT64_MAX,
       .why = why,
@@ -34,22 +36,21 @@ void model_object_gone(struct model_module *module, const struct model_object *o
   };
 }
 
-static const struct model_gone *last(const struct model_gone *ring, unsigned count, uint64_t handle)
+static const struct model_gone *last(const struct model_gone *ring, const uint64_t *handles, unsigned count,
+                                     uint64_t handle)
 {
   const unsigned n = count < MODEL_GONE ? count : MODEL_GONE;
-  for (unsigned i = 1; i <= n; i++) {
-    const struct model_gone *g = &ring[(count - i) % MODEL_GONE];
-    if (g->handle == handle) return g;
-  }
+  for (unsigned i = 1; i <= n; i++)
+    if (handles[(count - i) % MODEL_GONE] == handle) return &ring[(count - i) % MODEL_GONE];
   return NULL;
 }
 
 const struct model_gone *model_gone_session(const struct model_module *module, uint64_t handle)
 {
-  return last(module->gone_session, module->gone_sessions, handle);
+  return last(module->gone_session, module->gone_handle[0], module->gone_sessions, handle);
 }
 
 const struct model_gone *model_gone_object(const struct model_module *module, uint64_t handle)
 {
-  return last(module->gone_object, module->gone_objects, handle);
+  return last(module->gone_object, module->gone_handle[1], module->gone_objects, handle);
 }

@@ -267,6 +267,7 @@ struct model_module {
   unsigned lowest_list;        /* smallest version of a "PKCS 11" list handed out, major * 256 + minor; 0 none */
   struct table slots, sessions, objects;
   struct model_gone gone_session[MODEL_GONE], gone_object[MODEL_GONE]; /* rings */
+  uint64_t gone_handle[2][MODEL_GONE]; /* their handles, of sessions and of objects, to be looked through quickly */
   unsigned gone_sessions, gone_objects;
   unsigned epochs;       /* how many C_Initialize of this process succeeded */
   struct note finalized; /* last C_Finalize */

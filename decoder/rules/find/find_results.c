@@ -11,6 +11,7 @@
 struct past {
   uint64_t key, results, max;
   bool user;
+  unsigned generation;
   struct note begun, last;
 };
 struct pasts {
@@ -38,7 +39,8 @@ static void more_after_the_end(struct check *check, const struct call *call, con
 
 static bool same_login(const struct model_slot *slot, const struct past *p)
 {
-  return model_login_still(slot, p->begun.number) && (p->user ? model_logged_in(slot) : model_logged_out(slot));
+  return p->generation == slot->generation && model_login_still(slot, p->begun.number) &&
+         (p->user ? model_logged_in(slot) : model_logged_out(slot));
 }
 
 /* The same search, with the same objects and login, found less. */
@@ -63,7 +65,7 @@ static void compare_past(struct check *check, const struct call *call, const str
     finding_hint(f, "another process may have created objects");
   }
   if (!mine) mine = &all->past[all->count++ % (sizeof all->past / sizeof *all->past)];
-  *mine = (struct past){q->key, q->results, q->max, user, s->op[OP_FIND].begun, q->last};
+  *mine = (struct past){q->key, q->results, q->max, user, slot->generation, s->op[OP_FIND].begun, q->last};
 }
 
 /* NSS takes fewer handles than it has room for as the end of the search (devtoken.c, find_objects; pk11obj.c). FAQ, Q5: "NSS
