@@ -189,8 +189,8 @@ static struct model_object *next_missed(const struct model_session *session, con
   int private = -1;
   unsigned n = 0;
   for (struct model_object *o = from; o && n < SEARCH_MISSED; o = o->older, n++) {
+    if (o->slot != session->slot || model_search_matches(q, o, NULL) != TRI_YES) continue;
     if (!is_there(o, session->slot, q, call) || model_search_has(q, o->handle)) continue;
-    if (model_search_matches(q, o, NULL) != TRI_YES) continue;
     if (!o->shown_public) {
       if (private < 0) private = model_logged_in(session->slot) && shows_private(session->slot->module, q);
       if (!private) continue;
