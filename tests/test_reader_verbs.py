@@ -4,7 +4,8 @@ import pytest
 from p11t_make import Trace, field
 from reader_tools import save, session_call, sign_enter, tool
 
-VERBS = ("run", "info", "dump", "follow", "stat", "check", "recover", "pack", "symbolize", "wrap", "doctor")
+VERBS = ("run", "info", "dump", "follow", "stat", "state", "objects", "check", "rules", "recover", "pack", "symbolize", "wrap",
+         "doctor")
 
 
 def test_help_lists_every_verb(run, build):
@@ -47,7 +48,7 @@ def test_the_page(run, build, tmp_path):
     out = tool(run, build, "info", save(tmp_path / "t.p11t", t)).stdout
     assert out == f"""{tmp_path}/t.p11t
   verdict   complete
-  in flight #7 C_Sign, thread 100 (main\\x1b[2J), for at least 2.000 us
+  in flight #7 C_Sign, thread 100 (main\\x1b[2J), for at least 0 ns
   process   client, pid 4711, /usr/bin/client, 3 arguments
   started   2001-09-09T01:46:40.000000+00:00, calls within 8.000 us
   recorder  0.1.0 on x86_64, capture=safe

@@ -135,8 +135,25 @@ static void recycled(struct check *check, const struct call *call, uint64_t hand
       handle);
 }
 
+/* TLS's derivations of a key block put their handles into the mechanism's parameter and leave phKey alone; so does a PRF. */
+static bool gives_no_key(const struct call *call)
+{
+  if (call->known != P11_F_C_DeriveKey || call->arg[1].in.what != VALUE_MECHANISM) return false;
+  switch (call->arg[1].in.number) {
+    case CKM_SSL3_KEY_AND_MAC_DERIVE:
+    case CKM_TLS_KEY_AND_MAC_DERIVE:
+    case CKM_TLS12_KEY_AND_MAC_DERIVE:
+    case CKM_TLS12_KEY_SAFE_DERIVE:
+    case CKM_WTLS_SERVER_KEY_AND_MAC_DERIVE:
+    case CKM_WTLS_CLIENT_KEY_AND_MAC_DERIVE:
+    case CKM_TLS_PRF: return true;
+    default: return false;
+  }
+}
+
 static void made(struct check *check, const struct call *call)
 {
+  if (gives_no_key(call)) return;
   for (unsigned i = 0; i < call->info->arity; i++) {
     uint64_t handle;
     if (call->info->param[i].kind != P11_K_OUT_OBJECT || !pick_out(call, i, &handle)) continue;
