@@ -1,6 +1,7 @@
 """The rules of slots, each proved by a fault and by its absence: see fault_matrix.py."""
 import pytest
 
+import test_rules_init  # noqa: F401  its clients
 from fault_clients import action
 from fault_matrix import (BACKENDS, E, I, OPEN, STATE, W, Row, assert_healthy, client, expected, healthy, matrix,
                           run_row, signature)
