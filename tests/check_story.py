@@ -33,6 +33,7 @@ FUNCTIONS = {
     "C_OpenSession": ((6, "slotID", 0, 0), (5, "flags", 0, 0), (10, "pApplication", 0, 0), (10, "Notify", 0, 0),
                       (26, "phSession", 0, 0)),
     "C_CloseSession": ((7, "hSession", 0, 0),),
+    "C_CloseAllSessions": ((6, "slotID", 0, 0),),
     "C_GetSessionInfo": ((7, "hSession", 0, 0), (32, "pInfo", 0, SESSION_INFO)),
     "C_Login": ((7, "hSession", 0, 0), (4, "userType", 0, 0), (15, "pPin", 4, 0), (2, "ulPinLen", 0, 0)),
     "C_Logout": ((7, "hSession", 0, 0),),
@@ -170,6 +171,9 @@ class Story(Trace):
 
     def _close_session(self, session, rv=OK):
         return "C_CloseSession", u(session), b""
+
+    def _close_all(self, slot=SLOT, rv=OK):
+        return "C_CloseAllSessions", u(slot), b""
 
     def _session_info(self, session, state=0, flags=SERIAL, slot=SLOT, rv=OK, null=False):
         members = n(SESSION_INFO) + n(4) + u(slot) + u(state) + u(flags) + u(0)

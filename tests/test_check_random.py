@@ -162,10 +162,10 @@ def test_a_right_module_is_never_accused(build, run, tmp_path, count, way):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_module_that_hides_the_login_is_found_out(build, run, tmp_path, count, threads):
     runs, caught = count(100), 0
+    # Where calls overlap it is seen in other places too: in reports, or logins and logouts, that no order explains.
+    more = {"NSS-LOGIN-01", "NSS-LOGIN-05", "NSS-LOGIN-08", "NSS-LOGIN-11"} if threads > 1 else set()
     for seed in range(runs):
         found = accusations(build, run, simulate(seed, threads=threads, stale=True).write(tmp_path / "x.p11t"))
-        # Where calls overlap one answer that is too friendly may explain what is hidden just as well.
-        other = {"NSS-LOGIN-08", "NSS-LOGIN-11"} if threads > 1 else set()
-        assert {f["rule"] for f in found} - other <= {"NSS-LOGIN-09"}
+        assert {f["rule"] for f in found} <= {"NSS-LOGIN-09"} | more
         caught += bool(found)
     assert caught >= runs * 0.9

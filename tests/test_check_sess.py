@@ -100,8 +100,8 @@ DEAD = {
     "never opened, another part initialised": (lambda: initialised_by_another(), []),
     "never opened, records lost": (case(lambda t: t.lose(), does("session_info", 7)), []),
     "the module lost it": (
-        case(does("session_info", 2, rv=SESSION_HANDLE_INVALID), close(2, rv=SESSION_HANDLE_INVALID),
-             close(2, rv=SESSION_HANDLE_INVALID)), [rule(4, W)]),
+        case(does("slot_info", flags=1), close(2, rv=SESSION_HANDLE_INVALID)), [rule(4, W)]),
+    "the module lost it, or the token was pulled": (case(close(2, rv=SESSION_HANDLE_INVALID)), []),
     "the token was pulled": (
         case(pulled, close(2, rv=SESSION_HANDLE_INVALID), close(2, rv=SESSION_HANDLE_INVALID)), []),
     "finalised": (case(close(1), close(2), does("finalize"), does("initialize"), does("session_info", 2)), []),

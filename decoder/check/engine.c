@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decoder/check/suspects.h"
 #include "decoder/model/serial.h"
 #include "decoder/rules/rules.h"
 
@@ -16,6 +17,7 @@ struct checker {
       child[P11_FUNCTIONS];
   struct listeners state, answer, list, marker, close;
   struct kept *kept;
+  struct table users;  /* hash of a serial number -> struct users */
   struct table logins; /* hash of module and token -> struct note: the last successful login of the user */
   uint64_t calls, origin;
   unsigned enabled;
@@ -124,6 +126,44 @@ static void remember_login(struct checker *c, const struct call *call, const str
   }
 }
 
+/* The last calls on a token by two processes, the later first. */
+struct users {
+  struct note last[2];
+};
+
+static uint64_t serial_key(const struct model_slot *slot)
+{
+  return pick_hash(slot->token.serial, strlen(slot->token.serial));
+}
+
+static void remember_user(struct checker *c, const struct call *call, const struct model_slot *slot)
+{
+  switch (call->known) {
+    case P11_F_C_OpenSession:
+    case P11_F_C_Login:
+    case P11_F_C_LoginUser:
+    case P11_F_C_Logout:
+    case P11_F_C_InitToken: break;
+    default: return;
+  }
+  if (!call_returned(call, CKR_OK) || !slot || !slot->token.known || !serial_tells(slot->token.serial)) return;
+  const struct process *process = slot->module->process->process;
+  struct users *u = table_get(&c->users, serial_key(slot));
+  if (u && u->last[0].process == process) return; /* one call of each turn is enough */
+  if (!u) table_put(&c->users, serial_key(slot), u = model_alloc(sizeof *u));
+  u->last[1] = u->last[0];
+  note_take(&u->last[0], process, slot->module->process->origin, call);
+}
+
+const struct note *checker_other(struct check *check, const struct model_slot *slot)
+{
+  if (!slot || !slot->token.known || !serial_tells(slot->token.serial)) return NULL;
+  const struct users *u = table_get(&check->checker->users, serial_key(slot));
+  for (unsigned i = 0; u && i < 2; i++)
+    if (u->last[i].process && u->last[i].process != check->event->process) return &u->last[i];
+  return NULL;
+}
+
 static void run(struct check *check, const struct listeners *to)
 {
   for (unsigned i = 0; i < to->count; i++) {
@@ -147,12 +187,14 @@ static void settled(struct checker *c, const struct event *event, const struct c
 {
   struct model_observation seen;
   while (model_observed(call->place.module, &seen)) {
+    if (call->place.process->child) continue;
     struct check check = {.event = event, .checker = c, .seen = &seen, .probe = seen.probe};
     check.place = (struct model_place){
         .process = call->place.process, .module = call->place.module, .slot = seen.slot, .session = NULL};
     /* Seen by the call at hand: what the rules on the call have reported explains it. */
-    if (seen.note.end_number != (call->call ? call->call->end_number : 0)) c->store.causes = 0;
-    if (!check.place.process->child) run(&check, seen.answer ? &c->answer : &c->state);
+    if (!call->call || seen.note.end_number != call->call->end_number) c->store.causes = 0;
+    check.why = suspects_of(seen.slot, &seen);
+    run(&check, seen.answer ? &c->answer : &c->state);
   }
 }
 
@@ -165,9 +207,11 @@ static void call_over(struct checker *c, const struct event *event)
   c->store.causes = 0;
   const struct listeners *to = of_call(c, &check);
   if (to) run(&check, to);
+  suspects_call(call, &check.place);
   model_observe(event, &check.place);
   settled(c, event, &check);
   remember_login(c, call, check.place.slot);
+  remember_user(c, call, check.place.slot);
   model_apply(event, &check.place);
 }
 
@@ -197,6 +241,13 @@ static void each_module(struct checker *c, const struct event *event, const stru
   }
 }
 
+static void slept(const struct event *event)
+{
+  struct model_process *p = event->process->user;
+  size_t at = 0;
+  for (struct model_module *m; p && (m = table_next(&p->modules, &at));) suspects_sleep(m, event->time);
+}
+
 static void list_given(struct checker *c, const struct event *event)
 {
   struct check check = {.event = event, .checker = c};
@@ -216,8 +267,24 @@ static void unloaded(struct checker *c, const struct event *event)
   struct check check = {
       .event = event, .checker = c, .place = {.process = p, .module = m}
   };
+  model_finish(m);
+  settled(c, event, &check);
   c->store.causes = 0;
   run(&check, &c->close);
+}
+
+static void ended(struct checker *c, const struct event *event)
+{
+  struct model_process *p = event->process->user;
+  size_t at = 0;
+  for (struct model_module *m; p && (m = table_next(&p->modules, &at));) {
+    const struct check check = {
+        .event = event, .checker = c, .place = {.process = p, .module = m}
+    };
+    model_finish(m);
+    settled(c, event, &check);
+  }
+  each_module(c, event, &c->close);
 }
 
 void checker_event(struct checker *checker, const struct event *event)
@@ -228,9 +295,12 @@ void checker_event(struct checker *checker, const struct event *event)
     case EVENT_ENTER: call_starts(checker, event); break;
     case EVENT_CALL: call_over(checker, event); break;
     case EVENT_LIST: list_given(checker, event); break;
-    case EVENT_MARKER: each_module(checker, event, &checker->marker); break;
+    case EVENT_MARKER:
+      if (event->marker.kind == P11T_SUSPEND) slept(event);
+      each_module(checker, event, &checker->marker);
+      break;
     case EVENT_END:
-      each_module(checker, event, &checker->close);
+      ended(checker, event);
       model_drop(event->process);
       break;
     default: break;
@@ -286,5 +356,6 @@ void checker_free(struct checker *checker)
   findings_clear(&checker->store);
   table_clear(&checker->logins, free);
   kept_clear(&checker->kept);
+  table_clear(&checker->users, free);
   free(checker);
 }

@@ -46,14 +46,14 @@ struct model_token {
 
 /* What is known of the order of the calls of a slot: window.c. */
 struct model_window {
-  unsigned asking, changing,
-      closing;                /* in flight: calls that matter; of them those that may change the login; closes */
-  bool open;                  /* a call that may change the login is under way, or overlaps one that is */
-  bool lost;                  /* the calls of the open window cannot be followed */
-  bool unsure;                /* there may be sessions that are not known */
-  uint8_t before;             /* set of LOGIN_* when it opened */
-  unsigned live, live_before; /* open sessions that are known; the same when it opened */
-  uint64_t cut;               /* LEAVE number of its last change; calls that began before it are waited for */
+  unsigned asking, changing;     /* in flight: calls that matter; of them those that may change the login */
+  unsigned closing, closing_all; /* of them C_CloseSession; C_CloseAllSessions and C_InitToken */
+  bool open;                     /* a call that may change the login is under way, or overlaps one that is */
+  bool lost;                     /* the calls of the open window cannot be followed */
+  bool unsure;                   /* there may be sessions that are not known */
+  uint8_t before;                /* set of LOGIN_* when it opened */
+  unsigned live, live_before;    /* open sessions that are known; the same when it opened */
+  uint64_t cut;                  /* LEAVE number of its last change; calls that began before it are waited for */
   unsigned waits;
   struct window *calls; /* NULL until calls overlapped */
 };
@@ -96,9 +96,6 @@ struct model_slot {
   unsigned keys;
   /* What single rules remember of the slot. */
   struct {
-    struct note login;   /* NSS-LOGIN-09: a success that no C_GetSessionInfo has answered yet */
-    uint64_t asked;      /*   when the first of a row of such logins was made (ns) */
-    unsigned cycles;     /*   how many in that row were not confirmed */
     struct note refused; /* NSS-LOGIN-10: a C_Login that failed with a code that says nothing */
     uint64_t refused_session, refused_length, refused_tag; /* tag 0: not recorded */
     bool refused_reported;
@@ -160,7 +157,8 @@ struct model_session {
   uint64_t busy_end;   /* LEAVE number of the last call on it that is over */
   uint64_t answered;   /* ns: when a call on it last succeeded; 0 never */
   uint64_t login_seen; /* LEAVE number of the last login or logout that op[] takes into account */
-  bool lost;           /* the module said that the handle is not valid */
+  uint64_t user_seen;  /* number of the last report of it that the user is logged in */
+  bool lost;           /* the module did not know this handle, or another of the slot, that nobody had closed */
   bool makes;          /* it has made objects */
   struct kept *kept;
 };
@@ -325,6 +323,8 @@ void model_place(const struct event *event, struct model_place *place);
 void model_starting(const struct event *event, struct model_place *place);
 /* Takes in what the finished call says of the login, or does to it; before model_apply(). */
 void model_observe(const struct event *event, struct model_place *place);
+/* Nothing comes any more: reports that wait for more calls are made now. */
+void model_finish(struct model_module *module);
 /* The next report of the module whose overlapping calls are all over, in the order of their LEAVEs; false when there is none.
  * Call until it is. */
 bool model_observed(struct model_module *module, struct model_observation *seen);
@@ -405,7 +405,10 @@ void model_object_gone(struct model_module *module, const struct model_object *o
 void model_window_enter(struct model_module *module, const struct call *call);
 void model_window_reset(struct model_slot *slot, uint8_t login, bool all_known); /* no session is open any more */
 void model_window_removed(struct model_slot *slot, const struct call *call);     /* the call found the token removed */
-bool model_may_be_last(const struct model_slot *slot);  /* of the closes in flight: is one that of the last session? */
+bool model_may_be_last(const struct model_slot *slot); /* of the closes in flight: is one that of the last session? */
+void model_was_open(struct model_slot *slot);          /* one more session than was known */
+/* Was the session opened while C_CloseAllSessions was under way, so that it may be closed? */
+bool model_doubtful(const struct model_session *session);
 void model_session_lost(struct model_session *session); /* the module said that the handle is not valid */
 void model_drop_reports(struct model_module *module);
 void model_adopt(const struct call *call, struct model_place *place); /* a session that was opened before the trace */

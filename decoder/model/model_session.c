@@ -71,13 +71,12 @@ static void after_close(struct model_slot *slot)
   const bool last = slot->module->epoch == EPOCH_OPEN && slot->module->initialized.number;
   if (slot->sessions) return;
   if (last) model_drop_objects_at(slot, GONE_ALL, &slot->last.all);
-  memset(&slot->rule.login, 0, sizeof slot->rule.login);
 }
 
 static void close_session(const struct call *call, struct model_place *place)
 {
   struct model_session *s = place->session;
-  if (!s) return;
+  if (!s || (call->rv != CKR_OK && s->in_flight)) return; /* the call that closes it may be under way still */
   struct note note;
   model_note(place, &note, call);
   model_session_gone(place->module, s, call->rv == CKR_OK ? GONE_CLOSED : GONE_LOST, &note);
@@ -119,6 +118,7 @@ static void login(const struct call *call, struct model_place *place)
   if (user == CKU_USER && call->rv == CKR_OK) model_note(place, &s->user, call);
 }
 
+/* A session that was opened before the trace began. */
 void model_adopt(const struct call *call, struct model_place *place)
 {
   uint64_t handle;
@@ -127,7 +127,7 @@ void model_adopt(const struct call *call, struct model_place *place)
   if (!call_returned(call, CKR_OK) || !slot || !pick_in(call, 0, &handle) || !handle) return;
   place->session = add(place->module, model_slot(place->module, slot->number), handle);
   place->slot = place->session->slot;
-  place->slot->window.live++;
+  model_was_open(place->slot);
 }
 
 static void session_info(const struct call *call, struct model_place *place)
@@ -157,7 +157,7 @@ static void session_gone(const struct call *call, struct model_place *place)
   if (call->rv != CKR_SESSION_HANDLE_INVALID && call->rv != CKR_SESSION_CLOSED && call->rv != CKR_DEVICE_REMOVED)
     return;
   if (pick_in(call, (unsigned)i, &handle) && handle) model_note(place, &place->module->session_failure, call);
-  if (place->session) model_session_lost(place->session);
+  if (place->session && !place->session->in_flight) model_session_lost(place->session);
 }
 
 void model_apply_session(const struct call *call, struct model_place *place)

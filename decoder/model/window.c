@@ -10,77 +10,15 @@
 
 #define DOUBTS (WINDOW_OPS * 3 / 4) /* so many calls are waited for to learn which sessions are open */
 
-/* --- reports for the rules ---------------------------------------------------------------------- */
-
-static void report(struct model_module *m, const struct model_observation *seen)
-{
-  struct model_reports *r = &m->reports;
-  if (r->count == r->room) {
-    const unsigned room = r->room ? r->room * 2 : 4;
-    struct model_observation *more = model_alloc(room * sizeof *more);
-    for (unsigned i = 0; i < r->count; i++) more[i] = r->seen[i];
-    free(r->seen);
-    r->seen = more;
-    r->room = room;
-  }
-  r->seen[r->count++] = *seen;
-}
-
-bool model_observed(struct model_module *module, struct model_observation *seen)
-{
-  struct model_reports *r = &module->reports;
-  if (r->at == r->count) {
-    r->at = r->count = 0;
-    return false;
-  }
-  *seen = r->seen[r->at++];
-  return true;
-}
-
-void model_drop_reports(struct model_module *module)
-{
-  free(module->reports.seen);
-  module->reports = (struct model_reports){0};
-}
-
-/* What rules are told of the call; session and slot are filled in for calls of any kind. */
-static void describe(const struct call *call, const struct model_place *place, struct model_slot *slot,
-                     const struct window_op *op, struct model_observation *seen)
-{
-  *seen = (struct model_observation){
-      .slot = slot,
-      .session = op->session,
-      .seen = op->need,
-      .possible = LOGIN_ANY,
-      .answer = !op->watches,
-      .removal = model_removal(slot, call),
-      .probe = call_is_probe(call),
-  };
-  model_note(place, &seen->note, call);
-  if (op->watches) {
-    seen->state = pick_member(call, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, state))->number;
-    const struct value *flags = pick_member(call, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, flags));
-    seen->flags = flags ? flags->number : 0;
-  }
-  const struct model_session *s = model_session(place->module, op->session);
-  const struct model_gone *gone = s ? NULL : model_gone_session(place->module, op->session);
-  if (s) {
-    seen->opened = s->opened;
-    seen->asked = s->flags;
-  } else if (gone) {
-    seen->opened = gone->made;
-  }
-}
-
 /* --- one slot ----------------------------------------------------------------------------------- */
 
 /* Sessions that were open when the token was removed are gone, whatever the application closes afterwards. */
-static bool lives(const struct model_slot *slot, const struct model_session *session)
+bool window_lives(const struct model_slot *slot, const struct model_session *session)
 {
   return !session->lost && (!slot->gone.number || session->opened.end_number > slot->gone.number);
 }
 
-static bool unsure(const struct model_slot *slot)
+bool window_unsure(const struct model_slot *slot)
 {
   return slot->window.unsure || slot->module->opening;
 }
@@ -109,7 +47,7 @@ static void lose(struct model_slot *slot)
   for (unsigned i = 0; w->calls && i < w->calls->ops; i++) {
     if (!w->calls->op[i].watches) continue;
     w->calls->op[i].seen.overlapped = true;
-    report(slot->module, &w->calls->op[i].seen);
+    window_report(slot->module, &w->calls->op[i].seen);
   }
   if (w->calls) {
     w->unsure |= w->calls->all;
@@ -140,70 +78,35 @@ void model_window_removed(struct model_slot *slot, const struct call *call)
   }
 }
 
-void model_session_lost(struct model_session *session)
-{
-  struct model_window *w = &session->slot->window;
-  if (w->open || !lives(session->slot, session)) return;
-  session->lost = true;
-  if (w->live && !--w->live) session->slot->login |= LOGIN_PUBLIC;
-}
-
-/* --- calls that nothing overlaps ---------------------------------------------------------------- */
-
-static void count(struct model_slot *slot, const struct window_op *op)
+void model_was_open(struct model_slot *slot)
 {
   struct model_window *w = &slot->window;
-  const struct model_session *s = model_session(slot->module, op->session);
-  if (op->effect == EFFECT_OPEN) w->live++;
-  if (op->effect == EFFECT_CLOSE && w->live && s && lives(slot, s)) w->live--;
-  if (op->effect == EFFECT_ALL) {
-    w->live = 0;
-    w->unsure = op->either;
-  }
+  w->live++;
+  if (!w->open) return;
+  w->live_before++;
+  if (w->calls) w->calls->rest++;
 }
 
-/* The state that a session reports, and nothing that changes it is under way. */
-static void look(const struct call *call, const struct model_place *place, struct model_slot *slot,
-                 const struct window_op *op, bool blind)
+bool model_doubtful(const struct model_session *session)
 {
-  struct model_observation seen;
-  const struct model_session *s = model_session(slot->module, op->session);
-  const bool known = !blind && !(s && !lives(slot, s));
-  if (!op->watches) return;
-  describe(call, place, slot, op, &seen);
-  seen.overlapped = blind;
-  if (known) {
-    seen.possible = slot->login;
-    slot->login = op->need;
-  }
-  report(slot->module, &seen);
+  const struct note *all = &session->slot->last.all, *opened = &session->opened;
+  return opened->number < all->end_number && all->number < opened->end_number;
 }
 
-static void odd(const struct call *call, const struct model_place *place, struct model_slot *slot,
-                const struct window_op *op)
+/* A session that nobody closed and the module does not know: the token may have been pulled, and all sessions with it. */
+void model_session_lost(struct model_session *session)
 {
-  struct model_observation seen;
-  describe(call, place, slot, op, &seen);
-  seen.possible = slot->login;
-  report(slot->module, &seen);
-}
-
-static void alone(const struct call *call, const struct model_place *place, struct model_slot *slot,
-                  const struct window_op *op)
-{
-  uint8_t login = 0;
-  for (uint8_t from = LOGIN_PUBLIC; from <= LOGIN_SO; from <<= 1)
-    if (slot->login & op->need & from) login |= op->after ? op->after : from;
-  if (!login) {
-    odd(call, place, slot, op);
-    login = op->after ? op->after : slot->login;
-  }
-  if (op->either) login |= slot->login;
-  if (op->effect == EFFECT_ALL) login = op->either ? slot->login | LOGIN_PUBLIC : LOGIN_PUBLIC;
-  count(slot, op);
-  if (op->effect == EFFECT_CLOSE && !slot->window.live)
-    login = unsure(slot) || op->either ? login | LOGIN_PUBLIC : LOGIN_PUBLIC;
-  slot->login = login;
+  struct model_slot *slot = session->slot;
+  struct model_window *w = &slot->window;
+  size_t at = 0;
+  if (model_doubtful(session)) return;
+  if (!window_lives(slot, session) || w->closing_all || (w->open && w->calls && w->calls->all)) return;
+  for (struct model_session *s; (s = table_next(&slot->module->sessions, &at));)
+    if (s->slot == slot) s->lost = true;
+  w->live = 0;
+  w->unsure = true;
+  slot->login |= LOGIN_PUBLIC;
+  if (w->open) lose(slot);
 }
 
 /* --- calls that overlap ------------------------------------------------------------------------- */
@@ -216,7 +119,7 @@ static void clear(struct model_slot *slot)
   c->ops = c->handles = c->open = 0;
   c->rest = w->live_before;
   c->start = w->before;
-  c->unsure = unsure(slot);
+  c->unsure = window_unsure(slot);
   c->loose = c->all = false;
 }
 
@@ -236,7 +139,7 @@ static int handle_of(struct model_slot *slot, struct window *c, const struct win
   for (unsigned i = 0; i < c->handles; i++)
     if (c->handle[i] == op->session) return (int)i;
   const struct model_session *s = model_session(slot->module, op->session);
-  const bool was_open = op->effect != EFFECT_OPEN && s && s->slot == slot && lives(slot, s) && c->rest;
+  const bool was_open = op->effect != EFFECT_OPEN && s && s->slot == slot && window_lives(slot, s) && c->rest;
   if ((op->effect != EFFECT_OPEN && !was_open) || c->handles == WINDOW_HANDLES) return -1;
   if (was_open) {
     c->open |= 1u << c->handles;
@@ -257,7 +160,7 @@ static bool thin(struct model_slot *slot, struct window *c)
     struct window_op *op = &c->op[i];
     if (op->watches) {
       op->seen.overlapped = true;
-      report(slot->module, &op->seen);
+      window_report(slot->module, &op->seen);
     } else if (op->after) {
       c->op[kept] = *op;
       c->op[kept++].handle = -1;
@@ -280,11 +183,11 @@ static void take(const struct call *call, const struct model_place *place, struc
     lose(slot);
     return;
   }
-  c->unsure |= unsure(slot);
+  c->unsure |= window_unsure(slot);
   c->all |= op->effect == EFFECT_ALL;
   op->handle = c->loose ? -1 : (int8_t)handle_of(slot, c, op);
   if (op->handle < 0 && op->effect != EFFECT_NONE && op->effect != EFFECT_ALL) c->unsure = true;
-  describe(call, place, slot, op, &op->seen);
+  window_describe(call, place, slot, op, &op->seen);
   op->seen.overlapped = true;
   c->op[c->ops++] = *op;
   if (op->after) slot->login |= op->after;
@@ -302,7 +205,8 @@ static uint8_t any_of(const struct window *c)
   return login;
 }
 
-static void over(struct model_slot *slot)
+/* All calls are over, or, if `anyway`, no more are to come. */
+static void over(struct model_slot *slot, bool anyway)
 {
   struct model_window *w = &slot->window;
   struct window *c = w->calls;
@@ -325,13 +229,13 @@ static void over(struct model_slot *slot)
   bool said = false;
   for (unsigned i = 0; i < c->ops; i++) said |= c->op[i].odd;
   const bool doubt = !c->loose && (end.open != end.maybe || end.rest != end.maybe_rest);
-  if (doubt && !said && c->ops < DOUBTS) return;
+  if (doubt && !said && !anyway && c->ops < DOUBTS) return;
   const uint8_t any = any_of(c);
   for (unsigned i = 0; i < c->ops; i++) {
     struct window_op *op = &c->op[i];
     if (!op->odd && !op->watches) continue;
     op->seen.possible = op->odd ? op->possible : any | op->seen.seen;
-    if (op->need != LOGIN_ANY) report(slot->module, &op->seen);
+    if (op->need != LOGIN_ANY) window_report(slot->module, &op->seen);
   }
   if (!c->loose) {
     w->live = (unsigned)__builtin_popcount(end.open) + (end.rest ? c->rest : 0);
@@ -357,6 +261,11 @@ static bool matters(const struct call *call)
     case P11_F_C_InitToken: return true;
     default: return false;
   }
+}
+
+static bool closes_all(const struct call *call)
+{
+  return call->known == P11_F_C_CloseAllSessions || call->known == P11_F_C_InitToken;
 }
 
 static struct model_slot *slot_of(struct model_module *m, const struct call *call)
@@ -387,6 +296,7 @@ void model_window_enter(struct model_module *m, const struct call *call)
   }
   bool changes = call->known != P11_F_C_GetSessionInfo && call->known != P11_F_C_OpenSession;
   w->asking++;
+  w->closing_all += closes_all(call);
   if (call->known == P11_F_C_CloseSession) {
     w->closing++;
     changes = model_may_be_last(slot);
@@ -429,7 +339,7 @@ static void stray(const struct call *call, const struct model_place *place, cons
 {
   struct model_slot *slot = place->slot;
   if (op->watches) {
-    if (known && slot && !slot->window.open) look(call, place, slot, op, !model_settled(slot, call));
+    if (known && slot && !slot->window.open) window_look(call, place, slot, op, !model_settled(slot, call));
   } else if (op->effect == EFFECT_OPEN) {
     if (!slot) return;
     slot->window.live++;
@@ -441,12 +351,20 @@ static void stray(const struct call *call, const struct model_place *place, cons
   }
 }
 
+void model_finish(struct model_module *module)
+{
+  size_t at = 0;
+  for (struct model_slot *s; (s = table_next(&module->slots, &at));)
+    if (s->window.open && !s->window.asking) over(s, true);
+}
+
 void model_observe(const struct event *event, struct model_place *place)
 {
   const struct call *call = event->call;
   struct model_module *m = place->module;
   struct model_flight flight = {0};
   struct window_op op;
+  if (call->known == P11_F_C_Finalize && call_returned(call, CKR_OK)) model_finish(m);
   if (!matters(call)) return;
   model_adopt(call, place);
   const bool means = window_op(call, &op);
@@ -462,26 +380,29 @@ void model_observe(const struct event *event, struct model_place *place)
   w->asking--;
   w->changing -= flight.changes;
   w->closing -= call->known == P11_F_C_CloseSession;
+  w->closing_all -= closes_all(call);
   if (call->known == P11_F_C_OpenSession && call->state != CALL_DONE) w->unsure = true;
   if (!w->open) {
     if (means) {
-      count(slot, &op);
-      look(call, place, slot, &op, blind);
+      window_count(slot, &op);
+      window_look(call, place, slot, &op, blind);
     }
     return;
   }
   if (blind) lose(slot);
   if (flight.changes && !w->asking && !w->lost && !(w->calls && w->calls->ops)) {
     slot->login = w->before;
-    if (means) alone(call, place, slot, &op);
+    if (means) window_alone(call, place, slot, &op);
     w->open = false;
     return;
   }
   if (means) {
     op.last = op.effect == EFFECT_CLOSE && flight.changes;
     if (!w->lost) take(call, place, slot, &op);
-    if (w->lost && op.watches) look(call, place, slot, &op, true);
-    count(slot, &op);
+    if (w->lost && op.watches) window_look(call, place, slot, &op, true);
+    window_count(slot, &op);
+  } else if (!w->lost) {
+    handle_of(slot, window_of(slot), &op); /* it is known still */
   }
   if (flight.changes) {
     w->cut = op.leave;
@@ -489,5 +410,5 @@ void model_observe(const struct event *event, struct model_place *place)
   } else if (call->number < w->cut && w->waits) {
     w->waits--;
   }
-  if (!w->changing && !w->waits) over(slot);
+  if (!w->changing && !w->waits) over(slot, false);
 }

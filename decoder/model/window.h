@@ -11,7 +11,6 @@
 #define WINDOW_HANDLES 32 /* bits of .open */
 
 enum window_effect { EFFECT_NONE, EFFECT_OPEN, EFFECT_CLOSE, EFFECT_ALL };
-enum window_wants { WANTS_NOTHING, WANTS_OPEN, WANTS_GONE };
 
 /* One call that is over. */
 struct window_op {
@@ -20,11 +19,10 @@ struct window_op {
   uint8_t need;     /* set of LOGIN_* of which one must be at that moment for the answer to be right */
   uint8_t eased;    /* the same for a module that succeeds where the standard has a code of its own */
   uint8_t after;    /* LOGIN_* afterwards, 0: as before */
-  uint8_t effect, wants;
+  uint8_t effect;
   int8_t handle; /* in struct window; -1: not known */
   bool watches;  /* C_GetSessionInfo */
   bool either;   /* never returned: took effect or not */
-  bool firm;     /* nothing that opens or closes its session overlaps: what it wants counts */
   bool last;     /* a close that may be that of the last session */
   bool odd;      /* no order explains the answer */
   uint8_t possible;
@@ -55,5 +53,23 @@ struct window_end {
 bool window_op(const struct call *call, struct window_op *op);
 /* Fills in `odd` and `possible` of each call, and *end. False when there are too many orders. */
 bool window_solve(struct window *window, struct window_end *end);
+
+/* window_report.c: what rules will be told of a call. */
+void window_describe(const struct call *call, const struct model_place *place, struct model_slot *slot,
+                     const struct window_op *op, struct model_observation *seen);
+void window_report(struct model_module *module, const struct model_observation *seen);
+
+/* window_alone.c: calls that nothing overlaps. The sessions that a call leaves; the state that one reports, `blind` if
+ * something may have changed it meanwhile; a call that may change it. */
+void window_count(struct model_slot *slot, const struct window_op *op);
+void window_look(const struct call *call, const struct model_place *place, struct model_slot *slot,
+                 const struct window_op *op, bool blind);
+void window_alone(const struct call *call, const struct model_place *place, struct model_slot *slot,
+                  const struct window_op *op);
+
+/* Sessions that were open when the token was removed are gone, whatever the application closes afterwards. */
+bool window_lives(const struct model_slot *slot, const struct model_session *session);
+/* There may be sessions that are not known. */
+bool window_unsure(const struct model_slot *slot);
 
 #endif

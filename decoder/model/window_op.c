@@ -1,17 +1,11 @@
 /* What single calls need and do. */
 #include "decoder/model/window.h"
 
-static bool handle_is_bad(uint64_t rv)
-{
-  return rv == CKR_SESSION_HANDLE_INVALID || rv == CKR_SESSION_CLOSED;
-}
-
 static bool observation(const struct call *call, struct window_op *op)
 {
   const struct value *state = pick_member(call, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, state));
   if (call->rv != CKR_OK || !state) return false;
   op->watches = true;
-  op->wants = WANTS_OPEN;
   op->need = op->eased = (uint8_t)model_state_class(state->number);
   return op->need != 0;
 }
@@ -31,7 +25,6 @@ static bool login(const struct call *call, struct window_op *op)
     op->after = as;
     return true;
   }
-  op->wants = WANTS_OPEN;
   switch (call->rv) {
     case CKR_OK:
       op->need = LOGIN_PUBLIC;
@@ -47,7 +40,6 @@ static bool logout(const struct call *call, struct window_op *op)
 {
   op->after = LOGIN_PUBLIC;
   if (op->either) return true;
-  op->wants = WANTS_OPEN;
   if (call->rv == CKR_OK)
     op->need = LOGIN_USER | LOGIN_SO;
   else
@@ -59,7 +51,6 @@ static bool closes(const struct call *call, struct window_op *op, enum window_ef
 {
   if (!op->either && call->rv != CKR_OK) return false;
   op->effect = (uint8_t)effect;
-  op->wants = effect == EFFECT_CLOSE && !op->either ? WANTS_OPEN : WANTS_NOTHING;
   return true;
 }
 
@@ -73,10 +64,6 @@ bool window_op(const struct call *call, struct window_op *op)
                            .either = call->state != CALL_DONE};
   const int i = pick_kind(call, P11_K_SESSION);
   if (i >= 0) pick_in(call, (unsigned)i, &op->session);
-  if (i >= 0 && !op->either && handle_is_bad(call->rv)) {
-    op->wants = WANTS_GONE;
-    return true;
-  }
   switch (call->known) {
     case P11_F_C_GetSessionInfo: return !op->either && observation(call, op);
     case P11_F_C_Login:

@@ -61,9 +61,7 @@ static bool fits(const struct judge *j, unsigned i, const struct config *c)
 {
   const struct window_op *op = &j->w->op[i];
   if (j->excused >> i & 1) return true;
-  if (!((j->strict ? op->need : op->eased) & c->login)) return false;
-  if (!op->firm) return true;
-  return (c->open >> op->handle & 1) == (op->wants == WANTS_OPEN);
+  return (j->strict ? op->need : op->eased) & c->login;
 }
 
 /* Calls that only look are done as soon as what they saw is there. */
@@ -97,18 +95,16 @@ static void take(const struct judge *j, uint64_t pending, unsigned i, struct con
 {
   const struct window_op *op = &j->w->op[i];
   const uint32_t bit = op->handle >= 0 ? 1u << op->handle : 0;
-  const bool excused = j->excused >> i & 1;
   c.done |= 1ull << i;
   if (op->after) c.login = op->after;
-  if (excused && op->watches) c.login = op->need & -op->need;
-  if (excused && op->wants == WANTS_GONE) c.open &= ~bit;
+  if (op->watches) c.login = op->need & -op->need;
   if (op->effect == EFFECT_OPEN) c.open |= bit;
   if (op->effect == EFFECT_ALL) {
     c.open = 0;
     c.rest = false;
     c.login = LOGIN_PUBLIC;
   }
-  if (op->effect == EFFECT_CLOSE && c.open & bit) {
+  if (op->effect == EFFECT_CLOSE && (c.open & bit || !bit)) {
     c.open &= ~bit;
     if (!c.open && !c.rest && !j->w->loose) {
       if (j->w->unsure) push(j, pending, c); /* it was not the last */
@@ -166,24 +162,6 @@ static int judge(struct judge *j)
   return -1;
 }
 
-static bool overlap(const struct window_op *a, const struct window_op *b)
-{
-  return a->enter < b->leave && b->enter < a->leave;
-}
-
-static void make_firm(struct window *w)
-{
-  for (unsigned i = 0; i < w->ops; i++) {
-    struct window_op *op = &w->op[i];
-    op->firm = op->wants != WANTS_NOTHING && op->handle >= 0 && !w->loose;
-    for (unsigned k = 0; k < w->ops && op->firm; k++) {
-      const struct window_op *by = &w->op[k];
-      if (k == i || by->effect == EFFECT_NONE || !overlap(op, by)) continue;
-      if (by->effect == EFFECT_ALL || by->handle == op->handle) op->firm = false;
-    }
-  }
-}
-
 static void finish(struct window_end *end)
 {
   *end = (struct window_end){.open = UINT32_MAX, .rest = true};
@@ -208,28 +186,43 @@ static void blame(struct window *w, unsigned i, uint8_t logins)
   w->op[i].possible = logins;
 }
 
-/* If one answer that is only too friendly explains all, it is that. */
+/* Does it explain all that these succeeded where there was nothing to do? `now` is what all leave then. */
+static bool explained_by(struct window *w, uint64_t easy)
+{
+  uint8_t need[WINDOW_OPS];
+  struct judge j = {.w = w, .strict = true};
+  for (unsigned i = 0; i < w->ops; i++) {
+    need[i] = w->op[i].need;
+    if (easy >> i & 1) w->op[i].need = w->op[i].eased;
+  }
+  const bool yes = judge(&j) < 0;
+  for (unsigned i = 0; i < w->ops; i++) w->op[i].need = need[i];
+  return yes;
+}
+
+/* If answers that are only too friendly explain all, it is these: one if one is enough, else as few as can be found. */
 static bool blame_lax(struct window *w)
 {
-  for (unsigned i = 0; i < w->ops; i++) {
-    const uint8_t need = w->op[i].need;
-    if (!lax(&w->op[i])) continue;
-    w->op[i].need = w->op[i].eased;
-    struct judge j = {.w = w, .strict = true};
-    const bool explained = judge(&j) < 0;
-    w->op[i].need = need;
-    if (!explained) continue;
-    blame(w, i, LOGIN_ANY & ~need);
-    return true;
+  uint64_t all = 0, few = 0;
+  for (unsigned i = 0; i < w->ops; i++)
+    if (lax(&w->op[i])) all |= 1ull << i;
+  for (uint64_t left = all; left && !few; left &= left - 1)
+    if (explained_by(w, left & -left)) few = left & -left;
+  if (!few && !explained_by(w, all)) return false;
+  if (!few) {
+    few = all;
+    for (uint64_t left = all; left; left &= left - 1)
+      if (explained_by(w, few & ~(left & -left))) few &= ~(left & -left);
   }
-  return false;
+  for (unsigned i = 0; i < w->ops; i++)
+    if (few >> i & 1) blame(w, i, LOGIN_ANY & ~w->op[i].need);
+  return explained_by(w, few);
 }
 
 bool window_solve(struct window *w, struct window_end *end)
 {
   struct judge j = {.w = w, .strict = true};
   too_many = false;
-  make_firm(w);
   for (unsigned i = 0; i < w->ops; i++) {
     w->op[i].odd = false;
     w->op[i].possible = LOGIN_ANY;

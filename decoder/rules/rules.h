@@ -21,9 +21,9 @@ enum {
   ON_ALL,             /* completed calls of every function */
   ON_PROBES,          /* with the functions named: also the calls that the recorder made itself (check->probe) */
   ON_UNFINISHED,      /* with the functions named: also calls that never returned (see call->state) */
-  ON_CHILD,  /* with the functions named: also in a fork's child that has not called C_Initialize itself (guard G4) */
-  ON_START,  /* with the functions named: also the start of each call (check->starting) */
-  ON_STATE,  /* login states that C_GetSessionInfo reported, when all calls that overlap them are over: check->seen */
+  ON_CHILD, /* with the functions named: also in a fork's child that has not called C_Initialize itself (guard G4) */
+  ON_START, /* with the functions named: also the start of each call (check->starting) */
+  ON_STATE, /* login states that C_GetSessionInfo reported, when all calls that overlap them are over: check->seen */
   ON_ANSWER, /* answers of C_Login, C_LoginUser and C_Logout that no order of the overlapping calls explains: check->seen */
   ON_LIST,   /* function lists and interfaces that were handed out: check->event->list; call NULL */
   ON_MARKER, /* markers: check->event->marker; call NULL; place.module is each module of the process in turn */
@@ -32,6 +32,7 @@ enum {
 #define RULE_ON_MAX 40
 
 struct check;
+struct suspects;
 /* `call` is NULL where there is none (ON_STATE, ON_ANSWER, ON_LIST, ON_MARKER, ON_CLOSE). */
 typedef void rule_function(struct check *check, const struct call *call);
 
@@ -117,8 +118,10 @@ struct check {
   struct checker *checker;
   const struct rule *rule;              /* the one that is running */
   const struct model_observation *seen; /* ON_STATE, ON_ANSWER, else NULL */
-  bool probe;                           /* the recorder made the call: evidence against the module only */
-  bool starting;                        /* ON_START: `call` has no answer yet */
+  const struct suspects
+      *why;      /* with `seen`: what may explain it (decoder/check/suspects.h); NULL when nothing has to */
+  bool probe;    /* the recorder made the call: evidence against the module only */
+  bool starting; /* ON_START: `call` has no answer yet */
 };
 
 /* Begins a finding, or counts one more of the same. Findings are the same when rule, fault, path of the module, slot id and
@@ -167,6 +170,10 @@ const struct note *checker_login(struct check *check, const struct model_slot *s
 struct kept **checker_kept(struct check *check);
 /* A key for what is known of a token in whatever process: its module and serial number; 0 when it has none. */
 uint64_t checker_token(const struct model_slot *slot);
+
+/* The last call by which another process than `slot`'s used the token in it before now: C_OpenSession, C_Login, C_Logout ...;
+ * NULL none. */
+const struct note *checker_other(struct check *check, const struct model_slot *slot);
 
 /* --- the engine --------------------------------------------------------------------------------- */
 

@@ -13,6 +13,7 @@
 #include "check_slot.h"
 #include "check_mech.h"
 #include "check_perf.h"
+#include "check_state.h"
 
 static void tour(void)
 {
@@ -234,6 +235,14 @@ static const struct {
   {"waitlogin", wait_for_login}, /* a session's state while another one logs in, four times */
   {"waitsign", wait_for_signature}, /* the same while another one signs */
   {"race", race}, /* signatures and searches, alone and then in four threads */
+  {"states",   states_of_all}, /* what three sessions report before and after a login and a logout of the first */
+  {"otherstate", states_of_others}, /* what another session reports after a login, then that which logged in */
+  {"askinfo",  info_between}, /* C_GetTokenInfo while logged in */
+  {"reopen",   after_last}, /* C_CloseAllSessions while logged in, another session, and then: see there */
+  {"closeother", after_close}, /* opens and closes a session while another one is logged in */
+  {"closedigest", operation_after_close}, /* the same while another one digests */
+  {"samesetpin", after_setpin}, /* C_SetPIN while logged in */
+  {"bothslots", state_of_other}, /* a login on one token; what the other one, the argument, reports */
   {"fork",     forked  }, /* a child uses what the parent has opened, and then does a tour of its own */
   /* check_init.h */
   {"double",   initialize_twice  }, /* C_Initialize again */

@@ -1,6 +1,7 @@
 /* C_Login when somebody is logged in, C_Logout when nobody is. */
 #include <inttypes.h>
 
+#include "decoder/check/suspects.h"
 #include "decoder/rules/login/login_help.h"
 
 /* --- NSS-LOGIN-08 ------------------------------------------------------------------------------------------------- */
@@ -10,6 +11,7 @@ struct second {
   struct note first; /* the last login that succeeded */
   struct login_pin pin;
   struct note again; /* one that followed and failed; cleared by the next report of the state */
+  uint64_t reported; /* number of the last call that was found wrong by itself */
 };
 static const struct kept_type second_type = {sizeof(struct second), NULL};
 
@@ -96,19 +98,19 @@ static void remember_login(struct check *check, const struct call *call, struct 
 {
   if (call->rv != CKR_OK) return;
   struct second *s = kept_make(&slot->kept, &second_type);
-  *s = (struct second){.pin = login_pin(call, 2)};
+  *s = (struct second){.pin = login_pin(call, 2), .reported = s->reported};
   if (model_settled(slot, call)) model_note(&check->place, &s->first, call);
 }
 
-/* Calls overlapped, and in each order that the other answers allow the user was logged in already. */
+/* In each order of the calls that overlap it the user was logged in already. */
 static void login_in_any_order(struct check *check)
 {
   const struct model_observation *seen = check->seen;
+  const struct second *s = kept_get(seen->slot->kept, &second_type);
   const struct note *first = &seen->slot->last.login;
-  if (!seen->overlapped || seen->removal || seen->note.rv != CKR_OK) return;
-  if (seen->possible & LOGIN_PUBLIC || !(seen->possible & LOGIN_USER)) return;
-  if (seen->note.known == P11_F_C_Logout || seen->note.values < 2 || seen->note.value[1] != CKU_USER) return;
-  if (!needs_login(seen->slot)) return;
+  if (!check->why || !(check->why->rules & SUSPECT_ANSWER) || seen->note.known == P11_F_C_Logout) return;
+  if (!(seen->possible & LOGIN_USER) || seen->note.values < 2 || seen->note.value[1] != CKU_USER) return;
+  if ((s && s->reported == seen->note.number) || !needs_login(seen->slot)) return;
   struct finding *f =
       finding_report(check, SEVERITY_WARNING, CKR_OK, "C_Login while the user is logged in answers %s", "CKR_OK");
   if (first->number < seen->note.number) finding_note(f, first, NULL);
@@ -144,6 +146,8 @@ void rule_login_08(struct check *check, const struct call *call)
     } else {
       login_again(check, call, slot, s);
     }
+    s = kept_make(&slot->kept, &second_type);
+    s->reported = call->number;
     if (user && call->rv != CKR_OK && call->rv != CKR_USER_ALREADY_LOGGED_IN) {
       s = kept_make(&slot->kept, &second_type);
       model_note(&check->place, &s->again, call);
@@ -154,37 +158,22 @@ void rule_login_08(struct check *check, const struct call *call)
 
 /* --- NSS-LOGIN-11 ------------------------------------------------------------------------------------------------- */
 
-enum { LOGOUTS = 4 };
-
-/* Of a slot: the last C_Logout that had nothing to do, and the numbers of the last ones that succeeded; a ring. */
+/* Of a slot: the last C_Logout that had nothing to do, and the last that was found wrong. */
 struct idle {
   struct note logout;
-  uint64_t success[LOGOUTS];
-  unsigned next;
+  uint64_t reported; /* number */
 };
 static const struct kept_type idle_type = {sizeof(struct idle), NULL};
-
-/* Did something end the last login, beside that call? Where only C_GetSessionInfo says that nobody is logged in, it may be
- * wrong itself (NSS-LOGIN-09). */
-static bool ended_otherwise(const struct model_slot *slot, uint64_t number)
-{
-  const uint64_t in = slot->last.login.number > slot->last.so.number ? slot->last.login.number : slot->last.so.number;
-  const struct idle *idle = kept_get(slot->kept, &idle_type);
-  if (!in || slot->last.all.number > in) return true;
-  for (unsigned i = 0; idle && i < LOGOUTS; i++)
-    if (idle->success[i] != number && idle->success[i] > in) return true;
-  return false;
-}
 
 static void logout(struct check *check, const struct call *call, struct model_slot *slot)
 {
   char code[24];
-  struct idle *i = kept_make(&slot->kept, &idle_type);
-  if (call->rv == CKR_OK) i->success[i->next++ % LOGOUTS] = call->number;
   if (!model_logged_out(slot) || !model_settled(slot, call) || model_removal(slot, call) || !needs_login(slot)) return;
   if (login_lost(call->rv)) return;
+  struct idle *i = kept_make(&slot->kept, &idle_type);
   model_note(&check->place, &i->logout, call);
   if (call->rv == CKR_USER_NOT_LOGGED_IN) return;
+  i->reported = call->number;
   struct finding *f = finding_report(check, call->rv == CKR_OK ? SEVERITY_WARNING : SEVERITY_ERROR, call->rv,
                                      "C_Logout when nobody is logged in answers %s", note_rv(call->rv, code));
   const struct note *seen = &slot->last.public_seen;
@@ -201,6 +190,7 @@ static void dead_after(struct check *check, const struct call *call, struct mode
   if (!i || !i->logout.number || !slot->has_flags || slot->flags & CKF_REMOVABLE_DEVICE) return;
   const struct note logout = i->logout;
   i->logout = (struct note){0};
+  if (!model_alone(s, call) || model_doubtful(s)) return;
   if (!s->opened.number || s->opened.end_number > logout.number || s->busy_end > call->number) return;
   /* Once it was used, with success or not, it was there; only the first call on a session after the logout tells. */
   if (s->busy_end > logout.end_number) return;
@@ -214,12 +204,13 @@ static void dead_after(struct check *check, const struct call *call, struct mode
   finding_call(f, check, NULL);
 }
 
+/* In each order of the calls that overlap it nobody was logged in. */
 static void logout_in_any_order(struct check *check)
 {
   const struct model_observation *seen = check->seen;
-  if (!seen->overlapped || seen->removal || seen->note.rv != CKR_OK || seen->possible != LOGIN_PUBLIC) return;
-  if (seen->note.known != P11_F_C_Logout || !needs_login(seen->slot)) return;
-  if (!ended_otherwise(seen->slot, seen->note.number)) return;
+  const struct idle *i = kept_get(seen->slot->kept, &idle_type);
+  if (!check->why || !(check->why->rules & SUSPECT_ANSWER) || seen->note.known != P11_F_C_Logout) return;
+  if ((i && i->reported == seen->note.number) || !needs_login(seen->slot)) return;
   struct finding *f =
       finding_report(check, SEVERITY_WARNING, CKR_OK, "C_Logout when nobody is logged in answers %s", "CKR_OK");
   finding_call(f, check, "whatever the order of the calls that overlap it");

@@ -98,6 +98,11 @@ static void not_closed(struct check *check, const struct call *call, const struc
   }
   if (!s->opened.number || !model_alone(s, call) || model_removal(s->slot, call)) return;
   if (s->slot->gone.end_number > s->opened.end_number) return; /* lost with the token */
+  if (call->rv == CKR_SESSION_HANDLE_INVALID) {
+    const struct model_slot *slot = s->slot;
+    if (s->lost || model_doubtful(s)) return;
+    if (!slot->has_flags || slot->flags & CKF_REMOVABLE_DEVICE) return; /* pulled, perhaps, and put in again unseen */
+  }
   const struct finding_options o = {.cause = CAUSE_DEAD_SESSION};
   struct finding *f = finding_report_as(check, &o, SEVERITY_WARNING, 3,
                                         "C_CloseSession of an open session fails with %s", note_rv(call->rv, unknown));

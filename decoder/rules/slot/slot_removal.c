@@ -224,7 +224,7 @@ void rule_slot_07(struct check *check, const struct call *call)
     if (l && l->lost.number) asked_for_another(check, call, slot, l);
     return;
   }
-  if (call->rv == CKR_OK || !s || !finds_it_dead(call)) return;
+  if (call->rv == CKR_OK || !s || !finds_it_dead(call) || model_doubtful(s)) return;
   if (!s->opened.number || s->opened.end_number > call->number || s->in_flight) return;
   if (slot->absent || !model_settled(slot, call) || model_removal(slot, call)) return;
   if (slot->gone.end_number > s->opened.number) return; /* a card of before */
