@@ -9,11 +9,12 @@
 #include "decoder/cmd/dump_option.h"
 #include "decoder/follow/follow.h"
 
-enum { KEY_WAIT = 0x4600 };
+enum { KEY_WAIT = 0x4600, KEY_STATUS };
 
 /* clang-format off */
 static const struct argp_option options[] = {
     {"wait", KEY_WAIT, NULL, 0, "Wait for more processes when all have ended, until Ctrl-C", 3},
+    {"status", KEY_STATUS, NULL, 0, "A line on stderr for each change of a login, also without a terminal", 3},
     {0},
 };
 /* clang-format on */
@@ -25,6 +26,10 @@ static const char doc[] =
     "that begin later. The traced programs are not disturbed. Calls come in the order of their numbers; a number that "
     "is "
     "missing is waited for 50 ms. Ends when all processes have ended, or at Ctrl-C.\n"
+    "\n"
+    "On a terminal the last line tells the login of each slot that was asked for it: its token, what the module last "
+    "said, the prompts (C_Login) so far, and a ! once an answer is one that no order of the calls explains. -q leaves "
+    "it out; --status has it, one line for each change, in a pipe too.\n"
     "\n" FILTER_HELP
     "\n"
     "Exit status: 0, or 2 when bytes of a trace are lost (after showing the rest) or something was wrong.";
@@ -41,6 +46,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = &a->follow.dump; return 0;
     case KEY_WAIT: a->follow.wait = true; return 0;
+    case KEY_STATUS: a->follow.status = true; return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "no trace given"); return 0;
     case ARGP_KEY_ARG:
       if (strcmp(arg, "-") == 0) argp_error(state, "-: standard input cannot be followed: name a file or a folder");

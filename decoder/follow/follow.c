@@ -12,11 +12,12 @@
 #include <unistd.h>
 
 #include "decoder/cmd/cmd.h"
+#include "decoder/follow/status.h"
 #include "decoder/read/arena.h"
 #include "decoder/read/tail.h"
 
 /* Milliseconds. A call is shown within two looks and the time that a missing number is waited for (tail.h). */
-enum { LOOK_BUSY = 10, LOOK_IDLE = 50, IDLE_AFTER = 1000, SCAN = 100, READY_WITHIN = 1000, STATUS_EVERY = 200 };
+enum { LOOK_BUSY = 10, LOOK_IDLE = 50, IDLE_AFTER = 1000, SCAN = 100, READY_WITHIN = 1000 };
 
 /* A file that was named or found, until it is being followed or never will be. */
 struct candidate {
@@ -34,8 +35,9 @@ struct follow {
   size_t folders;
   struct candidate *candidate;
   size_t candidates, room;
-  uint64_t calls, errors, now, last_event, last_scan, last_status;
-  bool first_scan, status, status_shown;
+  struct status *status; /* NULL: none */
+  uint64_t now, last_event, last_scan;
+  bool first_scan;
 };
 
 static volatile sig_atomic_t stopped;
@@ -140,23 +142,6 @@ static bool add_ready(struct follow *f, bool *awaited)
   return fine;
 }
 
-static void hide_status(struct follow *f)
-{
-  if (f->status_shown) fputs("\r\033[K", stderr);
-  f->status_shown = false;
-}
-
-static void show_status(struct follow *f)
-{
-  if (!f->status || f->now - f->last_status < STATUS_EVERY) return;
-  f->last_status = f->now;
-  size_t running = tail_running(f->tail);
-  fprintf(stderr, "\r\033[K%ju call%s, %ju failed, %zu process%s recording", (uintmax_t)f->calls,
-          f->calls == 1 ? "" : "s", (uintmax_t)f->errors, running, running == 1 ? "" : "es");
-  fflush(stderr);
-  f->status_shown = true;
-}
-
 /* Everything that is due now. */
 static void show_due(struct follow *f)
 {
@@ -164,14 +149,13 @@ static void show_due(struct follow *f)
   tail_poll(f->tail);
   while (!stopped && f->dump.out.error == 0 && tail_next(f->tail, &event) == 0) {
     f->last_event = f->now;
-    if (event.type == EVENT_CALL) {
-      f->calls++;
-      if (event.call->state == CALL_DONE && event.call->rv != CKR_OK) f->errors++;
-    }
     dump_event(&f->dump, &event);
+    if (!status_event(f->status, &event)) continue;
+    text_flush(&f->dump.out);
+    status_line(f->status);
   }
   if (f->dump.out.at == f->dump.out.base) return;
-  if (f->status) hide_status(f);
+  status_hide(f->status);
   text_flush(&f->dump.out);
 }
 
@@ -214,14 +198,14 @@ static int loop(struct follow *f)
     }
     fine &= add_ready(f, &awaited);
     show_due(f);
-    show_status(f);
+    status_show(f->status, f->now, tail_running(f->tail));
     struct process *const *process;
     bool any = tail_processes(f->tail, &process) > 0;
     bool scanned = f->now == f->last_scan; /* the last process's child may have begun in between */
     if (tail_running(f->tail) == 0 && !awaited && !f->options->wait && scanned && (any || f->folders == 0)) break;
     wait_a_while(f);
   }
-  hide_status(f);
+  status_end(f->status, tail_running(f->tail));
   return fine ? EXIT_FINE : EXIT_COULD_NOT;
 }
 
@@ -229,7 +213,6 @@ int follow_paths(const char *const *paths, size_t count, const struct follow_opt
 {
   struct follow f = {.options = options, .tail = tail_new(), .now = milliseconds()};
   f.folder = read_zalloc((count + 1) * sizeof *f.folder);
-  f.status = isatty(STDERR_FILENO) && !options->dump.quiet;
   struct sigaction act = {.sa_handler = on_signal};
   sigaction(SIGINT, &act, NULL);
   sigaction(SIGTERM, &act, NULL);
@@ -237,6 +220,7 @@ int follow_paths(const char *const *paths, size_t count, const struct follow_opt
   dump_begin(&f.dump, &options->dump, fd);
   int status = EXIT_COULD_NOT;
   if (sort_paths(&f, paths, count)) {
+    f.status = status_new(options->dump.quiet, options->status);
     status = loop(&f);
     int shown = dump_end(&f.dump, "p11trace follow");
     if (shown != EXIT_FINE) status = shown;

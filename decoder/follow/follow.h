@@ -6,7 +6,8 @@
 
 struct follow_options {
   struct dump_options dump;
-  bool wait; /* for more processes when all have ended */
+  bool wait;   /* for more processes when all have ended */
+  bool status; /* tell the logins where stderr is no terminal, or with dump.quiet, too */
 };
 
 /* Shows what `paths` record, files from their beginning, of a folder those that are recorded now or later. Ends when all their
