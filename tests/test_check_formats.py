@@ -191,3 +191,22 @@ def test_every_rule_is_explained(build, run):
             assert len(rule[key]) > 3, (rule["rule"], key)
             assert " ".join(rule[key].split()) in flat, (rule["rule"], key)
         assert all(re.fullmatch(r"Q([1-9]|[12]\d|3[0-2])", q) for q in rule["faq"].split(",") if q)
+
+
+def test_every_question_of_the_faq_is_covered(build, run):
+    questions = json.loads(run(build / "p11trace", "rules", "--coverage", "--json").stdout)
+    assert [q["question"] for q in questions] == list(range(1, 33))
+    ids = {r["rule"]: r for r in catalogue(build, run)}
+    for q in questions:
+        assert q["rules"] or len(q["unseen"]) > 40, f"Q{q['question']} has neither rules nor a reason"
+        for rule in q["rules"]:
+            assert f"Q{q['question']}" in ids[rule]["faq"].split(",")
+    shown = run(build / "p11trace", "rules", "--coverage").stdout
+    assert re.findall(r"^Q(\d+)", shown, re.M) == [str(n) for n in range(1, 33)]
+    assert run(build / "p11trace", "rules", "--coverage", "--markdown").stdout.count("\n") == 34
+
+
+def test_the_rule_table_of_the_readme(build, run):
+    """Made by `p11trace rules --markdown`; the text around it says so."""
+    table = run(build / "p11trace", "rules", "--markdown").stdout
+    assert table in (ROOT / "README.md").read_text()
