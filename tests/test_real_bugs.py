@@ -61,11 +61,26 @@ BUGS = [
         "flaky-session",
         "tstclnt",
         "NSS-SLOT-07"),
+    Bug(4, "OpenSC #596, #624",
+        "signing works once and never again, though the user is logged in: another program has reset the card",
+        "rv=C_SignInit:CKR_USER_NOT_LOGGED_IN@2-2,stale-state@C_GetSessionInfo:4",
+        "a.open a.login a.state a.key a.policy a.init a.sign a.state a.init a.state a.state",
+        "NSS-LOGIN-06 NSS-LOGIN-04"),
     Bug(5, "OpenSC #959",
         "the login is not told, so that NSS must ask again",
         "always-public",
         "a.open a.login a.state a.key a.policy a.init a.sign a.state",
         "NSS-LOGIN-09 NSS-LOGIN-07"),
+    Bug(6, "OpenSC #1436",
+        "up to eight prompts in a row: asking about the token drops the login",
+        "probe-logs-out",
+        "a.open a.login a.state token a.state a.login a.state token a.state a.login a.state token a.state a.login",
+        "NSS-LOGIN-04 NSS-LOGIN-12"),
+    Bug(7, "OpenSC #2897",
+        "a login in one program logs the other one out",
+        "info-logs-out=2",
+        "a.open a.login a.key 2*a.state wait=1200 a.state",
+        "NSS-LOGIN-04"),
     Bug(8, "OpenSC #1071, #1072, Mozilla bug 1333725",
         "the PIN is accepted and the signature fails: what is asked between the two resets the card",
         "ctx-fragile",
@@ -89,6 +104,11 @@ BUGS = [
         "a.open a.certs a.login a.certs on=Second b.open b.profile b.certs b.login b.certs on=Third c.open c.login "
         "c.certs",
         "NSS-CERT-05 NSS-CERT-08 NSS-LOGIN-12", prepare=three_tokens),
+    Bug(12, "OpenSC #1135",
+        "the PINs of one card are asked for in an order that nobody understands: each is a slot of its own",
+        "slot-bleed",
+        "a.open on=Second b.open b.state on=Third c.open c.state a.login b.state c.state b.login c.login",
+        "NSS-LOGIN-12 NSS-LOGIN-17", prepare=three_tokens),
     Bug(13, "OpenSC #683",
         "another reader is used after hot-plugging: slots are numbered anew",
         "slot-renumber",
@@ -181,6 +201,16 @@ BUGS = [
         "pinpad-args@C_GetTokenInfo:1-1,pinpad-args@C_Login:1-1,double-login-ok",
         "a.open a.state a.pad a.login a.state a.login b.open b.login",
         "NSS-LOGIN-08 NSS-TOK-06"),
+    Bug(34, "OpenSC #2536",
+        "the card needs no PIN after it was out and in again",
+        "ghost-session=2",
+        f"a.open a.login slot {GRACE} slot slot {GRACE} b.open b.state a.state",
+        "NSS-SLOT-06 NSS-LOGIN-05"),
+    Bug(35, "OpenSC #3519",
+        "prompts a few times a day, when another browser starts: it resets the card",
+        "info-logs-out=2",
+        "a.open a.login a.key 2*a.state wait=1200 a.state a.login a.state",
+        "NSS-LOGIN-04"),
     Bug(36, "OpenSC #3613",
         "the second signature fails after a good login: the key wants a PIN each time and does not say so",
         "rv=C_Sign:CKR_USER_NOT_LOGGED_IN@2-2",
@@ -297,3 +327,8 @@ def test_bug_in_a_story(build, run, tmp_path, name):
     result = json.loads(run(build / "p11trace", "check", "--json", tmp_path, status=None).stdout)
     assert result["summary"]["calls"] >= 50
     judge(result["findings"], rules)
+
+
+def test_all_are_there():
+    numbers = [b.number for b in BUGS] + [int(name[:2]) for name in TOLD]
+    assert sorted(numbers) == list(range(1, 37))

@@ -42,6 +42,7 @@ static void gather(const struct model_slot *slot, const struct trail *t, const s
       .all = before(&slot->last.all, seen),
       .closed = before(&slot->last.closed, seen),
       .pin = before(&slot->last.pin, seen),
+      .gone = before(&slot->gone, seen),
       .user = t->user,
       .public = t->public,
       .used = t->used,
@@ -162,7 +163,7 @@ static void logged_in(struct model_slot *slot, struct trail *t, struct suspects 
 {
   const struct model_observation *seen = &s->seen;
   const struct note *login = &s->login, *all = &s->all;
-  const uint64_t out = latest(s->logout.number, all->number);
+  const uint64_t out = latest(latest(s->logout.number, all->number), s->gone.number);
   if (t->waits && !seen->answer) {
     /* The login is there after all, and not for all. */
     s->other = t->early.note;

@@ -28,6 +28,7 @@ struct suspects {
   bool late;                     /* found by the end or the next login only: nothing was reported since */
   /* Empty: there was none. All are from before the report. */
   struct note login, logout, all, closed, pin; /* the last of each; `all`: the last session was closed */
+  struct note gone;                            /* the token was removed */
   struct note user, public;                    /* last reports; of any session */
   struct note used;                            /* a private key did something */
   struct note benign;                          /* a call that only asks, and the only one since `user` */

@@ -55,6 +55,7 @@ static void login_05(struct check *check, const struct suspects *why)
   const struct finding_options o = {.cause = CAUSE_USER};
   const struct note *other = checker_other(check, check->place.slot);
   const struct note *public = why->public.number > why->all.number ? &why->public : &why->all;
+  if (why->gone.number > public->number) public = &why->gone;
   const bool claim = why->seen.answer;
   struct finding *f =
       finding_report_as(check, &o, other || why->late ? SEVERITY_WARNING : SEVERITY_ERROR, claim,
