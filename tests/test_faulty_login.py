@@ -103,6 +103,13 @@ def _(p):
     return p.state(s)
 
 
+@cases("sign-logs-out", RW_USER, RW_PUBLIC)
+def _(p):
+    s = p.open(login=True)
+    s.sign(CKM.ECDSA, p.key(s)[1], b"x" * 32)
+    return p.state(s)
+
+
 def sign_init(p, s, key):
     try:
         s.init("C_SignInit", CKM.ECDSA, key)

@@ -112,6 +112,24 @@ CK_RV info_logs_out_C_GetSessionInfo(CK_SESSION_HANDLE hSession, CK_SESSION_INFO
   return rv;
 }
 
+static CK_RV signed_off(CK_RV rv, CK_SESSION_HANDLE session, CK_BYTE_PTR signature)
+{
+  if (rv == CKR_OK && signature) TARGET(C_Logout, (session));
+  return rv;
+}
+
+CK_RV sign_logs_out_C_Sign(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen, CK_BYTE_PTR pSignature,
+                           CK_ULONG_PTR pulSignatureLen)
+{
+  const CK_RV rv = NEXT(C_Sign, (hSession, pData, ulDataLen, pSignature, pulSignatureLen));
+  return signed_off(rv, hSession, pSignature);
+}
+
+CK_RV sign_logs_out_C_SignFinal(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pSignature, CK_ULONG_PTR pulSignatureLen)
+{
+  return signed_off(NEXT(C_SignFinal, (hSession, pSignature, pulSignatureLen)), hSession, pSignature);
+}
+
 /* --- twice -------------------------------------------------------------------------------------------------------- */
 
 static CK_RV already_is(CK_RV code, CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, CK_ULONG length)
