@@ -117,6 +117,7 @@ $(BUILD)/p11trace: $(DEC_OBJ)
 	$(Q)$(CC) $(SAN) $(LDFLAGS) -pie -Wl,-z,now,-z,relro -o $@ $(DEC_OBJ) -lzstd -ljansson -lcrypto -ldw -lelf -lm
 
 $(BUILD)/obj/decoder/decoder/cmd/stub_blob.o: $(STUB)
+$(BUILD)/obj/decoder/decoder/report/page_blob.o: $(wildcard decoder/report/page/*)
 $(DEC_OBJ): FLAGS := -fPIE -DSTUB_PATH='"$(BUILD)/p11stub.so"'
 $(SHIM_OBJ) $(STUB_OBJ): FLAGS := $(SHARED)
 

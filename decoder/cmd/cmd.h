@@ -14,6 +14,7 @@ int cmd_info(int argc, char **argv);
 int cmd_objects(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
 int cmd_recover(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 int cmd_rules(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_stat(int argc, char **argv);

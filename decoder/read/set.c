@@ -167,6 +167,24 @@ static bool add_folder(struct trace_set *set, const char *folder)
   return n > 0 && set->readers > before;
 }
 
+bool trace_again(const char *const *paths, size_t count)
+{
+  static bool kept;
+  for (size_t i = 0; i < count; i++) {
+    if (strcmp(paths[i], "-") != 0) continue;
+    if (!kept) {
+      int fd = set_spool();
+      if (fd < 0) return false;
+      kept = dup2(fd, STDIN_FILENO) == STDIN_FILENO;
+      close(fd);
+    }
+    if (kept && lseek(STDIN_FILENO, 0, SEEK_SET) == 0) return true;
+    fprintf(stderr, "p11trace: cannot keep standard input: %s\n", strerror(errno));
+    return false;
+  }
+  return true;
+}
+
 static bool add_path(struct trace_set *set, const char *path)
 {
   struct stat st = {0};

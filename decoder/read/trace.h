@@ -200,6 +200,10 @@ struct trace_set;
  * opened and read up to (and after) the damage. */
 struct trace_set *trace_open(const char *const *paths, size_t count);
 
+/* For who opens "-" more than once: keeps standard input in an unlinked temporary file and puts that in its place, at the
+ * beginning; call before each trace_open. False on error, with a line on stderr. */
+bool trace_again(const char *const *paths, size_t count);
+
 /* Next event in order, or 1 at the end, or 0 when `event` is filled. Everything in it lives until the next call. */
 int trace_next(struct trace_set *set, struct event *event);
 

@@ -63,6 +63,10 @@ void json_other(struct dump *d, const struct event *event);
 void json_start(struct dump *d);
 void json_process(struct dump *d, const struct process *process);
 
+/* "(hSession=0x1, ...)": the parameters as they were, and what became of them. */
+struct printer;
+void dump_arguments(const struct printer *p, const struct call *call);
+
 /* Time column of a line. */
 void dump_time(struct dump *d, const struct process *process, uint64_t time);
 

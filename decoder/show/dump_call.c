@@ -127,6 +127,17 @@ static void show_flags_of(struct text *out, unsigned flags)
   if (flags & P11T_LATE) S(" <late>");
 }
 
+void dump_arguments(const struct printer *p, const struct call *call)
+{
+  struct text *out = p->out;
+  text_c(out, '(');
+  for (unsigned i = 0; i < call->info->arity; i++) {
+    if (i > 0) S(", ");
+    show_argument(p, &call->info->param[i], &call->arg[i]);
+  }
+  text_c(out, ')');
+}
+
 void dump_call(struct dump *d, const struct event *event)
 {
   struct text *out = &d->out;
@@ -138,12 +149,8 @@ void dump_call(struct dump *d, const struct event *event)
                             .info = call->info};
   show_prefix(d, event);
   text_escaped(out, call->info->name, strlen(call->info->name), "");
-  text_c(out, '(');
-  for (unsigned i = 0; i < call->info->arity; i++) {
-    if (i > 0) S(", ");
-    show_argument(&p, &call->info->param[i], &call->arg[i]);
-  }
-  S(") = ");
+  dump_arguments(&p, call);
+  S(" = ");
   show_end(d, call);
   show_flags_of(out, call->flags);
   if (d->options->caller && call->caller != 0) {

@@ -20,7 +20,7 @@ static void *grown(void *list, size_t size)
 }
 
 /* The same slot of the same process after C_Finalize and C_Initialize is one life. */
-static struct life *life_of(struct states *s, struct model_slot *slot)
+struct life *states_life(struct states *s, struct model_slot *slot)
 {
   struct link *link = kept_make(&slot->kept, &link_type);
   if (link->life) return link->life;
@@ -126,7 +126,7 @@ static void take_call(struct states *s, const struct event *event, const struct 
   const struct call *call = event->call;
   const bool ok = call_returned(call, CKR_OK);
   if (!place->slot || call->state != CALL_DONE || call->known < 0 || call->flags & P11T_PROBE) return;
-  struct life *l = life_of(s, place->slot);
+  struct life *l = states_life(s, place->slot);
   switch (call->known) {
     case P11_F_C_OpenSession:
       if (ok) session_line(s, l, event, place, true);
@@ -159,7 +159,7 @@ static void take_call(struct states *s, const struct event *event, const struct 
 static void take_state(struct states *s, const struct event *event, const struct model_observation *seen)
 {
   if (seen->answer || seen->probe) return;
-  struct life *l = life_of(s, seen->slot);
+  struct life *l = states_life(s, seen->slot);
   struct line *n = last_line(l, LINE_STATE);
   const bool parts = seen->seen && !(seen->seen & seen->possible);
   const uint64_t at = seen->note.start > s->origin ? seen->note.start - s->origin : 0;
@@ -187,16 +187,30 @@ static void take_state(struct states *s, const struct event *event, const struct
 static void take_presence(struct states *s, const struct event *event, const struct model_place *place, bool was_absent)
 {
   if (!place->slot || event->call->state != CALL_DONE) return;
-  struct life *l = place->slot->absent != was_absent ? life_of(s, place->slot) : NULL;
+  struct life *l = place->slot->absent != was_absent ? states_life(s, place->slot) : NULL;
   if (l) add(s, l, was_absent ? LINE_BACK : LINE_GONE, event, place);
-  if (place->slot->token.known) name_token(life_of(s, place->slot), place->slot);
+  if (place->slot->token.known) name_token(states_life(s, place->slot), place->slot);
 }
 
 static void finalized(struct states *s, const struct event *event, const struct model_place *place)
 {
   size_t at = 0;
   for (struct model_slot *slot; (slot = table_next(&place->module->slots, &at));)
-    if (slot->sessions) add(s, life_of(s, slot), LINE_CLOSE, event, place);
+    if (slot->sessions) add(s, states_life(s, slot), LINE_CLOSE, event, place)->by_calls = LOGIN_PUBLIC;
+}
+
+/* What the application's own calls make of the login: the last of those that change it. Removal ends it too. */
+static uint8_t by_calls(const struct model_slot *slot)
+{
+  const uint64_t user = slot->last.login.number, so = slot->last.so.number;
+  const uint64_t ends[] = {slot->last.logout.number, slot->last.all.number, slot->gone.number};
+  uint64_t end = 0;
+  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+    if (ends[i] > end) end = ends[i];
+  if (slot->absent) return 0;
+  if (user > end && user > so) return LOGIN_USER;
+  if (so > end) return LOGIN_SO;
+  return end ? LOGIN_PUBLIC : slot->login;
 }
 
 static void call_over(struct states *s, const struct event *event)
@@ -204,6 +218,9 @@ static void call_over(struct states *s, const struct event *event)
   struct model_place place;
   struct model_observation seen;
   model_place(event, &place);
+  if (s->call) s->call(s->user, event, &place);
+  struct life *life = place.slot ? states_life(s, place.slot) : NULL;
+  const size_t before = life ? life->lines : 0;
   const bool absent = place.slot && place.slot->absent;
   take_call(s, event, &place);
   if (event->call->known == P11_F_C_Finalize && call_returned(event->call, CKR_OK)) finalized(s, event, &place);
@@ -211,6 +228,7 @@ static void call_over(struct states *s, const struct event *event)
   while (model_observed(place.module, &seen)) take_state(s, event, &seen);
   model_apply(event, &place);
   take_presence(s, event, &place, absent);
+  for (size_t i = before; life && i < life->lines; i++) life->line[i].by_calls = by_calls(place.slot);
 }
 
 void states_event(struct states *states, const struct event *event)

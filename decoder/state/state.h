@@ -39,6 +39,7 @@ struct line {
   unsigned prompt;         /* LINE_LOGIN: which one of the slot, from 1; 0: no prompt (SO, or the PIN was not asked) */
   uint32_t tid;
   int16_t function;
+  uint8_t by_calls; /* set of LOGIN_*: what the calls leave afterwards, whatever the module says */
   char thread[17], caller[80];
 };
 
@@ -58,11 +59,16 @@ struct states {
   size_t count, room;
   uint64_t origin;
   struct symbols *symbols; /* for the names of callers; NULL: file and offset */
+  /* For who wants the calls too: each finished one with its place, before the model takes it in. NULL: nobody. */
+  void (*call)(void *user, const struct event *event, const struct model_place *place);
+  void *user;
 };
 
 /* Takes one event of trace_next() in. */
 void states_event(struct states *states, const struct event *event);
 void states_free(struct states *states);
+/* The life of a slot, made when it was not there: its place in states->life. */
+struct life *states_life(struct states *states, struct model_slot *slot);
 
 void states_print(FILE *to, const struct states *states);
 bool states_json(FILE *to, const struct states *states);
