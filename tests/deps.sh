@@ -17,7 +17,7 @@ check='softhsm2 firefox-esr gnutls-bin openssh-client libengine-pkcs11-openssl p
   python3-pytest-timeout python3-junitparser python3-jsonschema python3-zstandard python3-xxhash python3-cryptography
   libnss3-dev libnspr4-dev libp11-kit-dev p11-kit p11-kit-modules opensc opensc-pkcs11 clang libclang-rt-dev
   valgrind gdb strace e2fsprogs btrfs-progs mount procps
-  openjdk-17-jre-headless'
+  openjdk-17-jre-headless thunderbird chromium xvfb xdotool'
 lint='clang clang-format'
 
 wanted=
