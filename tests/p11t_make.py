@@ -90,7 +90,8 @@ def schema(functions=FUNCTIONS):
 def head(pid=4711, program="client", incompatible=0, minor=0, trace_id=bytes(range(16)), clock=2, extra=b"", options="",
          rate=10**9):
     out = b"P11TRACE" + struct.pack("<HHIQQQ", 1, minor, 0, incompatible, 0, 0)
-    out += field(1, trace_id) + field(4, b"/usr/bin/" + program.encode()) + field(5, program.encode())
+    program = program.encode() if isinstance(program, str) else program
+    out += field(1, trace_id) + field(4, b"/usr/bin/" + program) + field(5, program)
     out += field(6, struct.pack("<I", 3)) + field(8, b"\x11" * 16) + field(9, struct.pack("<Q", 4026531836))
     out += field(10, struct.pack("<I", pid)) + field(11, struct.pack("<Q", 99)) + field(12, b"\x40\x00x86_64")
     out += field(13, struct.pack("<BQ", clock, rate)) + field(14, struct.pack("<QQQQ", 1000, 1000, 1000, 10**18))

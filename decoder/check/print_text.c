@@ -54,12 +54,16 @@ static void print_evidence(FILE *to, const struct finding *f)
 
 static void print_finding(FILE *to, const struct finding *f)
 {
-  char text[140];
+  char text[140], program[200], module[600];
   fprintf(to, "%s %s %s", f->rule->id, severity_name(f->severity), fault_name(f->fault));
   if (f->has_slot) fprintf(to, " slot %" PRIu64, f->slot);
   if (*f->token) fprintf(to, " \"%s\"", show_bytes((const uint8_t *)f->token, strlen(f->token), text, sizeof text));
-  fprintf(to, ": %s\n  %s[%" PRIu32 "], %s", f->sentence, *f->program ? f->program : "process", f->pid,
-          *f->module_path ? f->module_path : "module unknown");
+  fprintf(
+      to, ": %s\n  %s[%" PRIu32 "], %s", f->sentence,
+      *f->program ? show_bytes((const uint8_t *)f->program, strlen(f->program), program, sizeof program) : "process",
+      f->pid,
+      *f->module_path ? show_bytes((const uint8_t *)f->module_path, strlen(f->module_path), module, sizeof module)
+                      : "module unknown");
   if (*f->serial)
     fprintf(to, ", serial %s", show_bytes((const uint8_t *)f->serial, strlen(f->serial), text, sizeof text));
   fputc('\n', to);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "decoder/rules/rules.h"
+#include "decoder/show/text.h"
 
 size_t text_utf8(const uint8_t *p, size_t left)
 {
@@ -44,9 +45,9 @@ char *show_bytes(const uint8_t *bytes, size_t length, char *text, size_t size)
 {
   size_t used = 0;
   for (size_t i = 0, n; i < length && used + 5 < size; i += n) {
-    n = bytes[i] < 0x20 || bytes[i] == 0x7f ? 0 : text_utf8(bytes + i, length - i);
-    if (n && !(n == 1 && (bytes[i] == '"' || bytes[i] == '\\')) &&
-        !(n == 2 && bytes[i] == 0xc2 && bytes[i + 1] < 0xa0)) {
+    uint32_t c;
+    n = text_character(bytes + i, length - i, &c);
+    if (n && c != '"' && c != '\\' && !text_is_harmful(c)) {
       for (size_t k = 0; k < n; k++) text[used++] = (char)bytes[i + k];
     } else {
       n = 1;

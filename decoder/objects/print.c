@@ -112,12 +112,13 @@ static void print_slot(FILE *to, const struct model_slot *slot)
 
 void objects_print(FILE *to, const struct model_module *module)
 {
-  char text[400];
+  char text[400], program[200];
   size_t count;
   const struct process *p = module->process->process;
   const struct model_slot **list = objects_slots(module, &count);
   if (count)
-    fprintf(to, "%s[%" PRIu32 "] %s\n", p->program && *p->program ? p->program : "process", p->pid,
+    fprintf(to, "%s[%" PRIu32 "] %s\n",
+            p->program && *p->program ? shown(p->program, program, sizeof program) : "process", p->pid,
             shown(model_module_path(module), text, sizeof text));
   for (size_t i = 0; i < count; i++) print_slot(to, list[i]);
   if (count) fputc('\n', to);

@@ -63,6 +63,9 @@ void text_hex(struct text *text, const uint8_t *bytes, size_t size);
  * surrogate, beyond U+10FFFF). */
 size_t text_character(const uint8_t *bytes, size_t size, uint32_t *code);
 
+/* Would it move the cursor, reverse what stands beside it, break the line, or not be seen at all? */
+bool text_is_harmful(uint32_t code);
+
 /* Outside text, made harmless for a terminal and unambiguous: control characters (C1 too), characters that change the
  * direction of text or break lines, bytes that are not UTF-8, the backslash and each of `also` come out as \n \t \r \\
  * \xHH or \u{H}. Everything else stays. No quotes are added. */

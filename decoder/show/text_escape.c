@@ -23,8 +23,7 @@ size_t text_character(const uint8_t *bytes, size_t size, uint32_t *code)
   return length;
 }
 
-/* Characters that would move the cursor, reverse what stands beside them, or not be seen at all. */
-static bool is_harmful(uint32_t c)
+bool text_is_harmful(uint32_t c)
 {
   return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
          (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) ||
@@ -72,7 +71,7 @@ void text_escaped(struct text *text, const void *bytes, size_t size, const char 
     }
     if (c == '\\') {
       text_s(text, "\\\\");
-    } else if (is_harmful(c)) {
+    } else if (text_is_harmful(c)) {
       put_escape(text, c);
     } else if (c < 0x80 && strchr(also, (int)c) != NULL) {
       text_c(text, '\\');

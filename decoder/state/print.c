@@ -90,7 +90,8 @@ static void print_line(FILE *to, const struct line *n)
 static void print_life(FILE *to, const struct life *l)
 {
   char text[600];
-  fprintf(to, "%s[%" PRIu32 "] ", l->process->program && *l->process->program ? l->process->program : "process",
+  const char *program = l->process->program && *l->process->program ? l->process->program : "process";
+  fprintf(to, "%s[%" PRIu32 "] ", show_bytes((const uint8_t *)program, strlen(program), text, sizeof text),
           l->process->pid);
   fprintf(to, "%s\n",
           *l->module ? show_bytes((const uint8_t *)l->module, strlen(l->module), text, sizeof text) : "module unknown");
