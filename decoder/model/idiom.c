@@ -8,6 +8,7 @@
 struct last {
   uint32_t tid;
   int16_t function;
+  bool is_private; /* C_GetAttributeValue: of CKA_PRIVATE */
   uint64_t end, rv, handle, count;
 };
 
@@ -48,7 +49,13 @@ static enum idiom of_login(const struct call *call, const struct last *last)
   if (!pick_in(call, 1, &user)) return IDIOM_NONE;
   if (user == CKU_CONTEXT_SPECIFIC) return IDIOM_CONTEXT_LOGIN;
   if (last->function == P11_F_C_Logout && call->start - last->end < 1000000) return IDIOM_PASSWORD;
-  return user == CKU_USER ? IDIOM_LOGIN : IDIOM_NONE;
+  if (user == CKU_SO) return IDIOM_LOGIN_SO;
+  if (user != CKU_USER) return IDIOM_NONE;
+  /* PK11_DoPassword: pk11_CheckPassword says SECWouldBlock to a wrong PIN, and the user is asked again. */
+  if (last->function == P11_F_C_Login && last->rv == CKR_PIN_INCORRECT) return IDIOM_LOGIN_AGAIN;
+  /* PK11_MakePrivKey reads CKA_PRIVATE of the key that was found, and logs in if it is true. */
+  if (last->function == P11_F_C_GetAttributeValue && last->is_private) return IDIOM_LOGIN_KEY;
+  return IDIOM_LOGIN;
 }
 
 static enum idiom of_create(const struct call *call)
@@ -123,6 +130,7 @@ enum idiom idiom_of(const struct model_place *place, const struct call *call)
   last->end = call->end;
   last->rv = call->rv;
   if (call->known == P11_F_C_GetAttributeValue) {
+    last->is_private = pick_attribute(pick_template(call), CKA_PRIVATE) != NULL;
     if (!pick_in(call, 1, &last->handle)) last->handle = 0;
     if (!pick_in(call, 3, &last->count)) last->count = 0;
   }
