@@ -307,6 +307,9 @@ CASES = {
     "obj 07: another object": (tell(("read", ONE, {CLASS: SECRET_KEY, SENSITIVE: 1}), ("destroy", ONE),
                                     ("make", ONE, {CLASS: SECRET_KEY}), ("read", ONE, {SENSITIVE: 0})),
                                [module("P11-OBJ-10", I)]),
+    "obj 07: the length alone": (
+        tell(("read", ONE, {CLASS: SECRET_KEY}), lambda t: t.call("attributes", 1, ONE, (EXTRACTABLE, None, 1, None)),
+             ("read", ONE, {EXTRACTABLE: 1})), []),
     "obj 07: LOCAL": (tell(("make", ONE, {CLASS: SECRET_KEY}), ("read", ONE, {LOCAL: 1})), [module("P11-OBJ-07")]),
     "obj 07: not LOCAL": (tell(("make", ONE, {CLASS: SECRET_KEY}), ("read", ONE, {LOCAL: 0})), []),
     # values

@@ -70,7 +70,7 @@ const struct model_attribute *model_attribute(const struct model_object *object,
 uint64_t model_number(const struct model_object *object, uint64_t type, uint64_t otherwise)
 {
   const struct model_attribute *a = model_attribute(object, type);
-  return a && a->length != UINT64_MAX && a->length && !a->tagged ? a->number : otherwise;
+  return a && a->scalar && a->length != UINT64_MAX ? a->number : otherwise; /* not what was only asked for its length */
 }
 
 enum model_tri model_same(const struct model_attribute *a, const struct model_attribute *b)
