@@ -21,7 +21,7 @@ static const struct {
     {"objects",   cmd_objects,   "the objects of each token, and what NSS makes of them"          },
     {"check",     cmd_check,     "what the module does that NSS does not expect"                  },
     {"rules",     cmd_rules,     "what check looks for, and which answer of the FAQ it comes from"},
-    {"report",    cmd_report,    "one page of HTML: logins, findings and their evidence, calls"    },
+    {"report",    cmd_report,    "one page of HTML: logins, findings and their evidence, calls"   },
     {"recover",   cmd_recover,   "fold NAME.p11t.live into NAME.p11t after a process was killed"  },
     {"pack",      cmd_pack,      "all files of a case as one to send"                             },
     {"symbolize", cmd_symbolize, "names for call stacks, written beside the trace"                },

@@ -26,6 +26,12 @@ extern const p11t_any_function p11t_wrappers[P11T_SETS][P11_FUNCTIONS];
 /* What stands between wrapper and module for the functions that hand out lists, take our parameters or, with probe=notify, a
  * callback: by set. */
 extern const p11t_any_function p11t_thunks[P11T_SETS][5];
-enum { P11T_THUNK_INITIALIZE, P11T_THUNK_FUNCTION_LIST, P11T_THUNK_INTERFACE_LIST, P11T_THUNK_INTERFACE, P11T_THUNK_OPEN_SESSION };
+enum {
+  P11T_THUNK_INITIALIZE,
+  P11T_THUNK_FUNCTION_LIST,
+  P11T_THUNK_INTERFACE_LIST,
+  P11T_THUNK_INTERFACE,
+  P11T_THUNK_OPEN_SESSION
+};
 
 #endif

@@ -3,16 +3,16 @@
  *   check_client MODULE LABEL PIN ACTION ...
  *
  * The actions stand in a table below. Those of one group of rules are in a header of that group. */
-#include "check_cert.h"
 #include "check_client.h"
+#include "check_cert.h"
 #include "check_find.h"
 #include "check_init.h"
 #include "check_login.h"
+#include "check_mech.h"
 #include "check_op.h"
+#include "check_perf.h"
 #include "check_sess.h"
 #include "check_slot.h"
-#include "check_mech.h"
-#include "check_perf.h"
 #include "check_state.h"
 
 static void tour(void)

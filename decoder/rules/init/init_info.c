@@ -1,8 +1,8 @@
 /* Loading, initialising and what a module says of itself. */
 #include <inttypes.h>
 
-#include "decoder/rules/rules.h"
 #include "decoder/check/text.h"
+#include "decoder/rules/rules.h"
 
 /* FAQ, Q2: "NSS requires at least PKCS #11 version 2.0". pk11load.c refuses a smaller major version, and takes 2.0 for a
  * module that is not thread-safe. Mixed versions are legal: only a library older than all its lists is worth a word. */
