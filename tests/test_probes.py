@@ -186,7 +186,7 @@ def test_threads_and_a_fragile_card(lab, slow, count):
     asked = [c for c in trace.calls if is_probe(c)]
     assert len(trace.calls) - len(asked) == made + 1, "C_GetFunctionList is the one more"
     assert len(asked) > rounds and {c.rv for c in asked} == {0}, "a probe met a closed session"
-    assert {c.name for c in asked} >= {STATE, CLASS}
+    assert STATE in {c.name for c in asked}, "which others there is room for is the scheduler's affair"
 
 
 @pytest.mark.nosan
