@@ -81,6 +81,7 @@ static void forget(struct model_process *process)
     model_drop_sessions(m, NULL);
     model_drop_objects(m);
     m->epoch = EPOCH_UNKNOWN;
+    m->changed = process->last_number + 1; /* who knows what: calls in flight overlap it */
     m->initialized = m->session_failure = m->announced[0].note = m->announced[1].note = (struct note){0};
     m->partials = 0;
     memset(m->partial, 0, sizeof m->partial);

@@ -125,6 +125,8 @@ void model_adopt(const struct call *call, struct model_place *place)
   if (call->known != P11_F_C_GetSessionInfo || place->session || place->module->epoch != EPOCH_UNKNOWN) return;
   const struct value *slot = pick_member(call, 1, P11_S_CK_SESSION_INFO, offsetof(CK_SESSION_INFO, slotID));
   if (!call_returned(call, CKR_OK) || !slot || !pick_in(call, 0, &handle) || !handle) return;
+  const struct model_gone *gone = model_gone_session(place->module, handle);
+  if (gone && gone->note.end_number > call->number) return; /* closed meanwhile */
   place->session = add(place->module, model_slot(place->module, slot->number), handle);
   place->slot = place->session->slot;
   model_was_open(place->slot);

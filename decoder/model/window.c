@@ -36,7 +36,7 @@ void model_window_reset(struct model_slot *slot, uint8_t login, bool all_known)
   w->unsure = !all_known;
   w->lost = w->open = w->asking > 0;
   w->waits = w->asking;
-  w->cut = UINT64_MAX;
+  w->cut = slot->module->process->last_number + 1;
   slot->login = w->lost ? LOGIN_ANY : login;
 }
 
@@ -69,7 +69,13 @@ static void lose_all(struct model_module *m)
 void model_window_removed(struct model_slot *slot, const struct call *call)
 {
   struct model_window *w = &slot->window;
+  size_t at = 0;
   w->live = 0;
+  for (struct model_session *s; slot->sessions && (s = table_next(&slot->module->sessions, &at));) {
+    if (s->slot != slot || s->opened.end_number < call->number) continue;
+    s->lost = true; /* opened meanwhile: before or after it was put in again */
+    w->unsure = true;
+  }
   if (w->open || w->asking || slot->changed > call->number) {
     lose(slot);
     w->lost = w->open;
@@ -345,6 +351,7 @@ static void stray(const struct call *call, const struct model_place *place, cons
     slot->window.live++;
     if (slot->window.open) lose(slot);
   } else if (op->effect == EFFECT_CLOSE) {
+    if (slot) window_count(slot, op); /* another call has told its slot meanwhile */
     close_unknown(place->module);
   } else if (op->effect != EFFECT_ALL || !slot || !known) {
     if (op->after || op->effect == EFFECT_ALL) lose_all(place->module);
@@ -383,9 +390,10 @@ void model_observe(const struct event *event, struct model_place *place)
   w->closing_all -= closes_all(call);
   if (call->known == P11_F_C_OpenSession && call->state != CALL_DONE) w->unsure = true;
   if (!w->open) {
+    /* A change whose beginning is not in the trace has opened no window. */
     if (means) {
       window_count(slot, &op);
-      window_look(call, place, slot, &op, blind);
+      window_look(call, place, slot, &op, blind || !model_settled(slot, call));
     }
     return;
   }
