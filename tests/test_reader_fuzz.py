@@ -127,7 +127,8 @@ def test_two_thousand_damaged_traces(fuzzer, tmp_path, real):
     assert log.count("Executed") == 2000
 
 
-@pytest.mark.parametrize("verb", (["info"], ["info", "--json"], ["dump"], ["dump", "--json"], ["stat"], ["check"]))
+@pytest.mark.parametrize("verb", (["info"], ["info", "--json"], ["dump"], ["dump", "--json"], ["stat"], ["check"],
+                                  ["report", "-o", "-"]))
 def test_verbs_on_damaged_traces(run, build, tmp_path, real, count, verb):
     rng = random.Random(repr(verb))
     seeds = [trace().bytes(), *real]

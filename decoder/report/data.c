@@ -19,6 +19,36 @@ json_t *data_text(const char *s)
   return j ? j : json_string("?");
 }
 
+/* The text itself where nothing in it has to be escaped but backslashes, which may be those of an escape already. */
+static json_t *cleaned(const char *s)
+{
+  struct text text;
+  size_t backslashes = 0;
+  for (const char *c = s; *c; c++) backslashes += *c == '\\';
+  text_open(&text, -1);
+  text_escaped(&text, s, strlen(s), "");
+  const bool same = (size_t)(text.at - text.base) == strlen(s) + backslashes;
+  text_close(&text);
+  return same ? NULL : data_text(s);
+}
+
+void data_clean(json_t *data)
+{
+  const char *key;
+  json_t *value, *better;
+  size_t i;
+  json_object_foreach(data, key, value)
+  {
+    if (json_is_string(value) && (better = cleaned(json_string_value(value)))) json_object_set_new(data, key, better);
+    data_clean(value);
+  }
+  json_array_foreach(data, i, value)
+  {
+    if (json_is_string(value) && (better = cleaned(json_string_value(value)))) json_array_set_new(data, i, better);
+    data_clean(value);
+  }
+}
+
 /* --- texts that rows share: each is written once ------------------------------------------------------- */
 
 struct texts {
@@ -126,6 +156,7 @@ static json_t *slots_json(const struct report *r)
   fclose(to);
   json_t *slots = json_loadb(text, size, 0, NULL);
   free(text);
+  data_clean(slots);
   for (size_t i = 0; i < json_array_size(slots) && i < r->states.count; i++) {
     json_t *slot = json_array_get(slots, i);
     const struct life *life = r->states.life[i];

@@ -133,7 +133,7 @@ void lane_thin(json_t *lane, size_t keep)
 {
   const size_t n = json_array_size(lane);
   if (n <= keep) return;
-  const size_t step = (n + keep - 1) / keep;
+  const size_t step = (n + keep - 1) / keep | 1;
   json_t *few = json_array();
   for (size_t i = 0; i < n; i += step) json_array_append(few, json_array_get(lane, i));
   json_array_clear(lane);

@@ -23,6 +23,7 @@ static json_t *findings_json(struct report *r, struct finding *const *list, size
   fclose(to);
   json_t *all = json_loadb(text, size, 0, NULL);
   free(text);
+  data_clean(all);
   json_t *findings = json_object_get(all, "findings");
   r->proof = model_alloc((count * EVIDENCE_MAX + 1) * sizeof *r->proof);
   for (size_t i = 0; i < count; i++) {
@@ -160,7 +161,9 @@ static int show(struct report *r, json_t *findings)
 
 int report_write(const struct report_options *options)
 {
-  struct report r = {.options = options, .stride = 1};
+  struct report r = {
+      .options = options, .stride = {1, 1, 1, 1}
+  };
   json_t *findings = look_for_findings(&r);
   int status = EXIT_COULD_NOT;
   if (findings) {

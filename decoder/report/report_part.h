@@ -26,8 +26,8 @@ enum row_flag {
   ROW_PROBE = 128
 };
 
-/* How much a call matters: of each weight so many rows are kept. */
-enum row_weight { WEIGHT_ANY, WEIGHT_TELLING, WEIGHT_PROOF, WEIGHTS };
+/* How much a call matters: of each weight so many rows are kept; what proves a finding always is. */
+enum row_weight { WEIGHT_ANY, WEIGHT_TELLING, WEIGHT_LOGIN, WEIGHT_PROOF, WEIGHTS };
 
 /* A call, or several that are the same between two that tell something. */
 struct row {
@@ -80,7 +80,7 @@ struct report {
   struct row *row; /* in the order of their ends */
   size_t rows, row_room;
   size_t kept[WEIGHTS];
-  uint64_t stride, turn; /* of calls of WEIGHT_ANY one in `stride` is kept */
+  uint64_t stride[WEIGHTS]; /* one in so many is kept; a power of two */
   struct report_thread **thread;
   size_t threads, thread_room;
   struct report_function *function;
@@ -113,7 +113,7 @@ enum row_weight row_weight(uint8_t flags);
 
 /* rows.c */
 void rows_take(struct report *report, const struct event *event);
-/* Makes room: halves the rows of the least weight that has any. False when there is nothing to leave out any more. */
+/* Makes room: leaves out about half of the rows of the least weight that has any. False when there is nothing to leave out any more. */
 bool rows_thin(struct report *report);
 void rows_free(struct report *report);
 uint16_t rows_function(struct report *report, const struct call *call);
@@ -125,8 +125,9 @@ json_t *lane_presence(const struct life *life);
 json_t *lane_calls(const struct life *life);
 /* [[start, state, explained, number], ...] */
 json_t *lane_says(const struct life *life);
-/* Leaves at most `most` of a lane, every n-th; what changes faster than that cannot be seen anyway. */
-void lane_thin(json_t *lane, size_t most);
+/* Leaves about `keep` of a lane, every n-th, n odd: two states that take turns both stay. What changes faster than that cannot
+ * be seen anyway. */
+void lane_thin(json_t *lane, size_t keep);
 /* The longest ones: [[slot, handle, start, end or -1, read/write, number of C_OpenSession], ...]; and how many others. */
 json_t *sessions_json(struct report *report);
 uint64_t sessions_left(const struct report *report);
@@ -140,6 +141,9 @@ void latency_free(struct report *report);
 json_t *data_json(struct report *report, struct process *const *process, size_t processes, json_t *findings);
 /* Outside text, escaped as everywhere; never NULL. */
 json_t *data_text(const char *text);
+
+/* Escapes what check and state give as it is in a trace: control characters, and those that turn text around. */
+void data_clean(json_t *data);
 
 /* page.c */
 /* The whole page in memory that the caller frees; NULL when the data cannot be written as JSON. */

@@ -6,7 +6,7 @@
 #include "decoder/show/value.h"
 
 /* So many rows of each weight at most, and bytes of a row's parameters; the page is made to fit afterwards. */
-static const size_t most[WEIGHTS] = {6000, 3000, 3000};
+static const size_t most[WEIGHTS] = {6000, 3000, 3000, SIZE_MAX};
 enum { VALUE_LIMIT = 32, LIST_LIMIT = 8, TEXT_LIMIT = 640, STACK_LIMIT = 2000, FUNCTIONS_MOST = 1000, ROOMY = 1500 };
 
 void *report_more(void *list, size_t count, size_t *room, size_t size)
@@ -133,33 +133,38 @@ static void forget_recent(struct report *r)
   for (size_t i = 0; i < r->threads; i++) memset(r->thread[i]->recent, 0, sizeof r->thread[i]->recent);
 }
 
-/* Every second row of that weight goes. */
+/* Chosen by chance, but the same in each run: every n-th would take only the logins of logins and logouts by turns. */
+static bool stays(const struct report *r, uint64_t number, enum row_weight weight)
+{
+  return ((number + 1) * 0x9e3779b97f4a7c15u >> 20 & (r->stride[weight] - 1)) == 0;
+}
+
+/* About half of the rows of that weight go, and of those to come as many as went before and these. */
 static void halve(struct report *r, enum row_weight weight)
 {
-  size_t kept = 0, turn = 0;
+  size_t kept = 0;
+  r->stride[weight] *= 2;
   for (size_t i = 0; i < r->rows; i++) {
     struct row *row = &r->row[i];
-    if (row->weight == weight && turn++ % 2) {
-      const uint64_t after = row->left_out;
-      leave_out(r, kept, row->count);
-      if (kept)
-        r->row[kept - 1].left_out += after;
-      else
-        r->left_first += after;
-      free_row(row);
-      r->kept[weight]--;
-    } else {
+    if (row->weight != weight || stays(r, row->number, weight)) {
       r->row[kept++] = *row;
+      continue;
     }
+    leave_out(r, kept, row->count);
+    if (kept)
+      r->row[kept - 1].left_out += row->left_out;
+    else
+      r->left_first += row->left_out;
+    free_row(row);
+    r->kept[weight]--;
   }
   r->rows = kept;
   forget_recent(r);
-  if (weight == WEIGHT_ANY) r->stride *= 2;
 }
 
 bool rows_thin(struct report *r)
 {
-  for (int w = 0; w < WEIGHTS; w++) {
+  for (int w = 0; w < WEIGHT_PROOF; w++) {
     if (r->kept[w] < 2) continue;
     halve(r, (enum row_weight)w);
     return true;
@@ -237,7 +242,7 @@ static struct row *add(struct report *r, const struct event *event, uint32_t thr
   dump_arguments(&p, call);
   row->text = taken(&text, TEXT_LIMIT);
   row->caller = caller_of(r, event);
-  if (row->weight == WEIGHT_PROOF) row->stack = stack_of(r, event);
+  if (row->weight >= WEIGHT_LOGIN) row->stack = stack_of(r, event);
   r->kept[row->weight]++;
   return row;
 }
@@ -250,18 +255,18 @@ void rows_take(struct report *r, const struct event *event)
   const uint8_t flags = row_flags(r, event, changes);
   const enum row_weight weight = row_weight(flags);
   const uint32_t thread = thread_of(r, event);
-  const bool folds = weight != WEIGHT_PROOF && !(flags & ROW_CHANGE);
+  const bool folds = weight < WEIGHT_LOGIN && !(flags & ROW_CHANGE);
   const uint64_t key = folds ? same_key(call) : 0;
   struct row *row = folds ? like(r, thread, call, key) : NULL;
   if (row) {
     fold(r, row, call);
     return;
   }
-  if (weight == WEIGHT_ANY && r->turn++ % r->stride) {
+  if (weight != WEIGHT_ANY) forget_recent(r);
+  if (weight != WEIGHT_PROOF && !stays(r, call->number, weight)) {
     leave_out(r, r->rows, 1);
     return;
   }
-  if (weight != WEIGHT_ANY) forget_recent(r);
   add(r, event, thread, flags);
   if (folds) {
     struct report_thread *t = r->thread[thread];
@@ -269,7 +274,7 @@ void rows_take(struct report *r, const struct event *event)
     t->recent[t->at].row = r->rows - 1;
     t->at = (t->at + 1) % RECENT;
   }
-  if (r->kept[weight] > most[weight]) halve(r, weight);
+  while (r->kept[weight] > most[weight]) halve(r, weight);
 }
 
 void rows_free(struct report *r)

@@ -80,6 +80,7 @@ uint8_t row_flags(const struct report *r, const struct event *event, bool change
 
 enum row_weight row_weight(uint8_t flags)
 {
-  if (flags & (ROW_PROOF | ROW_LOGIN | ROW_OPEN | ROW_UNWOUND)) return WEIGHT_PROOF;
+  if (flags & ROW_PROOF) return WEIGHT_PROOF;
+  if (flags & (ROW_LOGIN | ROW_OPEN | ROW_UNWOUND)) return WEIGHT_LOGIN;
   return flags & (ROW_FAILED | ROW_CHANGE) ? WEIGHT_TELLING : WEIGHT_ANY;
 }

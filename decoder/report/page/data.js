@@ -24,7 +24,9 @@ function findRow(process, number) {
   return rowAt.get(process + ":" + number) || null;
 }
 
-const findings = D.findings.findings;
+// The most severe first, then as they were seen.
+const GRADES = { error: 0, warning: 1, info: 2 };
+const findings = D.findings.findings.sort((a, b) => GRADES[a.severity] - GRADES[b.severity] || a.first - b.first);
 findings.forEach((f, i) => {
   f.i = i;
   f.rows = [];

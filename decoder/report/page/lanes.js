@@ -36,37 +36,39 @@ function eachBand(lane, over, f) {
   lane.forEach((b, i) => f(b[0], i + 1 < lane.length ? lane[i + 1][0] : over, b));
 }
 
-function drawBands(g, y, height, lane, over, name) {
+function drawBands(g, texts, y, height, lane, over, name) {
   eachBand(lane, over, (start, end, [, state, explained]) => {
     const a = clip(xOf(start)), b = clip(xOf(end));
     if (b - a < 0.3 || state === 0) return;
     const text = name + ": " + loginName(state) + ", " + seconds(start) + " to " + seconds(end) +
       (explained === false ? ". No order of the calls explains this answer" : "");
-    const kind = "band " + loginClass(state) + (explained === false ? " parted" : "");
-    g.append(svg("rect", { x: a, y, width: Math.max(b - a, 1), height, rx: 2, class: kind, "data-state": loginName(state) }, title(text)));
-    if (b - a > 64) g.append(svg("text", { x: Math.max(a, view.left) + 6, y: y + height - 5, class: "in-band" }, loginName(state)));
+    const kind = loginClass(state);
+    g.append(svg("rect", { x: a, y, width: Math.max(b - a, 1), height, rx: 2, class: "band " + kind, "data-state": loginName(state) }, title(text)));
+    if (explained === false) g.append(svg("line", { x1: a, x2: a, y1: y - 1, y2: y + height + 1, class: "unexplained" }));
+    if (b - a > 9 * loginName(state).length) texts.append(svg("text", { x: a + 6, y: y + height - 5, class: "in-band " + kind }, loginName(state)));
   });
 }
 
-// Where the module's answer and the calls part: from such an answer on, until they agree again.
+// Where the module's answers and the calls part: from an answer that no order of the calls explains, until they agree again.
 function partings(slot) {
-  const list = [], over = D.span;
-  eachBand(slot.says, over, (start, end, [, said, explained, number]) => {
-    if (explained !== false) return;
-    eachBand(slot.by_calls, over, (from, to, [, state]) => {
-      const a = Math.max(start, from), b = Math.min(end, to);
-      if (b > a && state && said && !(state & said)) list.push([a, b, number]);
-    });
+  const edges = [...new Set([...slot.says, ...slot.by_calls].map((b) => b[0]))].sort((a, b) => a - b), list = [];
+  const at = (lane, t) => lane.filter((b) => b[0] <= t).pop() || [t, 0];
+  edges.forEach((t, i) => {
+    const said = at(slot.says, t), state = at(slot.by_calls, t)[1], last = list[list.length - 1];
+    if (!said[1] || !state || state & said[1]) return;
+    const end = i + 1 < edges.length ? edges[i + 1] : D.span;
+    if (last && last.end === t) last.end = end;
+    else if (said[2] === false) list.push({ start: t, end, number: said[3] });
   });
   return list;
 }
 
 function drawPartings(g, y, height, slot) {
-  for (const [start, end, number] of partings(slot)) {
-    const a = clip(xOf(start)), b = clip(xOf(end));
+  for (const part of partings(slot)) {
+    const a = clip(xOf(part.start)), b = clip(xOf(part.end));
     if (b - a < 0.3) continue;
-    const text = "From #" + number + " on the module's answer and what the calls did part";
-    g.append(svg("rect", { x: a, y, width: Math.max(b - a, 2), height, class: "parting", rx: 3 }, title(text)));
+    const text = "From #" + part.number + " on the module's answers and what the calls did part";
+    g.append(svg("rect", { x: a, y, width: Math.max(b - a, 2), height, class: "parting", rx: 3, "data-call": part.number }, title(text)));
   }
 }
 
@@ -77,7 +79,7 @@ function drawPrompts(g, y, slot) {
     if (line.kind !== "login" || !line.prompt) continue;
     const x = xOf(line.first * 1e9), row = findRow(slot.process, line.call);
     if (x < view.left - 1 || x > view.width - view.right + 1) continue;
-    const failed = line.rv !== "CKR_OK", crowded = x - last < 15;
+    const failed = line.rv !== "CKR_OK", crowded = x - last < 15 || line.prompt > 99;
     const mark = svg("g", { class: "prompt" + (failed ? " failed" : ""), "data-call": line.call },
                      svg("line", { x1: x, x2: x, y1: y + 6, y2: y + LANE.band }),
                      title("Prompt " + line.prompt + ": #" + line.call + " " + line.function + " = " + line.rv + ", " + seconds(line.first * 1e9)));
@@ -125,17 +127,20 @@ function drawSlot(root, y, slot) {
   g.append(svg("text", { x: view.width - view.right, y: y + 14, class: "label", "text-anchor": "end" },
                fileName(slot.module) + where + " · " + counted(slot.prompts, "prompt") +
                (slot.unexplained ? " · " + counted(slot.unexplained, "answer") + " unexplained" : "")));
-  y += LANE.head;
-  g.append(label(y + 5, "token", "small"));
-  drawPresence(g, y, slot);
-  y += 15;
+  y += LANE.head + 4;
+  g.append(label(y + 6, "token", "small"));
+  drawPresence(g, y + 1, slot);
+  y += 14;
   g.append(label(y + 13, "after the calls"));
   g.append(label(y + LANE.band + 17, "the module says"));
-  const bands = svg("g", { class: "bands" });
-  drawBands(bands, y, LANE.band, slot.by_calls, D.span, "After the calls");
-  drawBands(bands, y + LANE.band + 4, LANE.band, slot.says, D.span, "The module says");
-  g.append(bands);
+  const texts = svg("g", {});
+  const afterCalls = svg("g", { "data-lane": "calls" }), says = svg("g", { "data-lane": "says" });
+  drawBands(afterCalls, texts, y, LANE.band, slot.by_calls, D.span, "After the calls");
+  drawBands(says, texts, y + LANE.band + 4, LANE.band, slot.says, D.span, "The module says");
+  g.append(afterCalls, says);
+  if (!slot.says.length) g.append(svg("text", { x: view.left + 6, y: y + 2 * LANE.band - 1, class: "label small" }, "C_GetSessionInfo was not called"));
   drawPartings(g, y - 2, 2 * LANE.band + 8, slot);
+  g.append(texts);
   drawPrompts(g, y, slot);
   y += 2 * LANE.band + 9;
   const used = drawSessions(g, y, slot);
@@ -187,31 +192,27 @@ function drawThreads(root, y) {
 
 // --- findings ------------------------------------------------------------------------------------------------------------
 
-// A pin for each finding at its last evidence, and a thread down to the calls of the one that is selected.
+// A pin for each finding at its last evidence (beside the one before where that is taken), and a line down to each of the
+// calls of the one that is selected.
 function drawPins(root, y, bottom) {
   const g = svg("g", { class: "pins" });
   g.append(label(y + 15, "findings"));
-  const taken = [];
-  for (const f of findings) {
-    const row = f.rows[f.rows.length - 1];
-    if (!row) continue;
-    const x = rowSpan(row)[0] + 1, here = f.i === chosen.finding;
-    if (x < view.left - 1 || x > view.width - view.right + 1) continue;
-    if (!here && taken.some((t) => Math.abs(t - x) < 9)) continue;
-    taken.push(x);
+  const inView = (x) => x >= view.left - 1 && x <= view.width - view.right + 1;
+  const pins = findings.filter((f) => f.rows.length).map((f) => ({ f, x: rowSpan(f.rows[f.rows.length - 1])[0] + 1 })).sort((a, b) => a.x - b.x);
+  let last = -100;
+  for (const { f, x } of pins) {
+    const here = f.i === chosen.finding, cx = Math.max(x, last + 15);
+    if (here) for (const row of f.rows) {
+      const to = rowSpan(row)[0] + 1;
+      if (inView(to)) g.append(svg("line", { x1: to, x2: to, y1: y + 20, y2: bottom, class: "pin-line " + f.severity }));
+    }
+    if (!inView(x) || cx > view.width - 8) continue;
+    last = cx;
     const pin = svg("g", { class: "pin " + f.severity + (here ? " here" : ""), "data-finding": f.i },
-                    svg("line", { x1: x, x2: x, y1: y + 10, y2: here ? bottom : y + 24 }),
-                    svg("circle", { cx: x, cy: y + 10, r: here ? 8 : 6.5 }),
-                    svg("text", { x, y: y + 13.5, "text-anchor": "middle" }, String(f.i + 1)),
-                    title(f.rule + ": " + f.sentence));
+                    svg("path", { d: "M" + cx + " " + (y + 10) + "L" + x + " " + (y + 25) }), svg("circle", { cx, cy: y + 10, r: here ? 8 : 6.5 }),
+                    svg("text", { x: cx, y: y + 13.5, "text-anchor": "middle" }, String(f.i + 1)), title(f.rule + ": " + f.sentence));
     pin.addEventListener("click", () => chooseFinding(f.i));
     g.append(pin);
-    if (!here) continue;
-    for (const other of f.rows) {
-      const ox = rowSpan(other)[0] + 1;
-      if (other !== row && ox >= view.left && ox <= view.width - view.right)
-        g.append(svg("line", { x1: ox, x2: ox, y1: y + 18, y2: bottom, class: "pin-line " + f.severity }));
-    }
   }
   root.append(g);
 }

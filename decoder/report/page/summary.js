@@ -1,7 +1,7 @@
 // The head of the page: who was traced, how it ended, the figures.
 
 function tile(value, label, kind) {
-  return el("div", { class: "tile " + (kind || "") }, el("b", {}, String(value)), el("span", {}, label));
+  return el("div", { class: "tile " + (kind || "") }, el("b", {}, value.toLocaleString("en")), el("span", {}, label));
 }
 
 function ending(p) {
@@ -31,8 +31,8 @@ function drawSummary() {
     tile(s.warnings, s.warnings === 1 ? "warning" : "warnings", s.warnings ? "warning" : ""),
     tile(prompts, prompts === 1 ? "PIN prompt" : "PIN prompts", prompts > 1 ? "login" : ""),
     tile(parts, "login answers unexplained", parts ? "error" : ""),
-    tile(t.calls.toLocaleString("en"), "calls"),
-    tile(t.errors.toLocaleString("en"), "failed"),
+    tile(t.calls, "calls"),
+    tile(t.errors, "failed"),
     tile(duration(D.span), "traced"));
   byId("made").textContent = "p11trace " + D.version;
 }

@@ -45,7 +45,7 @@ function note(calls, whole) {
   const t = D.totals, all = t.calls + t.probes;
   const shown = table.list.filter((r) => !r.gap).length;
   const parts = [whole ? counted(all, "call") + " in " + counted(shown, "row") : counted(shown, "row") + ", " + counted(calls, "call")];
-  if (t.left_out) parts.push(counted(t.left_out, "call is", "calls are") + " not shown, only counted: they are neither evidence nor logins");
+  if (t.left_out) parts.push(counted(t.left_out, "call is", "calls are") + " not shown, only counted; none of them is evidence");
   if (chosen.only) parts.push("of the finding that is selected");
   byId("table-note").textContent = parts.join(" · ");
 }
@@ -65,8 +65,10 @@ function rowElement(r, at) {
 
 function drawRows() {
   const box = byId("table"), inner = byId("table-rows");
-  const from = Math.max(0, Math.floor(box.scrollTop / ROW) - 5), to = Math.min(table.list.length, from + Math.ceil(box.clientHeight / ROW) + 10);
   inner.style.height = table.list.length * ROW + "px";
+  // After the list became shorter the rows that are still there keep the scroll bar where it was.
+  const top = Math.min(box.scrollTop, Math.max(0, table.list.length * ROW - box.clientHeight));
+  const from = Math.max(0, Math.floor(top / ROW) - 5), to = Math.min(table.list.length, from + Math.ceil(box.clientHeight / ROW) + 10);
   inner.replaceChildren(...table.list.slice(from, to).map((r, i) => {
     const e = rowElement(r, from + i);
     e.style.top = (from + i) * ROW + "px";

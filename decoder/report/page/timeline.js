@@ -79,7 +79,7 @@ function showAll() {
 
 function setMode(mode) {
   view.mode = mode;
-  byId("axis").textContent = mode === "time" ? "Axis: time" : "Axis: call by call";
+  for (const b of document.querySelectorAll(".axis")) b.setAttribute("aria-pressed", String(b.dataset.mode === mode));
   showAll();
 }
 
@@ -197,7 +197,7 @@ function startTimeline() {
   byId("zoom-in").addEventListener("click", () => zoom(0.5));
   byId("zoom-out").addEventListener("click", () => zoom(2));
   byId("zoom-all").addEventListener("click", showAll);
-  byId("axis").addEventListener("click", () => setMode(view.mode === "time" ? "calls" : "time"));
+  for (const b of document.querySelectorAll(".axis")) b.addEventListener("click", () => setMode(b.dataset.mode));
   on("row", () => chosen.row && bringIntoView(chosen.row));
   on("finding", () => drawTimeline());
   new ResizeObserver(() => {
