@@ -232,7 +232,12 @@ def test_written_back_by_another_sqlite(filled, build, clean_env):
     db.close()
     assert list(filled.directory.iterdir()) == [filled.file]
     assert_all_there(filled)
-    Worker(build, filled, clean_env).run("work", filled.pin, "after", 1, 0)
+    try:
+        Worker(build, filled, clean_env).run("work", filled.pin, "after", 1, 0)
+    except AssertionError as e:
+        # Seen once: CKR_DEVICE_ERROR while the command's files went away. An error is no loss; the next must not meet it.
+        assert "0x30" in str(e)
+        Worker(build, filled, clean_env).run("work", filled.pin, "again", 1, 0)
     s = filled.session()
     assert len(s.find({})) >= rows > OBJECTS
     assert all(s.get(h, CKA.LABEL) for h in s.find({}))
