@@ -161,6 +161,47 @@ def test_durations(stale, browse):
         assert page.js("table.list.map((r) => r.name)") == ["C_Login"]
 
 
+# --- lanes --------------------------------------------------------------------------------------------------------------------
+
+def test_lanes_of_slots_sessions_threads_and_processes(build, run, tmp_path, browse):
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    for pid in (4711, 4712):
+        t = Story(pid=pid, trace_id=bytes([pid & 255]) * 16)
+        t.initialize()
+        t.call("slot_info")
+        t.call("token_info", label="Card")
+        t.open(1, flags=RW | SERIAL)
+        t.open(2, tid=101)
+        t.call("login", 1, user=0)
+        t.call("session_info", 1, state=4)
+        t.call("logout", 1)
+        t.call("login", 1, user=1, tid=101)
+        t.call("slot_info", flags=2)
+        if pid == 4712:
+            t.begin("session_info", 1)
+        t.wait(1)
+        t.write(traces / f"{pid}.p11t")
+    report = make_report(run, build, tmp_path / "out.html", traces)
+    assert report.accounts()
+    with browse(report) as page:
+        assert page.count(".slot") == 2 and page.count(".thread") == 4
+        for process in (0, 1):
+            states = f"[...document.querySelectorAll('.slot')][{process}].querySelectorAll('%s')"
+            named = lambda lane: page.js(f"[...{states % lane}].map((e) => e.dataset.state)")  # noqa: E731
+            assert named("[data-lane=calls] .band") == ["logged out", "security officer", "logged out", "user"]
+            assert named("[data-lane=says] .band") == ["security officer"]
+            assert page.js(f"({states % '.present'}).length") == page.js(f"({states % '.gone'}).length") == 1
+            assert page.js(f"({states % '.session'}).length") == 2 and page.js(f"({states % '.session.write'}).length") == 1
+        assert [text.split(" ")[1] for text in page.texts(".thread .label")].count("client[4712]") == 2
+        page.click('button[data-filter="failed"]')
+        assert page.js("table.list.map((r) => [r.name, r.rv])") == [["C_GetSessionInfo", ""]]
+        assert page.texts("#table .row.open .c-rv") == ["in flight"]
+        page.key("c", "ArrowDown")
+        assert "in flight at the end" in page.texts("#details")[0]
+        assert page.is_quiet()
+
+
 # --- what others write into a trace ------------------------------------------------------------------------------------------
 
 BREAK = "</script><script>boom()</script>"

@@ -113,7 +113,7 @@ static json_t *rows_json(struct report *r, struct texts *t, json_t *stacks)
 
 /* --- the rest -------------------------------------------------------------------------------------------- */
 
-static json_t *process_json(const struct process *p)
+static json_t *process_json(const struct report *r, const struct process *p)
 {
   static const struct tally none;
   char signal[32] = "";
@@ -127,10 +127,11 @@ static json_t *process_json(const struct process *p)
   }
   char started[40];
   info_time(p->first.realtime, started);
-  return json_pack("{s:o, s:I, s:o, s:s, s:s, s:s, s:o, s:s, s:o, s:I, s:I}", "program", data_text(p->program), "pid",
-                   (json_int_t)p->pid, "command", data_text(p->cmdline), "verdict", info_verdict(p, &none), "inside",
-                   p->ended_inside ? p->ended_inside : "", "signal", signal, "damage", data_text(p->damage), "started",
-                   started, "modules", modules, "calls", (json_int_t)p->calls, "dropped", (json_int_t)p->dropped);
+  return json_pack("{s:o, s:I, s:o, s:s, s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:I}", "program", data_text(p->program),
+                   "pid", (json_int_t)p->pid, "command", data_text(p->cmdline), "verdict", info_verdict(p, &none),
+                   "inside", p->ended_inside ? p->ended_inside : "", "signal", signal, "damage", data_text(p->damage),
+                   "started", started, "modules", modules, "calls", (json_int_t)p->calls, "dropped",
+                   (json_int_t)p->dropped, "until", since(r, r->until[p->index]));
 }
 
 /* Of too many lines those that only count sessions go first, then every n-th stays. */
@@ -185,7 +186,7 @@ static json_t *threads_json(const struct report *r)
 json_t *data_json(struct report *r, struct process *const *process, size_t processes, json_t *findings)
 {
   json_t *list = json_array(), *functions = json_array(), *stacks = json_array();
-  for (size_t i = 0; i < processes && i < 200; i++) json_array_append_new(list, process_json(process[i]));
+  for (size_t i = 0; i < processes && i < 200; i++) json_array_append_new(list, process_json(r, process[i]));
   for (size_t i = 0; i < r->functions; i++) json_array_append_new(functions, json_string(r->function[i].name));
   struct texts texts = {json_array(), json_object()};
   json_t *rows = rows_json(r, &texts, stacks);

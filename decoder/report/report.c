@@ -76,6 +76,7 @@ static void take(struct report *r, const struct event *event)
 {
   const uint64_t now = event->type == EVENT_CALL && event->call->end ? event->call->end : event->time;
   if (now > r->last) r->last = now;
+  if (event->type != EVENT_END && now > r->until[event->process->index]) r->until[event->process->index] = now;
   r->ending = event->type == EVENT_END;
   states_event(&r->states, event);
   if (event->type != EVENT_CALL) return;
@@ -140,6 +141,7 @@ static int show(struct report *r, json_t *findings)
   struct process *const *process;
   const size_t processes = trace_processes(set, &process);
   r->origin = r->last = r->states.origin = processes ? process[0]->first.monotonic : 0;
+  r->until = model_alloc((processes + 1) * sizeof *r->until);
   struct event event;
   while (!trace_next(set, &event)) take(r, &event);
   r->ending = true;
@@ -177,6 +179,7 @@ int report_write(const struct report_options *options)
   rows_free(&r);
   latency_free(&r);
   free(r.session);
+  free(r.until);
   free(r.proof);
   json_decref(findings);
   return status;

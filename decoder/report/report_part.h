@@ -74,6 +74,7 @@ struct report {
   struct symbols *symbols;
   struct states states;
   uint64_t origin, last;                                /* ns: what times are shown from; the last that was seen */
+  uint64_t *until;                                      /* ns: the last of each process, by index */
   uint64_t calls, errors, probes, left_out, left_first; /* left_first: before the first row */
   struct proof *proof;                                  /* in order */
   size_t proofs;

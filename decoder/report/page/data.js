@@ -69,10 +69,11 @@ function processName(i) {
   return p ? (p.program || "process") + "[" + p.pid + "]" : "process";
 }
 
+// The main thread goes by the name of its process.
 function threadName(i) {
-  const [process, tid, name] = D.threads[i];
-  const own = name && name !== (D.processes[process] || {}).program ? " " + name : "";
-  return (many.processes ? processName(process) + " " : "") + tid + own;
+  const [process, tid, name] = D.threads[i], p = D.processes[process] || {};
+  const own = name && name !== p.program ? " " + name : "", main = many.processes && tid === p.pid;
+  return ((many.processes ? processName(process) : "") + (main ? "" : " " + tid) + own).trim();
 }
 
 function slotName(s) {

@@ -3,9 +3,15 @@
 const SLOTS_MOST = 12, THREADS_MOST = 16, TRACKS_MOST = 8;
 const LANE = { ticks: 20, pins: 30, head: 22, band: 19, track: 5, thread: 26 };
 
-// Slots with prompts first; without a line of life there is nothing to draw.
+// Slots with prompts where there are too many; without a line of life there is nothing to draw.
 const slotsShown = D.slots.map((s, i) => Object.assign(s, { i })).filter((s) => s.lines.length)
-  .sort((a, b) => b.unexplained - a.unexplained || b.prompts - a.prompts || a.i - b.i).slice(0, SLOTS_MOST);
+  .sort((a, b) => b.unexplained - a.unexplained || b.prompts - a.prompts || a.i - b.i).slice(0, SLOTS_MOST)
+  .sort((a, b) => a.process - b.process || b.prompts - a.prompts || a.i - b.i);
+
+// When there is nothing more to be known of a slot.
+function over(slot) {
+  return (D.processes[slot.process] || { until: D.span }).until;
+}
 
 // thread -> lane; the last lane takes all threads beyond the most.
 const threadLane = new Map();
@@ -31,16 +37,16 @@ function clip(x) {
   return Math.min(Math.max(x, view.left), view.width - view.right);
 }
 
-// Calls f(start, end, band) for each band of a lane; `over` is when the last one ends.
-function eachBand(lane, over, f) {
-  lane.forEach((b, i) => f(b[0], i + 1 < lane.length ? lane[i + 1][0] : over, b));
+// Calls f(start, stop, band) for each band of a lane; `end` is when the last one stops.
+function eachBand(lane, end, f) {
+  lane.forEach((b, i) => f(b[0], i + 1 < lane.length ? lane[i + 1][0] : end, b));
 }
 
-function drawBands(g, texts, y, height, lane, over, name) {
-  eachBand(lane, over, (start, end, [, state, explained]) => {
-    const a = clip(xOf(start)), b = clip(xOf(end));
+function drawBands(g, texts, y, height, lane, end, name) {
+  eachBand(lane, end, (start, stop, [, state, explained]) => {
+    const a = clip(xOf(start)), b = clip(xOf(stop));
     if (b - a < 0.3 || state === 0) return;
-    const text = name + ": " + loginName(state) + ", " + seconds(start) + " to " + seconds(end) +
+    const text = name + ": " + loginName(state) + ", " + seconds(start) + " to " + seconds(stop) +
       (explained === false ? ". No order of the calls explains this answer" : "");
     const kind = loginClass(state);
     g.append(svg("rect", { x: a, y, width: Math.max(b - a, 1), height, rx: 2, class: "band " + kind, "data-state": loginName(state) }, title(text)));
@@ -56,7 +62,7 @@ function partings(slot) {
   edges.forEach((t, i) => {
     const said = at(slot.says, t), state = at(slot.by_calls, t)[1], last = list[list.length - 1];
     if (!said[1] || !state || state & said[1]) return;
-    const end = i + 1 < edges.length ? edges[i + 1] : D.span;
+    const end = i + 1 < edges.length ? edges[i + 1] : over(slot);
     if (last && last.end === t) last.end = end;
     else if (said[2] === false) list.push({ start: t, end, number: said[3] });
   });
@@ -96,7 +102,7 @@ function drawPrompts(g, y, slot) {
 function drawSessions(g, y, slot) {
   const tracks = [], own = D.sessions.filter((s) => s[0] === slot.i).sort((a, b) => a[2] - b[2]);
   for (const [, handle, start, end, write, number] of own) {
-    const until = end < 0 ? D.span : end;
+    const until = end < 0 ? over(slot) : end;
     let track = tracks.findIndex((busy) => busy <= start);
     if (track < 0) track = tracks.push(0) - 1;
     tracks[track] = until;
@@ -111,7 +117,7 @@ function drawSessions(g, y, slot) {
 }
 
 function drawPresence(g, y, slot) {
-  eachBand(slot.presence, D.span, (start, end, [, there]) => {
+  eachBand(slot.presence, over(slot), (start, end, [, there]) => {
     const a = clip(xOf(start)), b = clip(xOf(end));
     if (b - a < 0.3) return;
     const text = (there ? "token present" : "token gone") + ", " + seconds(start) + " to " + seconds(end);
@@ -135,10 +141,10 @@ function drawSlot(root, y, slot) {
   g.append(label(y + LANE.band + 17, "the module says"));
   const texts = svg("g", {});
   const afterCalls = svg("g", { "data-lane": "calls" }), says = svg("g", { "data-lane": "says" });
-  drawBands(afterCalls, texts, y, LANE.band, slot.by_calls, D.span, "After the calls");
-  drawBands(says, texts, y + LANE.band + 4, LANE.band, slot.says, D.span, "The module says");
+  drawBands(afterCalls, texts, y, LANE.band, slot.by_calls, over(slot), "After the calls");
+  drawBands(says, texts, y + LANE.band + 4, LANE.band, slot.says, over(slot), "The module says");
   g.append(afterCalls, says);
-  if (!slot.says.length) g.append(svg("text", { x: view.left + 6, y: y + 2 * LANE.band - 1, class: "label small" }, "C_GetSessionInfo was not called"));
+  if (!slot.says.length) g.append(svg("text", { x: clip(xOf(slot.lines[0].first * 1e9)) + 6, y: y + 2 * LANE.band - 1, class: "label small" }, "C_GetSessionInfo was not called"));
   drawPartings(g, y - 2, 2 * LANE.band + 8, slot);
   g.append(texts);
   drawPrompts(g, y, slot);
