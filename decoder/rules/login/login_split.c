@@ -16,6 +16,12 @@ static void by_another(struct finding *f, const struct note *other)
   finding_hint(f, "another process uses the token: it may have logged in or out, or reset the card");
 }
 
+/* The first session again: what the other one said is counted already. */
+static bool seen_back(const struct suspects *why)
+{
+  return why->back_and_forth && why->seen.seen == LOGIN_USER;
+}
+
 /* --- NSS-LOGIN-01 ------------------------------------------------------------------------------------------------- */
 
 enum { OLD_SESSION = 1, NEW_SESSION, STILL_USER, GENERIC };
@@ -24,6 +30,22 @@ static unsigned kind_of(const struct suspects *why)
 {
   if (why->other.number) return why->begun.number > why->login.number ? NEW_SESSION : OLD_SESSION;
   return why->seen.seen == LOGIN_USER && why->logout.number > why->login.number ? STILL_USER : GENERIC;
+}
+
+enum { NOTES = 7 };
+
+/* Some are in it twice. */
+static void in_order(struct finding *f, const struct note *const note[NOTES])
+{
+  uint64_t after = 0;
+  for (int n = 0; n < NOTES; n++) {
+    const struct note *next = NULL;
+    for (int i = 0; i < NOTES; i++)
+      if (note[i] && note[i]->number > after && (!next || note[i]->number < next->number)) next = note[i];
+    if (!next) return;
+    finding_note(f, next, NULL);
+    after = next->number;
+  }
 }
 
 static void login_01(struct check *check, const struct suspects *why)
@@ -35,21 +57,17 @@ static void login_01(struct check *check, const struct suspects *why)
       [GENERIC] = "no order of the calls before and beside it explains what this call says of the login",
   };
   const enum cause cause = why->seen.seen == LOGIN_PUBLIC ? CAUSE_PUBLIC : CAUSE_USER;
-  const struct finding_options o = {.cause = cause, .same = why->back_and_forth};
+  const struct finding_options o = {.cause = cause, .same = seen_back(why)};
   const unsigned kind = kind_of(why);
   const struct note *other;
   const bool certain = why->back_and_forth || kind >= STILL_USER;
   const enum severity severity = step_down(check, certain ? SEVERITY_ERROR : SEVERITY_WARNING, &other);
   struct finding *f = finding_report_as(check, &o, severity, kind, "%s", text[kind]);
-  const struct note *const out = &why->logout, *const in = &why->login;
-  if (kind == GENERIC && out->number && out->number < in->number) finding_note(f, out, NULL);
-  if (kind != STILL_USER) finding_note(f, in, NULL);
-  if (kind == STILL_USER || (kind == GENERIC && out->number > in->number)) finding_note(f, out, NULL);
-  if (kind == GENERIC && why->all.number > out->number) finding_note(f, &why->all, NULL);
-  if (kind == NEW_SESSION) finding_note(f, &why->begun, NULL);
-  finding_note(f, &why->other_before, NULL);
-  finding_note(f, &why->other, NULL);
-  finding_note(f, &why->seen.note, NULL);
+  const bool generic = kind == GENERIC;
+  in_order(f, (const struct note *[]){kind != STILL_USER ? &why->login : NULL,
+                                      kind == STILL_USER || generic ? &why->logout : NULL, generic ? &why->all : NULL,
+                                      kind == NEW_SESSION ? &why->begun : NULL, &why->other_before, &why->other,
+                                      &why->seen.note});
   by_another(f, other);
 }
 
@@ -66,7 +84,7 @@ void rule_login_01(struct check *check, const struct call *call)
 static void login_02(struct check *check, const struct suspects *why)
 {
   const struct finding_options o = {.cause = why->seen.seen == LOGIN_PUBLIC ? CAUSE_PUBLIC : CAUSE_USER,
-                                    .same = why->back_and_forth};
+                                    .same = seen_back(why)};
   const struct note *other;
   const enum severity severity = step_down(check, why->back_and_forth ? SEVERITY_ERROR : SEVERITY_WARNING, &other);
   struct finding *f = finding_report_as(check, &o, severity, 0,
