@@ -37,6 +37,8 @@ ROWS = [
     Row("sticky-login", "client reopen login", "NSS-SESS-07", E, [STATE, CLOSE_ALL, OPEN, LOGIN]),
 
     Row("close-logs-out", "client closeother", "NSS-SESS-08", E, [LOGIN, STATE, CLOSE, STATE]),
+    Row("rv=C_Digest:CKR_OPERATION_NOT_INITIALIZED", "client closedigest", "NSS-SESS-08", E,
+        ["C_DigestInit", CLOSE, "C_Digest"]),
     Row("close-logs-out", "certutil -K", "NSS-SESS-08", E, ["C_FindObjects", CLOSE, "C_GetAttributeValue"]),
 
     Row("setpin-logs-out", "client samesetpin", "NSS-PIN-04", W, [STATE, "C_SetPIN", STATE]),
