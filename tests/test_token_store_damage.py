@@ -232,15 +232,45 @@ def test_written_back_by_another_sqlite(filled, build, clean_env):
     db.close()
     assert list(filled.directory.iterdir()) == [filled.file]
     assert_all_there(filled)
-    try:
-        Worker(build, filled, clean_env).run("work", filled.pin, "after", 1, 0)
-    except AssertionError as e:
-        # Seen once: CKR_DEVICE_ERROR while the command's files went away. An error is no loss; the next must not meet it.
-        assert "0x30" in str(e)
-        Worker(build, filled, clean_env).run("work", filled.pin, "again", 1, 0)
+    Worker(build, filled, clean_env).run("work", filled.pin, "after", 1, 0)
     s = filled.session()
     assert len(s.find({})) >= rows > OBJECTS
     assert all(s.get(h, CKA.LABEL) for h in s.find({}))
+
+
+def leaves_free(file):
+    """Pages of tables and indexes without our checksum whose end is zero: what deleted records leave behind."""
+    image = file.read_bytes()
+    return [n for n in range(PAGE, len(image), PAGE)
+            if image[n] in (2, 5, 10, 13) and image[n + PAGE - 16:n + PAGE] == bytes(16)]
+
+
+def test_deleted_records_written_back_by_another_sqlite(filled):
+    """A page may end in the zeros of a record that was deleted: that is no damage."""
+    pid = os.fork()
+    if pid == 0:  # ends without closing: the log stays
+        try:
+            s = filled.session()
+            for i in range(OBJECTS):
+                if i % 3:
+                    s.destroy(s.find_one({CKA.LABEL: f"object {i}"}))
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    db = sqlite3.connect(filled.file)
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+    assert leaves_free(filled.file), "no page ends in zeros"
+    s = filled.session()
+    for i in range(0, OBJECTS, 3):
+        handle = s.find_one({CKA.LABEL: f"object {i}"})
+        assert s.get(handle, CKA.VALUE) == filled.values[i]
+        s.set(handle, {CKA.LABEL: f"renamed {i}"})
+    for i in range(1, OBJECTS, 3):
+        s.create({CKA.CLASS: CKO.DATA, CKA.TOKEN: True, CKA.PRIVATE: False, CKA.LABEL: f"again {i}", CKA.VALUE: b"v" * 700})
+    for i in range(0, OBJECTS, 3):
+        s.destroy(s.find_one({CKA.LABEL: f"renamed {i}"}))
 
 
 def test_deleted_while_in_use(token):

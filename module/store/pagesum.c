@@ -55,13 +55,35 @@ static bool whole_page(int size, sqlite3_int64 offset)
   return size == TOK_PAGE && offset % TOK_PAGE == 0;
 }
 
+static unsigned number_at(const uint8_t *page, unsigned at)
+{
+  return (unsigned)page[at] << 8 | page[at + 1];
+}
+
+/* Does the page of a table or an index say itself that its last `size` bytes hold nothing? Records that were deleted leave a
+ * free block (two bytes where the next one is, two its size), which secure_delete has filled with zeros; a page without a
+ * record has none at all (SQLite's file format, "B-tree Pages"). */
+static bool end_is_free(const uint8_t *page, unsigned size)
+{
+  const unsigned head = memcmp(page, "SQLite format 3", 16) == 0 ? 100 : 0, end = TOK_PAGE - SUM_SIZE;
+  if (number_at(page, head + 3) == 0) return number_at(page, head + 5) == end;
+  unsigned block = number_at(page, head + 1), after = head;
+  while (block > after && block + 4 <= end) { /* they lie in the order of their places */
+    if (block + number_at(page, block + 2) == end) return block + 4 + size <= end;
+    after = block;
+    block = number_at(page, block);
+  }
+  return false;
+}
+
 /* Is this what another SQLite writes? Pages of tables and indexes are filled from their end, and the last thing there is the
- * end of a record, which is a checksum or a number; other pages (first byte 0) hold parts of long values, and those have
- * a checksum in their row. */
+ * end of a record, which is a checksum or a number, or it is free; other pages (first byte 0) hold parts of long values, and
+ * those have a checksum in their row. */
 static bool foreign(const uint8_t *page)
 {
   static const uint8_t zeros[8];
-  return page[0] == 0 || memcmp(page + TOK_PAGE - SUM_SIZE - sizeof zeros, zeros, sizeof zeros) != 0;
+  return page[0] == 0 || memcmp(page + TOK_PAGE - SUM_SIZE - sizeof zeros, zeros, sizeof zeros) != 0 ||
+         end_is_free(page, sizeof zeros);
 }
 
 static bool all_zero(const uint8_t *page)
