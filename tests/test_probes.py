@@ -177,16 +177,22 @@ def test_the_card_is_fragile(lab):
 def test_threads_and_a_fragile_card(lab, slow, count):
     """Eight threads sign, log in, search and close at once; no probe ever meets a key in use, nor a session that another
     thread closes."""
-    rounds = count(2_000)
-    p = lab.client("probes", "race", lab.wrap("mock32", probe="all"), 8, rounds,
-                   env={"MOCK_FRAGILE": 1, "MOCK_SLOW": slow}, timeout=200)
-    made = int(re.search(r"calls (\d+)", p.stdout)[1])
-    trace = lab.trace()
-    assert_nothing_lost(trace)
-    asked = [c for c in trace.calls if is_probe(c)]
-    assert len(trace.calls) - len(asked) == made + 1, "C_GetFunctionList is the one more"
-    assert len(asked) > rounds and {c.rv for c in asked} == {0}, "a probe met a closed session"
-    assert STATE in {c.name for c in asked}, "which others there is room for is the scheduler's affair"
+    rounds, seen = count(2_000), set()
+    for _ in range(10):
+        p = lab.client("probes", "race", lab.wrap("mock32", probe="all"), 8, rounds,
+                       env={"MOCK_FRAGILE": 1, "MOCK_SLOW": slow}, timeout=200)
+        made = int(re.search(r"calls (\d+)", p.stdout)[1])
+        trace = lab.trace()
+        assert_nothing_lost(trace)
+        asked = [c for c in trace.calls if is_probe(c)]
+        assert len(trace.calls) - len(asked) == made + 1, "C_GetFunctionList is the one more"
+        assert len(asked) > rounds and {c.rv for c in asked} == {0}, "a probe met a closed session"
+        seen |= {c.name for c in asked}
+        if seen >= {STATE, CLASS}:
+            break  # a loaded machine may leave no room for the second in one race
+        for file in lab.files():
+            file.unlink()
+    assert seen >= {STATE, CLASS}
 
 
 @pytest.mark.nosan

@@ -41,14 +41,16 @@ def test_the_page(run, build, tmp_path):
     t.list(2, nulls=b"\x05")
     t.list(3, name="PKCS 11", version=(3, 0), count=92)
     t.list(4, name="Vendor", version=(1, 0), count=0)
-    session_call(t, 5, time=10_000)
     sign_enter(t, 7)
     t.frame()
+    t.thread(101)
+    session_call(t, 5, time=10_000)
+    t.frame(slot=1, tid=101)
     t.end(dropped=3, cut=1, passed=2)
     out = tool(run, build, "info", save(tmp_path / "t.p11t", t)).stdout
     assert out == f"""{tmp_path}/t.p11t
   verdict   complete
-  in flight #7 C_Sign, thread 100 (main\\x1b[2J), for at least 0 ns
+  in flight #7 C_Sign, thread 100 (main\\x1b[2J), for at least 2.000 us
   process   client, pid 4711, /usr/bin/client, 3 arguments
   started   2001-09-09T01:46:40.000000+00:00, calls within 8.000 us
   recorder  0.1.0 on x86_64, capture=safe
@@ -57,8 +59,8 @@ def test_the_page(run, build, tmp_path):
             function list 2.40: 68 functions, 2 of them NULL
             interface "PKCS 11" 3.0: 92 functions
             interface "Vendor" 1.0: layout unknown, its calls are not recorded
-  calls     2 in 1 thread, 0 not CKR_OK, 1 in flight
-  size      {len(t.out)} bytes, 1 frame, {len(t.out) * 10 // 2 / 10} bytes a call
+  calls     2 in 2 threads, 0 not CKR_OK, 1 in flight
+  size      {len(t.out)} bytes, 2 frames, {len(t.out) * 10 // 2 / 10} bytes a call
   LOST      3 records lost, 1 value cut, 2 calls passed through unrecorded
 """
 
