@@ -57,6 +57,7 @@ static void take(const struct event *event, json_t *array, uint64_t origin)
   struct model_process *p = event->process->user;
   struct model_module *m;
   struct model_place place;
+  struct model_observation seen;
   size_t at = 0;
   switch (event->type) {
     case EVENT_CALL:
@@ -64,6 +65,8 @@ static void take(const struct event *event, json_t *array, uint64_t origin)
       model_place(event, &place);
       if (event->call->known == P11_F_C_Finalize && call_returned(event->call, CKR_OK)) show(place.module, array);
       if (closes(event->call, &place)) objects_keep(place.slot);
+      model_observe(event, &place);
+      while (model_observed(place.module, &seen)) continue; /* what the login is does not matter here */
       model_apply(event, &place);
       objects_watch(event, &place);
       return;

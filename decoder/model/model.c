@@ -135,20 +135,7 @@ static void *changes(struct model_module *m, const struct call *call)
 /* Does the call make, change or destroy objects? */
 static bool makes(const struct call *call)
 {
-  switch (call->known) {
-    case P11_F_C_CreateObject:
-    case P11_F_C_CopyObject:
-    case P11_F_C_DestroyObject:
-    case P11_F_C_SetAttributeValue:
-    case P11_F_C_GenerateKey:
-    case P11_F_C_GenerateKeyPair:
-    case P11_F_C_UnwrapKey:
-    case P11_F_C_UnwrapKeyAuthenticated:
-    case P11_F_C_DeriveKey:
-    case P11_F_C_EncapsulateKey:
-    case P11_F_C_DecapsulateKey: return true;
-    default: return false;
-  }
+  return call->known == P11_F_C_DestroyObject || call->known == P11_F_C_SetAttributeValue || model_makes(call->known);
 }
 
 static bool asks_for_count(const struct call *call)

@@ -340,6 +340,13 @@ struct model_session *model_session(const struct model_module *module, uint64_t 
 struct model_object *model_object(struct model_module *module, uint64_t handle);
 /* The same, made when it was not known. */
 struct model_object *model_object_make(struct model_module *module, uint64_t handle, struct model_slot *slot);
+/* An object that a function makes. */
+struct model_making {
+  uint8_t template, handle; /* parameters: what was asked for, and the new handle */
+  uint64_t class;           /* what it is when the template is silent, MODEL_NO_CLASS unknown */
+};
+/* Two entries, the second with handle 0 when the function makes one object only; NULL when it makes none. */
+const struct model_making *model_makes(int function);
 /* The module of that id in the process, made when it was not known. */
 struct model_module *model_module(struct model_process *process, uint16_t id);
 /* Why a handle is not good any more: the last end of a session or object with it; NULL when it is not remembered. */

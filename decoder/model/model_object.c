@@ -199,15 +199,34 @@ static void read_values(const struct call *call, struct model_place *place)
   model_learn_attributes(o, template, SOURCE_READ);
 }
 
-/* A new object: of the template at `from`, with the handle at `to`; what the function makes when the template is silent. */
-static void made(const struct call *call, struct model_place *place, unsigned from, unsigned to, uint64_t class)
+/* clang-format off */
+static const struct model_making making[P11_FUNCTIONS][2] = {
+  [P11_F_C_CreateObject] = {{1, 3, MODEL_NO_CLASS}},
+  [P11_F_C_CopyObject] = {{2, 4, MODEL_NO_CLASS}},
+  [P11_F_C_GenerateKey] = {{2, 4, CKO_SECRET_KEY}},
+  [P11_F_C_GenerateKeyPair] = {{2, 6, CKO_PUBLIC_KEY}, {4, 7, CKO_PRIVATE_KEY}},
+  [P11_F_C_UnwrapKey] = {{5, 7, MODEL_NO_CLASS}},
+  [P11_F_C_UnwrapKeyAuthenticated] = {{5, 9, MODEL_NO_CLASS}},
+  [P11_F_C_EncapsulateKey] = {{3, 7, CKO_SECRET_KEY}},
+  [P11_F_C_DecapsulateKey] = {{3, 7, CKO_SECRET_KEY}},
+  [P11_F_C_DeriveKey] = {{3, 5, CKO_SECRET_KEY}},
+};
+/* clang-format on */
+
+const struct model_making *model_makes(int function)
+{
+  return function >= 0 && making[function][0].handle ? making[function] : NULL;
+}
+
+static void made(const struct call *call, struct model_place *place, const struct model_making *what, uint64_t class)
 {
   uint64_t handle, session;
-  if (!pick_out(call, to, &handle)) return;
+  const struct value *template = &call->arg[what->template].in;
+  if (!pick_out(call, what->handle, &handle)) return;
   /* The handle may have been another object's. */
   struct model_object *old = model_object(place->module, handle);
   if (old) drop(place->module, old);
-  struct model_facts facts = model_facts(&call->arg[from].in);
+  struct model_facts facts = model_facts(template);
   if (facts.class == MODEL_NO_CLASS) facts.class = class;
   if (!facts.token && call->known != P11_F_C_CopyObject) facts.token = TRI_NO; /* the default of CKA_TOKEN */
   struct model_object *o = model_object_make(place->module, handle, place->slot);
@@ -216,7 +235,7 @@ static void made(const struct call *call, struct model_place *place, unsigned fr
   model_note(place, &o->made, call);
   prove(o, call, is_public(place->slot, call));
   learn(o, &facts);
-  model_learn_attributes(o, &call->arg[from].in, SOURCE_GIVEN);
+  model_learn_attributes(o, template, SOURCE_GIVEN);
 }
 
 static void copied(const struct call *call, struct model_place *place)
@@ -224,7 +243,7 @@ static void copied(const struct call *call, struct model_place *place)
   uint64_t handle;
   const struct model_object *source = place->object;
   const struct model_facts facts = source ? source->facts : (struct model_facts){.class = MODEL_NO_CLASS};
-  made(call, place, 2, 4, facts.class);
+  made(call, place, model_makes(call->known), facts.class);
   struct model_object *copy = pick_out(call, 4, &handle) ? model_object(place->module, handle) : NULL;
   if (!copy) return;
   if (!copy->facts.id) copy->facts.id = facts.id;
@@ -242,18 +261,7 @@ void model_apply_object(const struct call *call, struct model_place *place)
   if (place->object) prove(place->object, call, is_public(place->slot, call));
   switch (call->known) {
     case P11_F_C_FindObjects: found(call, place); break;
-    case P11_F_C_CreateObject: made(call, place, 1, 3, MODEL_NO_CLASS); break;
     case P11_F_C_CopyObject: copied(call, place); break;
-    case P11_F_C_GenerateKey: made(call, place, 2, 4, CKO_SECRET_KEY); break;
-    case P11_F_C_GenerateKeyPair:
-      made(call, place, 2, 6, CKO_PUBLIC_KEY);
-      made(call, place, 4, 7, CKO_PRIVATE_KEY);
-      break;
-    case P11_F_C_UnwrapKey: made(call, place, 5, 7, MODEL_NO_CLASS); break;
-    case P11_F_C_UnwrapKeyAuthenticated: made(call, place, 5, 9, MODEL_NO_CLASS); break;
-    case P11_F_C_EncapsulateKey: made(call, place, 3, 7, CKO_SECRET_KEY); break;
-    case P11_F_C_DecapsulateKey: made(call, place, 3, 7, CKO_SECRET_KEY); break;
-    case P11_F_C_DeriveKey: made(call, place, 3, 5, CKO_SECRET_KEY); break;
     case P11_F_C_SetAttributeValue:
       if (place->object) {
         const struct model_facts facts = model_facts(pick_template(call));
@@ -271,6 +279,9 @@ void model_apply_object(const struct call *call, struct model_place *place)
       drop(place->module, place->object);
       place->object = NULL;
       break;
-    default: break;
+    default: {
+      const struct model_making *what = model_makes(call->known);
+      for (int i = 0; what && i < 2 && what[i].handle; i++) made(call, place, &what[i], what[i].class);
+    }
   }
 }

@@ -82,12 +82,14 @@ static void count_search(struct model_slot *slot, const struct value *template)
   s->public_keys += class == CKO_PUBLIC_KEY;
 }
 
-static void made(const struct call *call, const struct model_place *place, unsigned from, unsigned to)
+static void made(const struct call *call, const struct model_place *place)
 {
+  const struct model_making *what = model_makes(call->known);
   uint64_t handle;
-  if (!pick_out(call, to, &handle)) return;
-  struct model_object *o = model_object(place->module, handle);
-  if (o) learn(o, &call->arg[from].in);
+  for (int i = 0; what && i < 2 && what[i].handle; i++) {
+    struct model_object *o = pick_out(call, what[i].handle, &handle) ? model_object(place->module, handle) : NULL;
+    if (o) learn(o, &call->arg[what[i].template].in);
+  }
 }
 
 void objects_watch(const struct event *event, const struct model_place *place)
@@ -110,14 +112,6 @@ void objects_watch(const struct event *event, const struct model_place *place)
       if (s && call->rv == CKR_OK && list->what == VALUE_LIST) s->found += list->count;
       break;
     }
-    case P11_F_C_CreateObject: made(call, place, 1, 3); break;
-    case P11_F_C_CopyObject: made(call, place, 2, 4); break;
-    case P11_F_C_GenerateKey: made(call, place, 2, 4); break;
-    case P11_F_C_GenerateKeyPair:
-      made(call, place, 2, 6);
-      made(call, place, 4, 7);
-      break;
-    case P11_F_C_UnwrapKey: made(call, place, 5, 7); break;
-    default: break;
+    default: made(call, place);
   }
 }
