@@ -4,6 +4,7 @@ import struct
 import pytest
 
 import p11t_reader
+from conftest import ROOT
 from lab import lab  # noqa: F401
 from p11t_make import P_OWN, TIME, Trace, n, u
 from reader_tools import SESSION_INFO, calls, save
@@ -42,6 +43,29 @@ def test_readings_that_are_put_off_do_not_cost_the_counter(lab):
         assert {r.body[0] for r in trace.other if r.kind == TIME} <= {clock}
         first, last = (struct.unpack("<QQQQ", pair) for pair in (trace.fields[14][0], trace.end[5][0]))
         assert rate == pytest.approx(rate_of(first, last), rel=0.02)
+
+
+def test_the_first_piece_of_a_long_enter_has_a_time(lab):
+    """Data that its own output will overwrite is read before the call: 5 KB in ENTER, and at the end of a slot's fill it begins
+    in that frame and goes on in the next. ENTER's time is read last, but what was written out already must have one."""
+    code = """
+import ctypes, sys
+sys.path.insert(0, sys.argv[1])
+from cryptoki import Module
+with Module(sys.argv[2]) as m:
+    session, data, size = m.open_session(1), ctypes.create_string_buffer(b"x" * 5000, 6000), ctypes.c_ulong()
+    for _ in range(60):
+        size.value = 6000
+        session.call("C_Encrypt", data, 5000, data, ctypes.byref(size))
+"""
+    lab.run("/usr/bin/python3", "-c", code, ROOT / "tests", lab.wrap("mock32", capture="clear"))
+    records = [r for info, content in lab.trace().frames if info.kind == p11t_reader.EVENTS
+               for r in p11t_reader.frame_records(info, content) if r.kind in (p11t_reader.ENTER, p11t_reader.LEAVE)]
+    begun = [r for r in records if r.kind == p11t_reader.ENTER and r.flags == p11t_reader.FIRST]
+    assert len(begun) >= 3
+    # One thread: the order of the records is that of time.
+    times = [r.time for r in records]
+    assert times[0] > 0 and times == sorted(times)
 
 
 # -- the reader: HEAD's pair is tick 1000 at 1000 ns -------------------------------------------------
