@@ -6,12 +6,12 @@
 
 #include "decoder/check/catalogue.h"
 #include "decoder/check/profile.h"
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/rules/rules.h"
 
 struct options {
-  const char **trace, **rule;
-  size_t traces, rules;
+  struct arguments_list traces, rules;
   enum severity severity;
   const char *explain, *profile;
   enum { FORM_TEXT, FORM_JSON, FORM_SARIF, FORM_JUNIT } form;
@@ -37,13 +37,6 @@ static const struct argp_option option[] = {
     {0                   }
 };
 
-static void append(const char ***list, size_t *count, const char *text)
-{
-  *list = realloc(*list, (*count + 1) * sizeof **list);
-  if (!*list) abort();
-  (*list)[(*count)++] = text;
-}
-
 static void known_rule(struct argp_state *state, const char *id)
 {
   if (!rule_by_id(id)) argp_error(state, "there is no rule %s; --list shows all", id);
@@ -63,7 +56,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_LIST: o->list = true; return 0;
     case KEY_RULE:
       known_rule(state, arg);
-      append(&o->rule, &o->rules, arg);
+      arguments_add(&o->rules, arg);
       return 0;
     case KEY_EXPLAIN:
       known_rule(state, arg);
@@ -76,9 +69,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
                                               : 0;
       if (!o->severity) argp_error(state, "--severity is error, warning or info, not %s", arg);
       return 0;
-    case ARGP_KEY_ARG: append(&o->trace, &o->traces, arg); return 0;
+    case ARGP_KEY_ARG: arguments_add(&o->traces, arg); return 0;
     case ARGP_KEY_END:
-      if (!o->traces && !o->explain && !o->list) argp_error(state, "which trace? Give files, directories or -");
+      if (!o->traces.count && !o->explain && !o->list) argp_error(state, "which trace? Give files, directories or -");
       return 0;
     default: return ARGP_ERR_UNKNOWN;
   }
@@ -88,7 +81,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static void tell_losses(struct process *const *process, size_t count)
 {
   for (size_t i = 0; i < count; i++) {
-    if (process[i]->damage[0]) fprintf(stderr, "p11trace check: %s: %s\n", process[i]->path, process[i]->damage);
+    arguments_tell_damage("check", process[i]);
     if (process[i]->dropped)
       fprintf(stderr, "p11trace check: %s: %llu records were lost; after each gap the state is unknown\n",
               process[i]->path, (unsigned long long)process[i]->dropped);
@@ -111,12 +104,12 @@ static bool print(const struct options *o, struct checker *checker, struct findi
 
 static int check(const struct options *o)
 {
-  struct trace_set *set = trace_open(o->trace, o->traces);
+  struct trace_set *set = trace_open(o->traces.at, o->traces.count);
   if (!set) return EXIT_COULD_NOT;
   struct process *const *process;
   const size_t processes = trace_processes(set, &process);
   /* Times as `dump` shows them: since the first process's start. */
-  struct checker *checker = checker_new(o->rule, o->rules, processes ? process[0]->first.monotonic : 0);
+  struct checker *checker = checker_new(o->rules.at, o->rules.count, processes ? process[0]->first.monotonic : 0);
   struct event event;
   while (!trace_next(set, &event)) checker_event(checker, &event);
   struct finding *const *list;
@@ -131,10 +124,7 @@ static int check(const struct options *o)
   for (size_t i = 0; i < count; i++)
     if (list[i]->severity >= o->severity) status = EXIT_FOUND;
   if (trace_damaged(set)) status = EXIT_COULD_NOT;
-  if (fflush(stdout) || ferror(stdout) || !written) {
-    fputs("p11trace check: cannot write the result\n", stderr);
-    status = EXIT_COULD_NOT;
-  }
+  if (!arguments_written("check", written)) status = EXIT_COULD_NOT;
   for (size_t i = 0; i < processes; i++) model_drop(process[i]);
   checker_free(checker);
   trace_close(set);
@@ -154,7 +144,6 @@ int cmd_check(int argc, char **argv)
       NULL,
       NULL};
   struct options o = {.severity = SEVERITY_ERROR, .profile = "auto"};
-  argp_err_exit_status = EXIT_COULD_NOT;
   argp_parse(&argp, argc, argv, 0, NULL, &o);
   int status = EXIT_FINE;
   if (o.explain)
@@ -163,7 +152,7 @@ int cmd_check(int argc, char **argv)
     status = catalogue_print(stdout, CATALOGUE_TEXT, NULL, 0) ? EXIT_FINE : EXIT_COULD_NOT;
   else
     status = check(&o);
-  free(o.trace);
-  free(o.rule);
+  free(o.traces.at);
+  free(o.rules.at);
   return status;
 }

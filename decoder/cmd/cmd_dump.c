@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/cmd/dump_option.h"
 
@@ -23,8 +24,7 @@ static const char doc[] =
 
 struct arguments {
   struct dump_options dump;
-  const char **trace;
-  size_t traces;
+  struct arguments_list traces;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -33,7 +33,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = &args->dump; return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "no trace given"); return 0;
-    case ARGP_KEY_ARG: args->trace[args->traces++] = arg; return 0;
+    case ARGP_KEY_ARG: arguments_add(&args->traces, arg); return 0;
     default: return ARGP_ERR_UNKNOWN;
   }
 }
@@ -45,18 +45,17 @@ int cmd_dump(int argc, char **argv)
       {0            }
   };
   const struct argp argp = {.parser = parse, .args_doc = "TRACE...", .doc = doc, .children = children};
-  struct arguments args = {.trace = calloc((size_t)argc + 1, sizeof *args.trace)};
+  struct arguments args = {0};
   int status = EXIT_COULD_NOT;
   dump_option_start(&args.dump, "p11trace dump");
-  argp_err_exit_status = EXIT_COULD_NOT;
-  if (args.trace != NULL && argp_parse(&argp, argc, argv, 0, NULL, &args) == 0) {
-    struct trace_set *set = trace_open(args.trace, args.traces);
+  if (argp_parse(&argp, argc, argv, 0, NULL, &args) == 0) {
+    struct trace_set *set = trace_open(args.traces.at, args.traces.count);
     if (set != NULL) {
       status = dump_set(set, &args.dump, STDOUT_FILENO);
       trace_close(set);
     }
   }
   dump_option_free(&args.dump);
-  free(args.trace);
+  free(args.traces.at);
   return status;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/cmd/dump_option.h"
 #include "decoder/follow/follow.h"
@@ -36,8 +37,7 @@ static const char doc[] =
 
 struct arguments {
   struct follow_options follow;
-  const char **trace;
-  size_t traces;
+  struct arguments_list traces;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -50,7 +50,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_NO_ARGS: argp_error(state, "no trace given"); return 0;
     case ARGP_KEY_ARG:
       if (strcmp(arg, "-") == 0) argp_error(state, "-: standard input cannot be followed: name a file or a folder");
-      a->trace[a->traces++] = arg;
+      arguments_add(&a->traces, arg);
       return 0;
     default: return ARGP_ERR_UNKNOWN;
   }
@@ -64,13 +64,13 @@ int cmd_follow(int argc, char **argv)
   };
   const struct argp argp = {
       .options = options, .parser = parse, .args_doc = "TRACE...", .doc = doc, .children = children};
-  struct arguments a = {.trace = calloc((size_t)argc + 1, sizeof *a.trace)};
+  struct arguments a = {0};
   int status = EXIT_COULD_NOT;
   dump_option_start(&a.follow.dump, "p11trace follow");
-  if (a.trace != NULL && argp_parse(&argp, argc, argv, 0, NULL, &a) == 0) {
-    status = follow_paths(a.trace, a.traces, &a.follow, STDOUT_FILENO);
+  if (argp_parse(&argp, argc, argv, 0, NULL, &a) == 0) {
+    status = follow_paths(a.traces.at, a.traces.count, &a.follow, STDOUT_FILENO);
   }
   dump_option_free(&a.follow.dump);
-  free(a.trace);
+  free(a.traces.at);
   return status;
 }

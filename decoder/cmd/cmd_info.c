@@ -3,13 +3,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/show/info.h"
 
 struct arguments {
   bool json, verbose;
-  const char **path;
-  size_t paths;
+  struct arguments_list paths;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -18,7 +18,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   switch (key) {
     case 'j': a->json = true; return 0;
     case 'v': a->verbose = true; return 0;
-    case ARGP_KEY_ARG: a->path[a->paths++] = arg; return 0;
+    case ARGP_KEY_ARG: arguments_add(&a->paths, arg); return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "no TRACE given: name a file NAME.p11t, a folder of them, or -"); return 0;
     default: return ARGP_ERR_UNKNOWN;
   }
@@ -42,14 +42,14 @@ int cmd_info(int argc, char **argv)
       NULL,
       NULL,
       NULL};
-  struct arguments a = {.path = calloc((size_t)argc, sizeof *a.path)};
-  if (a.path == NULL || argp_parse(&argp, argc, argv, 0, NULL, &a) != 0) {
-    free(a.path);
+  struct arguments a = {0};
+  if (argp_parse(&argp, argc, argv, 0, NULL, &a) != 0) {
+    free(a.paths.at);
     return EXIT_COULD_NOT;
   }
-  struct trace_set *set = trace_open(a.path, a.paths);
+  struct trace_set *set = trace_open(a.paths.at, a.paths.count);
   int status = set == NULL ? EXIT_COULD_NOT : info_set(set, a.json, a.verbose, STDOUT_FILENO);
   if (set != NULL) trace_close(set);
-  free(a.path);
+  free(a.paths.at);
   return status;
 }

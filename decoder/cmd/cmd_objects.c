@@ -3,14 +3,14 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/objects/objects.h"
 
 enum { KEY_JSON = 256 };
 
 struct options {
-  const char **trace;
-  size_t traces;
+  struct arguments_list traces;
   bool json;
 };
 
@@ -24,13 +24,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   struct options *o = state->input;
   switch (key) {
     case KEY_JSON: o->json = true; return 0;
-    case ARGP_KEY_ARG:
-      o->trace = realloc(o->trace, (o->traces + 1) * sizeof *o->trace);
-      if (!o->trace) abort();
-      o->trace[o->traces++] = arg;
-      return 0;
+    case ARGP_KEY_ARG: arguments_add(&o->traces, arg); return 0;
     case ARGP_KEY_END:
-      if (!o->traces) argp_error(state, "which trace? Give files, directories or -");
+      if (!o->traces.count) argp_error(state, "which trace? Give files, directories or -");
       return 0;
     default: return ARGP_ERR_UNKNOWN;
   }
@@ -87,7 +83,7 @@ static void take(const struct event *event, json_t *array, uint64_t origin)
 
 static int objects(const struct options *o)
 {
-  struct trace_set *set = trace_open(o->trace, o->traces);
+  struct trace_set *set = trace_open(o->traces.at, o->traces.count);
   if (!set) return EXIT_COULD_NOT;
   struct process *const *process;
   const size_t processes = trace_processes(set, &process);
@@ -96,17 +92,8 @@ static int objects(const struct options *o)
   while (!trace_next(set, &event)) take(&event, array, processes ? process[0]->first.monotonic : 0);
   bool written = !array || (json_dumpf(array, stdout, JSON_INDENT(2) | JSON_SORT_KEYS) == 0 && putchar('\n') != EOF);
   json_decref(array);
-  int status = trace_damaged(set) ? EXIT_COULD_NOT : EXIT_FINE;
-  for (size_t i = 0; i < processes; i++) {
-    if (process[i]->damage[0]) fprintf(stderr, "p11trace objects: %s: %s\n", process[i]->path, process[i]->damage);
-    model_drop(process[i]);
-  }
-  if (fflush(stdout) || ferror(stdout) || !written) {
-    fputs("p11trace objects: cannot write the result\n", stderr);
-    status = EXIT_COULD_NOT;
-  }
-  trace_close(set);
-  return status;
+  const int status = arguments_close("objects", set);
+  return arguments_written("objects", written) ? status : EXIT_COULD_NOT;
 }
 
 int cmd_objects(int argc, char **argv)
@@ -123,9 +110,8 @@ int cmd_objects(int argc, char **argv)
       NULL,
       NULL};
   struct options o = {0};
-  argp_err_exit_status = EXIT_COULD_NOT;
   argp_parse(&argp, argc, argv, 0, NULL, &o);
   const int status = objects(&o);
-  free(o.trace);
+  free(o.traces.at);
   return status;
 }

@@ -2,6 +2,7 @@
 #include <argp.h>
 #include <stdlib.h>
 
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/pack/pack.h"
 #include "decoder/symbols/symbols_option.h"
@@ -31,8 +32,7 @@ static const char doc[] =
 
 struct arguments {
   struct pack_options pack;
-  const char **trace;
-  size_t traces;
+  struct arguments_list traces;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -44,9 +44,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'q': a->pack.quiet = true; return 0;
     case KEY_NO_SYMBOLS: a->pack.no_symbols = true; return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "no trace given"); return 0;
-    case ARGP_KEY_ARG: a->trace[a->traces++] = arg; return 0;
+    case ARGP_KEY_ARG: arguments_add(&a->traces, arg); return 0;
     case ARGP_KEY_END:
-      if (a->pack.output == NULL && a->traces > 0)
+      if (a->pack.output == NULL && a->traces.count > 0)
         argp_error(state, "no -o FILE given: name the file to write, case.tar.zst");
       return 0;
     default: return ARGP_ERR_UNKNOWN;
@@ -61,11 +61,10 @@ int cmd_pack(int argc, char **argv)
   };
   const struct argp argp = {
       .options = options, .parser = parse, .args_doc = "TRACE...", .doc = doc, .children = children};
-  struct arguments a = {.trace = calloc((size_t)argc + 1, sizeof *a.trace)};
+  struct arguments a = {0};
   int status = EXIT_COULD_NOT;
-  if (a.trace != NULL && argp_parse(&argp, argc, argv, 0, NULL, &a) == 0)
-    status = pack_paths(a.trace, a.traces, &a.pack);
+  if (argp_parse(&argp, argc, argv, 0, NULL, &a) == 0) status = pack_paths(a.traces.at, a.traces.count, &a.pack);
   symbols_option_free(&a.pack.symbols);
-  free(a.trace);
+  free(a.traces.at);
   return status;
 }

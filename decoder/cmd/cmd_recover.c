@@ -4,12 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/read/recover.h"
 
 struct arguments {
-  const char *output, **path;
-  size_t paths;
+  const char *output;
+  struct arguments_list paths;
   int quiet;
 };
 
@@ -19,12 +20,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   switch (key) {
     case 'o': a->output = arg; return 0;
     case 'q': a->quiet = 1; return 0;
-    case ARGP_KEY_ARG: a->path[a->paths++] = arg; return 0;
+    case ARGP_KEY_ARG: arguments_add(&a->paths, arg); return 0;
     case ARGP_KEY_NO_ARGS:
       argp_error(state, "no FILE given: name a trace NAME.p11t whose NAME.p11t.live is left over");
       return 0;
     case ARGP_KEY_END:
-      if (a->output != NULL && a->paths > 1) argp_error(state, "-o takes one FILE");
+      if (a->output != NULL && a->paths.count > 1) argp_error(state, "-o takes one FILE");
       return 0;
     default: return ARGP_ERR_UNKNOWN;
   }
@@ -48,15 +49,15 @@ int cmd_recover(int argc, char **argv)
       NULL,
       NULL,
       NULL};
-  struct arguments a = {.path = calloc((size_t)argc, sizeof *a.path)};
+  struct arguments a = {0};
   int status = EXIT_FINE;
-  if (a.path == NULL || argp_parse(&argp, argc, argv, 0, NULL, &a) != 0) {
-    free(a.path);
+  if (argp_parse(&argp, argc, argv, 0, NULL, &a) != 0) {
+    free(a.paths.at);
     return EXIT_COULD_NOT;
   }
-  for (size_t i = 0; i < a.paths; i++) {
+  for (size_t i = 0; i < a.paths.count; i++) {
     struct recovered result;
-    if (trace_recover(a.path[i], a.output, &result) != 0) {
+    if (trace_recover(a.paths.at[i], a.output, &result) != 0) {
       status = EXIT_COULD_NOT;
     } else if (!a.quiet && result.nothing) {
       printf("%s: whole already\n", result.path);
@@ -65,6 +66,6 @@ int cmd_recover(int argc, char **argv)
              result.records, result.records == 1 ? "" : "s", result.frames, result.frames == 1 ? "" : "s");
     }
   }
-  free(a.path);
+  free(a.paths.at);
   return status;
 }

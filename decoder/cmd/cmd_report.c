@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "decoder/check/profile.h"
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/report/report.h"
 #include "decoder/symbols/symbols_option.h"
@@ -12,7 +13,7 @@ enum { KEY_PROFILE = 256 };
 
 struct arguments {
   struct report_options report;
-  const char **trace;
+  struct arguments_list traces;
 };
 
 /* clang-format off */
@@ -35,13 +36,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
       if (!profile_exists(arg)) argp_error(state, "there is no profile %s; check --help names them", arg);
       a->report.profile = arg;
       return 0;
-    case ARGP_KEY_ARG:
-      a->trace = realloc(a->trace, (a->report.traces + 1) * sizeof *a->trace);
-      if (!a->trace) abort();
-      a->trace[a->report.traces++] = arg;
-      return 0;
+    case ARGP_KEY_ARG: arguments_add(&a->traces, arg); return 0;
     case ARGP_KEY_END:
-      if (!a->report.traces) argp_error(state, "which trace? Give files, directories or -");
+      if (!a->traces.count) argp_error(state, "which trace? Give files, directories or -");
       return 0;
     default: return ARGP_ERR_UNKNOWN;
   }
@@ -68,11 +65,11 @@ int cmd_report(int argc, char **argv)
   struct arguments a = {
       .report = {.output = "report.html", .profile = "auto", .size = PAGE_SIZE}
   };
-  argp_err_exit_status = EXIT_COULD_NOT;
   argp_parse(&argp, argc, argv, 0, NULL, &a);
-  a.report.trace = a.trace;
+  a.report.trace = a.traces.at;
+  a.report.traces = a.traces.count;
   const int status = report_write(&a.report);
   symbols_option_free(&a.report.symbols);
-  free(a.trace);
+  free(a.traces.at);
   return status;
 }

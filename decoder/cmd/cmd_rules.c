@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "decoder/check/catalogue.h"
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/rules/rules.h"
 
@@ -11,8 +12,7 @@ enum { KEY_MARKDOWN = 256, KEY_JSON, KEY_COVERAGE };
 struct options {
   enum catalogue_form form;
   bool coverage;
-  const char **rule;
-  size_t rules;
+  struct arguments_list rules;
 };
 
 static const struct argp_option option[] = {
@@ -32,12 +32,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_COVERAGE: o->coverage = true; return 0;
     case ARGP_KEY_ARG:
       if (!rule_by_id(arg)) argp_error(state, "there is no rule %s; p11trace rules shows all", arg);
-      o->rule = realloc(o->rule, (o->rules + 1) * sizeof *o->rule);
-      if (!o->rule) abort();
-      o->rule[o->rules++] = arg;
+      arguments_add(&o->rules, arg);
       return 0;
     case ARGP_KEY_END:
-      if (o->coverage && o->rules) argp_error(state, "--coverage is of all rules");
+      if (o->coverage && o->rules.count) argp_error(state, "--coverage is of all rules");
       return 0;
     default: return ARGP_ERR_UNKNOWN;
   }
@@ -55,11 +53,11 @@ int cmd_rules(int argc, char **argv)
       NULL,
       NULL};
   struct options o = {0};
-  argp_err_exit_status = EXIT_COULD_NOT;
   argp_parse(&argp, argc, argv, 0, NULL, &o);
-  bool good = o.coverage ? catalogue_coverage(stdout, o.form) : catalogue_print(stdout, o.form, o.rule, o.rules);
+  bool good =
+      o.coverage ? catalogue_coverage(stdout, o.form) : catalogue_print(stdout, o.form, o.rules.at, o.rules.count);
   if (fflush(stdout)) good = false;
   if (!good) fputs("p11trace rules: cannot write the list\n", stderr);
-  free(o.rule);
+  free(o.rules.at);
   return good ? EXIT_FINE : EXIT_COULD_NOT;
 }

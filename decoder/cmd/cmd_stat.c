@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/filter/filter_option.h"
 #include "decoder/show/stat.h"
@@ -38,8 +39,7 @@ static const char doc[] =
 
 struct arguments {
   struct stat_options stat;
-  const char **trace;
-  size_t traces;
+  struct arguments_list traces;
 };
 
 struct word {
@@ -102,7 +102,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
     case KEY_JSON: args->stat.json = true; return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "no trace given"); return 0;
-    case ARGP_KEY_ARG: args->trace[args->traces++] = arg; return 0;
+    case ARGP_KEY_ARG: arguments_add(&args->traces, arg); return 0;
     default: return ARGP_ERR_UNKNOWN;
   }
 }
@@ -117,21 +117,19 @@ int cmd_stat(int argc, char **argv)
       .options = options, .parser = parse, .args_doc = "TRACE...", .doc = doc, .children = children};
   struct arguments args = {.stat = {.by = BY_DEFAULT}};
   args.stat.filter = filter_new();
-  args.trace = calloc((size_t)argc + 1, sizeof *args.trace);
   int status = EXIT_COULD_NOT;
-  if (args.trace == NULL || args.stat.filter == NULL) {
+  if (args.stat.filter == NULL) {
     fputs("p11trace stat: out of memory\n", stderr);
     goto out;
   }
-  argp_err_exit_status = EXIT_COULD_NOT;
   if (argp_parse(&argp, argc, argv, 0, NULL, &args) != 0) goto out;
-  struct trace_set *set = trace_open(args.trace, args.traces);
+  struct trace_set *set = trace_open(args.traces.at, args.traces.count);
   if (set == NULL) goto out;
   status = stat_set(set, &args.stat, STDOUT_FILENO);
   trace_close(set);
 out:
   symbols_option_free(&args.stat.symbols);
   filter_free(args.stat.filter);
-  free(args.trace);
+  free(args.traces.at);
   return status;
 }

@@ -2,14 +2,14 @@
 #include <argp.h>
 #include <stdlib.h>
 
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/state/state.h"
 
 enum { KEY_JSON = 256 };
 
 struct options {
-  const char **trace;
-  size_t traces;
+  struct arguments_list traces;
   bool json;
 };
 
@@ -23,13 +23,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   struct options *o = state->input;
   switch (key) {
     case KEY_JSON: o->json = true; return 0;
-    case ARGP_KEY_ARG:
-      o->trace = realloc(o->trace, (o->traces + 1) * sizeof *o->trace);
-      if (!o->trace) abort();
-      o->trace[o->traces++] = arg;
-      return 0;
+    case ARGP_KEY_ARG: arguments_add(&o->traces, arg); return 0;
     case ARGP_KEY_END:
-      if (!o->traces) argp_error(state, "which trace? Give files, directories or -");
+      if (!o->traces.count) argp_error(state, "which trace? Give files, directories or -");
       return 0;
     default: return ARGP_ERR_UNKNOWN;
   }
@@ -37,7 +33,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static int show(const struct options *o)
 {
-  struct trace_set *set = trace_open(o->trace, o->traces);
+  struct trace_set *set = trace_open(o->traces.at, o->traces.count);
   if (!set) return EXIT_COULD_NOT;
   struct process *const *process;
   const size_t processes = trace_processes(set, &process);
@@ -50,19 +46,10 @@ static int show(const struct options *o)
     written = states_json(stdout, &states);
   else
     states_print(stdout, &states);
-  int status = trace_damaged(set) ? EXIT_COULD_NOT : EXIT_FINE;
-  for (size_t i = 0; i < processes; i++) {
-    if (process[i]->damage[0]) fprintf(stderr, "p11trace state: %s: %s\n", process[i]->path, process[i]->damage);
-    model_drop(process[i]);
-  }
-  if (fflush(stdout) || ferror(stdout) || !written) {
-    fputs("p11trace state: cannot write the result\n", stderr);
-    status = EXIT_COULD_NOT;
-  }
   symbols_free(states.symbols);
   states_free(&states);
-  trace_close(set);
-  return status;
+  const int status = arguments_close("state", set);
+  return arguments_written("state", written) ? status : EXIT_COULD_NOT;
 }
 
 int cmd_state(int argc, char **argv)
@@ -81,9 +68,8 @@ int cmd_state(int argc, char **argv)
       NULL,
       NULL};
   struct options o = {0};
-  argp_err_exit_status = EXIT_COULD_NOT;
   argp_parse(&argp, argc, argv, 0, NULL, &o);
   const int status = show(&o);
-  free(o.trace);
+  free(o.traces.at);
   return status;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/symbols/symbols_option.h"
 
@@ -27,8 +28,8 @@ static const char doc[] =
 
 struct arguments {
   struct symbols_options symbols;
-  const char *output, **trace;
-  size_t traces;
+  const char *output;
+  struct arguments_list traces;
   bool quiet;
 };
 
@@ -40,7 +41,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'o': a->output = arg; return 0;
     case 'q': a->quiet = true; return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "no trace given"); return 0;
-    case ARGP_KEY_ARG: a->trace[a->traces++] = arg; return 0;
+    case ARGP_KEY_ARG: arguments_add(&a->traces, arg); return 0;
     default: return ARGP_ERR_UNKNOWN;
   }
 }
@@ -53,16 +54,16 @@ int cmd_symbolize(int argc, char **argv)
   };
   const struct argp argp = {
       .options = options, .parser = parse, .args_doc = "TRACE...", .doc = doc, .children = children};
-  struct arguments a = {.trace = calloc((size_t)argc + 1, sizeof *a.trace)};
+  struct arguments a = {0};
   int status = EXIT_COULD_NOT;
-  if (a.trace != NULL && argp_parse(&argp, argc, argv, 0, NULL, &a) == 0) {
-    struct trace_set *set = trace_open(a.trace, a.traces);
+  if (argp_parse(&argp, argc, argv, 0, NULL, &a) == 0) {
+    struct trace_set *set = trace_open(a.traces.at, a.traces.count);
     if (set != NULL) {
       status = symbols_write(set, &a.symbols, a.output, a.quiet);
       trace_close(set);
     }
   }
   symbols_option_free(&a.symbols);
-  free(a.trace);
+  free(a.traces.at);
   return status;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "decoder/check/profile.h"
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/report/report_part.h"
 #include "decoder/rules/rules.h"
@@ -152,7 +153,7 @@ static int show(struct report *r, json_t *findings)
   if (status == EXIT_FINE) tell(r, findings);
   if (trace_damaged(set)) status = EXIT_COULD_NOT;
   for (size_t i = 0; i < processes; i++) {
-    if (process[i]->damage[0]) fprintf(stderr, "p11trace report: %s: %s\n", process[i]->path, process[i]->damage);
+    arguments_tell_damage("report", process[i]);
     model_drop(process[i]);
   }
   free(page);

@@ -1,0 +1,38 @@
+#include "decoder/cmd/arguments.h"
+
+#include <stdio.h>
+
+#include "decoder/cmd/cmd.h"
+#include "decoder/model/model.h"
+#include "decoder/read/arena.h"
+
+void arguments_add(struct arguments_list *list, const char *text)
+{
+  list->at = read_realloc(list->at, (list->count + 1) * sizeof *list->at);
+  list->at[list->count++] = text;
+}
+
+void arguments_tell_damage(const char *verb, const struct process *process)
+{
+  if (process->damage[0]) fprintf(stderr, "p11trace %s: %s: %s\n", verb, process->path, process->damage);
+}
+
+int arguments_close(const char *verb, struct trace_set *set)
+{
+  struct process *const *process;
+  const size_t processes = trace_processes(set, &process);
+  const int status = trace_damaged(set) ? EXIT_COULD_NOT : EXIT_FINE;
+  for (size_t i = 0; i < processes; i++) {
+    arguments_tell_damage(verb, process[i]);
+    model_drop(process[i]);
+  }
+  trace_close(set);
+  return status;
+}
+
+bool arguments_written(const char *verb, bool good)
+{
+  if (fflush(stdout) || ferror(stdout)) good = false;
+  if (!good) fprintf(stderr, "p11trace %s: cannot write the result\n", verb);
+  return good;
+}
