@@ -1,8 +1,8 @@
 #include "decoder/check/catalogue.h"
 
-#include <jansson.h>
 #include <string.h>
 
+#include "decoder/check/json.h"
 #include "decoder/rules/rules.h"
 
 static const char *seen_in(enum see see)
@@ -61,13 +61,6 @@ static json_t *as_json(const struct rule *r)
                    "observed", r->observed, "symptom", r->symptom, "advice", r->advice);
 }
 
-static bool dump(FILE *to, json_t *j)
-{
-  const bool good = j && json_dumpf(j, to, JSON_INDENT(2) | JSON_SORT_KEYS) == 0 && fputc('\n', to) != EOF;
-  json_decref(j);
-  return good;
-}
-
 bool catalogue_print(FILE *to, enum catalogue_form form, const char *const *only, size_t count)
 {
   static const char *const head[] = {"Rule", "Severity", "Fault", "FAQ", "What is right"};
@@ -86,7 +79,7 @@ bool catalogue_print(FILE *to, enum catalogue_form form, const char *const *only
     else
       text_line(to, &rules[i]);
   }
-  return form == CATALOGUE_JSON ? dump(to, all) : !ferror(to);
+  return form == CATALOGUE_JSON ? check_json_write(to, all) : !ferror(to);
 }
 
 /* --- the FAQ ---------------------------------------------------------------------------------- */
@@ -151,5 +144,5 @@ bool catalogue_coverage(FILE *to, enum catalogue_form form)
     else
       question_line(to, form, i);
   }
-  return form == CATALOGUE_JSON ? dump(to, all) : !ferror(to);
+  return form == CATALOGUE_JSON ? check_json_write(to, all) : !ferror(to);
 }

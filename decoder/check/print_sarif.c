@@ -3,22 +3,15 @@
  * One run; all rules stand in the driver, so that a viewer can say what was looked for; a finding is a result. A trace has
  * no lines: the place of a result is the trace file, the module and slot are logical locations, and each call of the
  * evidence is a related location whose message is the line that the text output has. */
-#include <jansson.h>
 #include <string.h>
 
+#include "decoder/check/json.h"
 #include "decoder/rules/rules.h"
 #include "shim/trace/version.h"
 
-static json_t *text(const char *s)
-{
-  char shown[1200];
-  json_t *j = json_string(s);
-  return j ? j : json_string(show_bytes((const uint8_t *)s, strlen(s), shown, sizeof shown));
-}
-
 static json_t *message(const char *s)
 {
-  return json_pack("{s:o}", "text", text(s));
+  return json_pack("{s:o}", "text", check_json_text(s));
 }
 
 /* A path as a URI reference (RFC 3986): what is not unreserved or a slash is percent-encoded. */
@@ -64,7 +57,7 @@ static json_t *place(const struct finding *f, const struct note *note, const cha
   if (f->has_slot) note_append(name, sizeof name, &used, "/slot %llu", (unsigned long long)f->slot);
   json_object_set_new(
       j, "logicalLocations",
-      json_pack("[{s:o, s:s}]", "fullyQualifiedName", text(name), "kind", f->has_slot ? "slot" : "module"));
+      json_pack("[{s:o, s:s}]", "fullyQualifiedName", check_json_text(name), "kind", f->has_slot ? "slot" : "module"));
   if (words) json_object_set_new(j, "message", message(words));
   return j;
 }
@@ -97,7 +90,8 @@ static json_t *result(const struct finding *f)
                    "ruleIndex", (int)(f->rule - rules), "level", level(f->severity), "message", message(f->sentence),
                    "locations", place(f, first, NULL), "relatedLocations", related(f), "partialFingerprints",
                    "p11trace/v1", key, "occurrenceCount", (json_int_t)(f->count ? f->count : 1), "properties", "fault",
-                   fault_name(f->fault), "token", text(f->token), "serial", text(f->serial), "pid", (json_int_t)f->pid);
+                   fault_name(f->fault), "token", check_json_text(f->token), "serial", check_json_text(f->serial),
+                   "pid", (json_int_t)f->pid);
 }
 
 bool check_print_sarif(FILE *to, struct finding *const *list, size_t count)
@@ -109,7 +103,5 @@ bool check_print_sarif(FILE *to, struct finding *const *list, size_t count)
                           "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
                           "version", "2.1.0", "runs", "tool", "driver", "name", "p11trace", "version", P11T_VERSION,
                           "rules", descriptors, "columnKind", "unicodeCodePoints", "results", results);
-  const bool good = all && json_dumpf(all, to, JSON_INDENT(2) | JSON_SORT_KEYS) == 0 && fputc('\n', to) != EOF;
-  json_decref(all);
-  return good;
+  return check_json_write(to, all);
 }

@@ -5,27 +5,14 @@
 #include "decoder/rules/rules.h"
 #include "decoder/show/text.h"
 
-size_t text_utf8(const uint8_t *p, size_t left)
-{
-  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (p[0] < 0x80) return 1;
-  const size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-  if (p[0] < 0xc0 || p[0] > 0xf4 || n > left) return 0;
-  uint32_t c = p[0] & (0xffu >> (n + 1));
-  for (size_t i = 1; i < n; i++) {
-    if ((p[i] & 0xc0) != 0x80) return 0;
-    c = c << 6 | (p[i] & 0x3f);
-  }
-  return c < least[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : n;
-}
-
 enum text_fault text_check(const uint8_t *bytes, size_t length, size_t *where)
 {
+  uint32_t code;
   for (size_t i = 0, n; i < length; i += n) {
     *where = i;
     if (!bytes[i]) return TEXT_NUL;
     if (bytes[i] < 0x20 || bytes[i] == 0x7f) return TEXT_CONTROL;
-    n = text_utf8(bytes + i, length - i);
+    n = text_character(bytes + i, length - i, &code);
     if (!n) return TEXT_NOT_UTF8;
   }
   return TEXT_GOOD;

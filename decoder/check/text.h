@@ -1,13 +1,10 @@
-/* Texts that modules give: valid or not, and how to show them. */
-#ifndef RULES_TEXT_H
-#define RULES_TEXT_H
+/* Texts that modules give: valid or not. */
+#ifndef CHECK_TEXT_H
+#define CHECK_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* Length of the UTF-8 character at `p` (at most `left` bytes), 0 when there is none: RFC 3629, no surrogates, shortest form. */
-size_t text_utf8(const uint8_t *p, size_t left);
 
 enum text_fault { TEXT_GOOD, TEXT_NUL, TEXT_CONTROL, TEXT_NOT_UTF8 };
 /* First thing in the text that is no character; *where is its offset. */

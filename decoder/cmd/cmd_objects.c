@@ -1,8 +1,8 @@
 /* p11trace objects: what NSS believes of the objects of each token. */
 #include <argp.h>
-#include <jansson.h>
 #include <stdlib.h>
 
+#include "decoder/check/json.h"
 #include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/objects/objects.h"
@@ -90,8 +90,7 @@ static int objects(const struct options *o)
   json_t *array = o->json ? json_array() : NULL;
   struct event event;
   while (!trace_next(set, &event)) take(&event, array, processes ? process[0]->first.monotonic : 0);
-  bool written = !array || (json_dumpf(array, stdout, JSON_INDENT(2) | JSON_SORT_KEYS) == 0 && putchar('\n') != EOF);
-  json_decref(array);
+  const bool written = !array || check_json_write(stdout, array);
   const int status = arguments_close("objects", set);
   return arguments_written("objects", written) ? status : EXIT_COULD_NOT;
 }

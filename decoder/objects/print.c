@@ -1,8 +1,8 @@
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "decoder/check/json.h"
 #include "decoder/objects/objects.h"
 #include "decoder/rules/rules.h"
 
@@ -127,16 +127,9 @@ void objects_print(FILE *to, const struct model_module *module)
 
 /* --- JSON --------------------------------------------------------------------------------------- */
 
-static json_t *string(const char *text)
-{
-  char safe[1200];
-  json_t *j = json_string(text);
-  return j ? j : json_string(shown(text, safe, sizeof safe));
-}
-
 static void optional(json_t *j, const char *name, const char *text)
 {
-  if (text) json_object_set_new(j, name, string(text));
+  if (text) json_object_set_new(j, name, check_json_text(text));
 }
 
 static void handle(json_t *j, const char *name, const struct model_object *o)
@@ -176,10 +169,10 @@ static json_t *slot_json(const struct model_slot *slot)
   for (size_t k = 0; k < count; k++) json_array_append_new(list, object_json(object[k]));
   free(object);
   return json_pack("{s:o, s:I, s:o, s:I, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I}}", "program",
-                   string(p->program ? p->program : ""), "pid", (json_int_t)p->pid, "module",
-                   string(model_module_path(slot->module)), "slot", (json_int_t)slot->id, "token",
-                   string(slot->token.known ? slot->token.label : ""), "serial",
-                   string(slot->token.known ? slot->token.serial : ""), "objects", list, "searches", "all",
+                   check_json_text(p->program ? p->program : ""), "pid", (json_int_t)p->pid, "module",
+                   check_json_text(model_module_path(slot->module)), "slot", (json_int_t)slot->id, "token",
+                   check_json_text(slot->token.known ? slot->token.label : ""), "serial",
+                   check_json_text(slot->token.known ? slot->token.serial : ""), "objects", list, "searches", "all",
                    (json_int_t)s->all, "certificates", (json_int_t)s->certificates, "private_keys",
                    (json_int_t)s->private_keys, "public_keys", (json_int_t)s->public_keys);
 }

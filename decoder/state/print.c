@@ -1,7 +1,7 @@
 #include <inttypes.h>
-#include <jansson.h>
 #include <string.h>
 
+#include "decoder/check/json.h"
 #include "decoder/model/idiom.h"
 #include "decoder/rules/rules.h"
 #include "decoder/state/state.h"
@@ -121,26 +121,20 @@ static const char *kind_name(enum line_kind kind)
   return name[kind];
 }
 
-static json_t *string(const char *text)
-{
-  char safe[1200];
-  json_t *j = json_string(text);
-  return j ? j : json_string(show_bytes((const uint8_t *)text, strlen(text), safe, sizeof safe));
-}
-
 static json_t *line_json(const struct line *n)
 {
   char text[300], code[24];
   words(n, text, sizeof text);
-  json_t *j = json_pack("{s:s, s:I, s:f, s:f, s:I, s:s, s:s, s:s, s:I, s:o}", "kind", kind_name(n->kind), "call",
-                        (json_int_t)n->number, "first", (double)n->first / 1e9, "last", (double)n->last / 1e9, "count",
-                        (json_int_t)n->count, "function", n->function >= 0 ? p11_functions[n->function].name : "", "rv",
-                        note_rv(n->rv, code), "text", text, "tid", (json_int_t)n->tid, "thread", string(n->thread));
+  json_t *j =
+      json_pack("{s:s, s:I, s:f, s:f, s:I, s:s, s:s, s:s, s:I, s:o}", "kind", kind_name(n->kind), "call",
+                (json_int_t)n->number, "first", (double)n->first / 1e9, "last", (double)n->last / 1e9, "count",
+                (json_int_t)n->count, "function", n->function >= 0 ? p11_functions[n->function].name : "", "rv",
+                note_rv(n->rv, code), "text", text, "tid", (json_int_t)n->tid, "thread", check_json_text(n->thread));
   if (n->session) json_object_set_new(j, "session", json_integer((json_int_t)n->session));
   if (n->kind == LINE_STATE) json_object_set_new(j, "state", json_string(state_name(n)));
   if (n->kind == LINE_STATE) json_object_set_new(j, "explained", json_boolean(!n->parts));
   if (n->prompt) json_object_set_new(j, "prompt", json_integer(n->prompt));
-  if (*n->caller) json_object_set_new(j, "caller", string(n->caller));
+  if (*n->caller) json_object_set_new(j, "caller", check_json_text(n->caller));
   if (idiom_text(n->idiom)) json_object_set_new(j, "idiom", json_string(idiom_text(n->idiom)));
   return j;
 }
@@ -154,11 +148,10 @@ bool states_json(FILE *to, const struct states *states)
     for (size_t k = 0; k < l->lines; k++) json_array_append_new(lines, line_json(&l->line[k]));
     json_array_append_new(
         all, json_pack("{s:o, s:I, s:o, s:I, s:o, s:o, s:i, s:i, s:o}", "program",
-                       string(l->process->program ? l->process->program : ""), "pid", (json_int_t)l->process->pid,
-                       "module", string(l->module), "slot", (json_int_t)l->slot, "token", string(l->token), "serial",
-                       string(l->serial), "prompts", (int)l->prompts, "unexplained", (int)l->parts, "lines", lines));
+                       check_json_text(l->process->program ? l->process->program : ""), "pid",
+                       (json_int_t)l->process->pid, "module", check_json_text(l->module), "slot", (json_int_t)l->slot,
+                       "token", check_json_text(l->token), "serial", check_json_text(l->serial), "prompts",
+                       (int)l->prompts, "unexplained", (int)l->parts, "lines", lines));
   }
-  const bool good = json_dumpf(all, to, JSON_INDENT(2) | JSON_SORT_KEYS) == 0 && fputc('\n', to) != EOF;
-  json_decref(all);
-  return good;
+  return check_json_write(to, all);
 }
