@@ -31,6 +31,7 @@ NO_SEARCH(no_issuer_search, CKA_ISSUER)
 NO_SEARCH(no_subject_search, CKA_SUBJECT)
 NO_SEARCH(no_value_search, CKA_VALUE)
 NO_SEARCH(no_label_search, CKA_LABEL)
+NO_SEARCH(find_no_label, CKA_LABEL) /* P11-FIND-07 */
 
 /* --- NSS-CERT-05, NSS-CERT-06 ------------------------------------------------------------------------------------- */
 

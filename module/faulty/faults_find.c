@@ -69,39 +69,7 @@ CK_RV root_list_C_FindObjectsInit(CK_SESSION_HANDLE hSession, CK_ATTRIBUTE_PTR p
   return NEXT(C_FindObjectsInit, (hSession, roots ? NULL : pTemplate, roots ? 0 : ulCount));
 }
 
-/* --- P11-FIND-05, NSS-FIND-06: while nobody is logged in ------------------------------------------------------------ */
-
-/* FLT_SLOT of it is 1: logged out in appearance only. */
-static CK_ULONG slot_of(CK_SESSION_HANDLE session)
-{
-  struct flt_session s;
-  return flt_session(session, &s) ? s.slot : (CK_ULONG)-1;
-}
-
-CK_RV private_visible_C_Logout(CK_SESSION_HANDLE hSession)
-{
-  if (!flt_is_user(flt_state(hSession))) return NEXT(C_Logout, (hSession));
-  flt_set(FLT_SLOT, slot_of(hSession), 1);
-  return CKR_OK;
-}
-
-CK_RV private_visible_C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin,
-                              CK_ULONG ulPinLen)
-{
-  const bool hidden = flt_get(FLT_SLOT, slot_of(hSession)) != 0;
-  const CK_RV rv = NEXT(C_Login, (hSession, userType, pPin, ulPinLen));
-  if (!hidden || userType != CKU_USER || rv != CKR_USER_ALREADY_LOGGED_IN) return rv;
-  flt_set(FLT_SLOT, slot_of(hSession), 0);
-  return CKR_OK;
-}
-
-CK_RV private_visible_C_GetSessionInfo(CK_SESSION_HANDLE hSession, CK_SESSION_INFO_PTR pInfo)
-{
-  const CK_RV rv = NEXT(C_GetSessionInfo, (hSession, pInfo));
-  if (rv == CKR_OK && pInfo != NULL && flt_get(FLT_SLOT, slot_of(hSession)) != 0)
-    pInfo->state = flt_state_public(pInfo->flags);
-  return rv;
-}
+/* --- NSS-FIND-06: while nobody is logged in ------------------------------------------------------------------------- */
 
 static bool keys_while_public(CK_SESSION_HANDLE session, CK_ATTRIBUTE_PTR templ, CK_ULONG count)
 {
@@ -170,13 +138,6 @@ static CK_RV search_for(CK_SESSION_HANDLE session, CK_ATTRIBUTE_PTR templ, CK_UL
 }
 
 static const char nowhere[] = "\x01 no object has this \x02";
-
-CK_RV find_no_label_C_FindObjectsInit(CK_SESSION_HANDLE hSession, CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount)
-{
-  const CK_ATTRIBUTE *label = flt_entry(pTemplate, ulCount, CKA_LABEL);
-  return label != NULL ? search_for(hSession, pTemplate, ulCount, label, nowhere, sizeof nowhere)
-                       : NEXT(C_FindObjectsInit, (hSession, pTemplate, ulCount));
-}
 
 /* --- NSS-FIND-08: reading what was found --------------------------------------------------------------------------- */
 

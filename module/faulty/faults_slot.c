@@ -1,4 +1,4 @@
-/* Faults of slots: their list, presence, insertion and removal. */
+/* Faults of slots: their list, presence and events. */
 #include "faulty/faulty.h"
 
 CK_RV slot_grow_C_GetSlotList(CK_BBOOL tokenPresent, CK_SLOT_ID_PTR pSlotList, CK_ULONG_PTR pulCount)
@@ -116,80 +116,6 @@ CK_RV removable_flips_C_GetSlotInfo(CK_SLOT_ID slotID, CK_SLOT_INFO_PTR pInfo)
   return rv;
 }
 
-/* The card of a slot: from PULLED on it is out, until somebody has LOOKED; then it is BACK, for some faults. */
-enum card { IN, PULLED, LOOKED, BACK };
-
-static CK_RV pull_after_login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, CK_ULONG length)
-{
-  struct flt_session s;
-  const CK_RV rv = NEXT(C_Login, (session, user, pin, length));
-  if (rv == CKR_OK && flt_session(session, &s)) flt_claim(FLT_SLOT, s.slot, PULLED);
-  return rv;
-}
-
-static CK_RV look(CK_SLOT_ID slot, CK_SLOT_INFO_PTR info, bool removable)
-{
-  const CK_RV rv = NEXT(C_GetSlotInfo, (slot, info));
-  if (rv != CKR_OK) return rv;
-  const enum card card = (enum card)flt_get(FLT_SLOT, slot);
-  set_flag(&info->flags, CKF_REMOVABLE_DEVICE, removable);
-  if (card == PULLED || card == LOOKED) set_flag(&info->flags, CKF_TOKEN_PRESENT, false);
-  return rv;
-}
-
-static enum card card_of(const struct flt_call *call)
-{
-  struct flt_session s;
-  return flt_has_session(call) && flt_session(call->arg[0], &s) ? (enum card)flt_get(FLT_SLOT, s.slot) : IN;
-}
-
-CK_RV perm_dies_C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen)
-{
-  return pull_after_login(hSession, userType, pPin, ulPinLen);
-}
-
-CK_RV perm_dies_C_GetSlotInfo(CK_SLOT_ID slotID, CK_SLOT_INFO_PTR pInfo)
-{
-  return look(slotID, pInfo, false);
-}
-
-CK_RV perm_dies_ANY(struct flt_call *call)
-{
-  return card_of(call) == IN ? flt_go_on(call) : CKR_DEVICE_REMOVED;
-}
-
-CK_RV ghost_session_C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen)
-{
-  return pull_after_login(hSession, userType, pPin, ulPinLen);
-}
-
-CK_RV ghost_session_C_GetSlotInfo(CK_SLOT_ID slotID, CK_SLOT_INFO_PTR pInfo)
-{
-  const CK_ULONG looks = flt_value(0);
-  if (looks > 0 && flt_get(FLT_SLOT, slotID) == PULLED && flt_add(FLT_FAULT, slotID, 1) > looks)
-    flt_set(FLT_SLOT, slotID, BACK);
-  return look(slotID, pInfo, true);
-}
-
-CK_RV revive_session_C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen)
-{
-  return pull_after_login(hSession, userType, pPin, ulPinLen);
-}
-
-CK_RV revive_session_C_GetSlotInfo(CK_SLOT_ID slotID, CK_SLOT_INFO_PTR pInfo)
-{
-  if (flt_get(FLT_SLOT, slotID) == LOOKED) flt_set(FLT_SLOT, slotID, BACK);
-  const CK_RV rv = look(slotID, pInfo, true);
-  if (rv == CKR_OK && flt_get(FLT_SLOT, slotID) == PULLED) flt_set(FLT_SLOT, slotID, LOOKED);
-  return rv;
-}
-
-CK_RV revive_session_ANY(struct flt_call *call)
-{
-  const enum card card = card_of(call);
-  return card == PULLED || card == LOOKED ? CKR_DEVICE_REMOVED : flt_go_on(call);
-}
-
 CK_RV flaky_session_C_GetSessionInfo(CK_SESSION_HANDLE hSession, CK_SESSION_INFO_PTR pInfo)
 {
   return flt_add(FLT_FAULT, 0, 1) % 2 == 0 ? CKR_SESSION_HANDLE_INVALID : NEXT(C_GetSessionInfo, (hSession, pInfo));
@@ -202,35 +128,12 @@ CK_RV wait_noevent_C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID_PTR pSlot, CK_V
   return flags & CKF_DONT_BLOCK ? NEXT(C_WaitForSlotEvent, (flags, pSlot, pReserved)) : CKR_NO_EVENT;
 }
 
-static void until_finalized(void)
-{
-  while (flt_sleep(1000)) continue;
-}
-
 CK_RV wait_stuck_C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID_PTR pSlot, CK_VOID_PTR pReserved)
 {
   if (flags & CKF_DONT_BLOCK) return NEXT(C_WaitForSlotEvent, (flags, pSlot, pReserved));
-  until_finalized();
+  while (flt_sleep(1000)) continue;
   do {
     flt_sleep(flt_value(1000));
   } while (flt_value(0) == 0);
-  return CKR_CRYPTOKI_NOT_INITIALIZED;
-}
-
-CK_RV lost_event_C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen)
-{
-  return pull_after_login(hSession, userType, pPin, ulPinLen);
-}
-
-CK_RV lost_event_C_GetSlotInfo(CK_SLOT_ID slotID, CK_SLOT_INFO_PTR pInfo)
-{
-  return look(slotID, pInfo, true);
-}
-
-CK_RV lost_event_C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID_PTR pSlot, CK_VOID_PTR pReserved)
-{
-  (void)pSlot, (void)pReserved;
-  if (flags & CKF_DONT_BLOCK) return CKR_NO_EVENT;
-  until_finalized();
   return CKR_CRYPTOKI_NOT_INITIALIZED;
 }
