@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "p11client.h"
@@ -56,6 +57,11 @@ MAYBE CK_STATE state(CK_SESSION_HANDLE session)
 MAYBE CK_RV login(CK_SESSION_HANDLE session, const char *with)
 {
   return p11->C_Login(session, CKU_USER, (CK_UTF8CHAR_PTR)with, strlen(with));
+}
+
+MAYBE void sleep_ms(long ms)
+{
+  nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
 /* One template for all, as NSS does it: the lengths, then the values; then each attribute alone. */

@@ -2,14 +2,7 @@
 #ifndef CHECK_PERF_H
 #define CHECK_PERF_H
 
-#include <time.h>
-
 #include "check_client.h"
-
-static void perf_pause(long ms)
-{
-  nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
 
 /* What NSS asks once a second, thirty times. */
 static void poll_state(void)
@@ -29,7 +22,7 @@ static void poll_state(void)
 
 static void *ask_after_a_while(void *session)
 {
-  perf_pause(20);
+  sleep_ms(20);
   state(*(CK_SESSION_HANDLE *)session);
   return NULL;
 }

@@ -2,14 +2,7 @@
 #ifndef CHECK_SLOT_H
 #define CHECK_SLOT_H
 
-#include <time.h>
-
 #include "check_client.h"
-
-static void sleep_ms(long ms)
-{
-  nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
 
 static CK_FLAGS slot_flags(void)
 {

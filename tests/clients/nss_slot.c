@@ -84,8 +84,11 @@ int main(int argc, char **argv)
     wait_twice();
   } else if (strcmp(argv[3], "present") == 0 && argc == 6) {
     present(argv[4], argv[5]);
-  } else {
+  } else if (strcmp(argv[3], "cancel") == 0) {
     cancel();
+  } else {
+    fprintf(stderr, "no action %s\n", argv[3]);
+    return 3;
   }
   SECMOD_DestroyModule(module);
   NSS_Shutdown();

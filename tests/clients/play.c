@@ -122,7 +122,7 @@ static void log_out(char letter, const char *argument)
   p11->C_Logout(*of(letter));
 }
 
-/* Objects of that class, and of that label if there is one; the last of them is returned. */
+/* Objects of that class, and of that label if there is one; the first of them is returned. */
 static CK_OBJECT_HANDLE search(CK_SESSION_HANDLE session, CK_OBJECT_CLASS class, const char *name)
 {
   CK_BBOOL yes = CK_TRUE;
@@ -199,20 +199,6 @@ static void sign(char letter, const char *argument)
   p11->C_Sign(*of(letter), data, sizeof data, signature, &length);
 }
 
-static void random_bytes(char letter, const char *argument)
-{
-  (void)argument;
-  CK_BYTE bytes[32];
-  p11->C_GenerateRandom(*of(letter), bytes, sizeof bytes);
-}
-
-static void event(char letter, const char *argument)
-{
-  (void)letter, (void)argument;
-  CK_SLOT_ID which;
-  p11->C_WaitForSlotEvent(0, &which, NULL);
-}
-
 static void wait_ms(char letter, const char *argument)
 {
   (void)letter;
@@ -249,8 +235,6 @@ static const struct {
   {"policy",  policy      }, /* CKA_PRIVATE and CKA_ALWAYS_AUTHENTICATE of the key */
   {"init",    init        },
   {"sign",    sign        },
-  {"random",  random_bytes},
-  {"event",   event       }, /* waits for one, for ever */
   {"wait",    wait_ms     }, /* =MS: no call */
   {"join",    join        },
 };
