@@ -27,9 +27,7 @@ tool("certutil -S ec", "certutil", "-S", *DB, *TOKEN, *WITH_PIN, "-n", "made", "
      "-m", 78, "-v", 1, "-z", "noise", "-k", "ec", "-q", "nistp256")
 tool("certutil -A", "certutil", "-A", *DB, *TOKEN, *WITH_PIN, "-n", "other", "-t", "u,u,u", "-i", "other.pem")
 tool("certutil -V", "certutil", "-V", *DB, *WITH_PIN, "-n", f"{LABEL}:user", "-u", "C")
-# NSS tries to unwrap the key with CKM_AES_CBC_PAD, which SoftHSM lists and has for encryption only, then imports it.
-tool("pk12util -i", "pk12util", "-i", "other.p12", *DB, *TOKEN, "-K", PIN, "-W", "p12-stage-4Rt",
-     known={"softhsm": {("NSS-MECH-02", W, "module")}})
+tool("pk12util -i", "pk12util", "-i", "other.p12", *DB, *TOKEN, "-K", PIN, "-W", "p12-stage-4Rt")
 tool("pk12util -o", "pk12util", "-o", "out.p12", "-n", f"{LABEL}:user", *DB, "-K", PIN, "-W", "p12-stage-4Rt")
 tool("cmsutil -D", "cmsutil", "-D", *DB, "-f", "pins.txt", "-i", "encrypted",
      known={"token": {("NSS-KEY-08", I, "caller")}})  # it decrypts with softoken what the token has unwrapped

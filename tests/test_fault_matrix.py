@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from fault_matrix import E, LOGIN, STATE, W, Case, Row, assert_healthy, run_row
+from fault_matrix import E, INFO, LOGIN, STATE, W, Case, Row, assert_healthy, run_row
 
 GOOD = Row("stale-state", "certutil -K", "NSS-LOGIN-09", E, [LOGIN, STATE])
 
@@ -23,6 +23,21 @@ def test_wrong_row(fault_stage, wrong):
         run_row(fault_stage("token"), replace(GOOD, **wrong))
 
 
+def test_what_is_found_without_the_fault_proves_nothing(fault_stage):
+    """SoftHSM answers in a forked child itself."""
+    row = Row("fork-ok", "client fork", "P11-INIT-10", W, ["C_GetInfo"])
+    run_row(fault_stage("token"), row)
+    with pytest.raises(AssertionError, match="without the fault too"):
+        run_row(fault_stage("softhsm"), row)
+    run_row(fault_stage("softhsm"), replace(row, fault="none"))
+
+
+def test_error_of_the_same_rule_is_another_finding(fault_stage):
+    row = Row("nss-label", "modutil -list", "NSS-TOK-01", W, [INFO])
+    with pytest.raises(AssertionError):
+        run_row(fault_stage("token"), row)
+
+
 def test_other_findings_may_be_named(fault_stage):
     run_row(fault_stage("token"), replace(GOOD, fault="stale-state,serial-clear", also=("NSS-LOGIN-03",)))
 
@@ -33,10 +48,12 @@ def test_healthy_is_not_taken_for_granted(fault_stage):
     stage = fault_stage("token")
     known = fault_matrix.CLIENTS["client parallel"]
     assert_healthy(stage, Case("client parallel", "token"))
-    fault_matrix.CLIENTS["client parallel"] = replace(known, caller=frozenset())
+    more = frozenset({("NSS-LOGIN-09", E, "module")})
     try:
-        with pytest.raises(AssertionError):
-            assert_healthy(stage, Case("client parallel", "token"))
+        for wrong in (dict(caller=frozenset()), dict(caller=known.caller | more), dict(known={"token": more})):
+            fault_matrix.CLIENTS["client parallel"] = replace(known, **wrong)
+            with pytest.raises(AssertionError):
+                assert_healthy(stage, Case("client parallel", "token"))
     finally:
         fault_matrix.CLIENTS["client parallel"] = known
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cryptoki import CKA, CKM, CKU, ULONG, CkError, mechanism
+from cryptoki import CKA, CKM, CKU, ULONG, mechanism
 from faulty_tokens import P256, Cases, code, faulty  # noqa: F401
 
 cases = Cases()

@@ -2,11 +2,10 @@
 import ctypes
 import os
 import threading
-import time
 
 import pytest
 
-from cryptoki import CKF, CKM, STRUCTURES, ULONG, prototype, struct, template
+from cryptoki import CKF, CKM, STRUCTURES, ULONG, prototype, struct
 from faulty_tokens import Cases, code, faulty  # noqa: F401
 
 cases = Cases()

@@ -11,7 +11,7 @@ import pytest
 
 from check_story import PIN_INITIALIZED, REMOVABLE, TOKEN_INITIALIZED
 from fault_clients import DB
-from fault_matrix import CLIENTS
+from fault_matrix import CLIENTS, expected, signature
 from nss import LABEL, P12_PASSWORD, PIN
 from p11t_make import P_NULL, P_OWN, u
 from story_login import USUAL, Logins
@@ -219,7 +219,9 @@ BUGS = [
 ]
 
 
-def judge(found, rules):
+def judge(found, rules, healthy=frozenset()):
+    """`healthy`: what is found with the healthy module too, which tells nothing of the bug."""
+    found = [f for f in found if signature(f) not in healthy]
     said = [(f["rule"], f["severity"], f["sentence"], f["also"]) for f in found]
     named = {f["rule"] for f in found}.union(*(f["also"] for f in found))
     assert set(rules.split()) <= named, said
@@ -239,7 +241,7 @@ def test_bug_is_told(fault_stage, bug):
         assert p.status == 0, p.stderr
     p = stage.check("--json")
     assert p.stderr == b""
-    judge(json.loads(p.stdout)["findings"], bug.rules)
+    judge(json.loads(p.stdout)["findings"], bug.rules, expected(stage, bug.run) if bug.run in CLIENTS else frozenset())
 
 
 # --- what takes too long to wait for, told call by call ---------------------------------------------------------------

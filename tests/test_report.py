@@ -6,7 +6,7 @@ import pytest
 from check_story import RW, SERIAL, Story
 from fault_matrix import CLIENTS
 from nss import LABEL
-from p11t_make import n, s, u
+from p11t_make import u
 from report_page import FAILED, LOGIN, PROOF, Report, ReportPage, make_report
 from story_calls import Calls
 

@@ -2,7 +2,11 @@
 import importlib
 import re
 
+import pytest
+
 from conftest import ROOT
+from fault_matrix import BACKENDS, CLIENTS, Case, assert_healthy
+from faulty_table import entries
 
 # rule: why no client and no fault can make it fire.
 UNFIRED = {}
@@ -37,6 +41,26 @@ def test_every_rule_is_fired(build, run):
     assert len(UNFIRED) <= UNFIRED_MAX
 
 
+def test_every_fault_is_found_by_its_rule():
+    """The rule that a fault names, in its .def file and in the README, is the one that a row shows to find it."""
+    shown = {(fault.split("@")[0].split("=")[0], r.rule) for r in all_rows() for fault in r.fault.split(",")}
+    # test_rules_rv.py tells in a story what takes half a minute.
+    assert [(name, rule) for _, name, _, rule, _, _ in entries() if len(rule) > 1 and (name, rule) not in shown] == [
+        ("hang-getslotinfo", "P11-RV-03")]
+
+
+def without_a_row():
+    used = {r.client for r in all_rows()}
+    return [Case(name, b) for name in CLIENTS if name not in used for b in BACKENDS]
+
+
+@pytest.mark.nss
+@pytest.mark.parametrize("case", without_a_row(), ids=lambda c: c.id)
+def test_healthy_module_is_not_accused(fault_stage, case):
+    """By clients that meet no fault in a row either."""
+    assert_healthy(fault_stage(case.backend), case)
+
+
 def test_rows_are_told_apart():
-    ids = [r.id for r in all_rows()]
+    ids = [(r.id, b) for r in all_rows() for b in r.backends]
     assert len(ids) == len(set(ids))

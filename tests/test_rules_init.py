@@ -43,7 +43,8 @@ ROWS = [
     Row("fake-32", "client verify32", "NSS-INIT-02", E, [INTERFACE, "C_VerifySignatureInit"]),
     Row("cant-lock", "modutil -list", "NSS-INIT-03", W, [INIT, INIT]),
     Row("cant-lock", "certutil -K", "NSS-INIT-03", W, [INIT, INIT]),
-    Row("params-bad", "modutil -rawadd", "NSS-INIT-04", E, [INIT], side="caller"),
+    Row("params-bad", "modutil -rawadd", "NSS-INIT-04", E, [INIT], side="caller", backends=("token",)),
+    Row("none", "modutil -rawadd", "NSS-INIT-04", E, [INIT], side="caller", backends=("softhsm",)),
     Row("double-init-ok", "client double", "P11-INIT-05", E, [INIT, INIT]),
     Row("noinit-ok", "client finalized", "P11-INIT-05", E, [FINAL, "C_GetInfo"]),
     Row("version-1", "modutil -add", "NSS-INIT-06", E, [INIT, "C_GetInfo"]),
@@ -59,7 +60,8 @@ ROWS = [
     Row("wait-general", "client wait2", "NSS-INIT-08", W, [WAIT, WAIT]),
     Row("rv=C_FindObjectsInit:CKR_FUNCTION_NOT_SUPPORTED", "certutil -L", "NSS-INIT-08", E, ["C_FindObjectsInit"]),
     Row("reuse-after-reinit", "client reinit", "NSS-INIT-09", E, [OPEN, FINAL, INIT, STATE]),
-    Row("fork-ok", "client fork", "P11-INIT-10", W, ["C_GetInfo"]),
+    Row("fork-ok", "client fork", "P11-INIT-10", W, ["C_GetInfo"], backends=("token",)),
+    Row("none", "client fork", "P11-INIT-10", W, ["C_GetInfo"], backends=("softhsm",)),
 ]
 
 

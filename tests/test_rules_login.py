@@ -36,6 +36,13 @@ def private_key_in_public(stage):
               *"a.open a.login a.state a.key a.policy a.init a.sign a.state".split())
 
 
+@client("play: three signatures", caller={("NSS-LOGIN-12", W, "caller")})
+def sign_thrice(stage):
+    """Logs in for each of them, and asks for the state before and after it."""
+    stage.run(stage.build / "tests/clients/play", stage.module, LABEL, PIN,
+              "a.open", *(3 * "a.login a.state a.key a.init a.sign a.state ").split())
+
+
 tool("certutil -R", "certutil", "-R", *DB, *TOKEN, "-f", "pins.txt", "-k", ALWAYS, "-s", "CN=always", "-o",
      "always.der")
 NO_FIRST_PIN = ("NSS-LOGIN-13", W, "caller")
@@ -93,8 +100,14 @@ ROWS = [
     Row("slow-login=1500", "client logins", "NSS-LOGIN-12", W, [LOGIN, LOGIN], side="caller"),
     Row("info-logs-out", "client thrice", "NSS-LOGIN-12", W, [LOGIN, STATE, LOGIN, STATE, LOGIN],
         also=("NSS-LOGIN-04",)),
+    Row("sign-logs-out", "play: three signatures", "NSS-LOGIN-12", W, [LOGIN, STATE, LOGIN, STATE, LOGIN],
+        also=("NSS-LOGIN-04",)),
 
-    Row("so-strict", "modutil first PIN", "NSS-LOGIN-13", W, [OPEN, LOGIN], side="caller", prepare=blank_token),
+    # SoftHSM itself keeps the SO out
+    Row("so-strict", "modutil first PIN", "NSS-LOGIN-13", W, [OPEN, LOGIN], side="caller", prepare=blank_token,
+        backends=("token",)),
+    Row("none", "modutil first PIN", "NSS-LOGIN-13", W, [OPEN, LOGIN], side="caller", prepare=blank_token,
+        backends=("softhsm",)),
     Row("so-lenient", "client so", "NSS-LOGIN-13", I, [OPEN, LOGIN]),
 
     Row("ctx-invalid", "certutil -R", "NSS-LOGIN-14", E, [SIGN_INIT, READ, LOGIN], prepare=always_key),

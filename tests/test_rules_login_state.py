@@ -15,8 +15,7 @@ ROWS = [
     Row("login-not-propagated", "client states", "NSS-LOGIN-01", E, [LOGIN, STATE, STATE, STATE]),
     Row("login-not-propagated", "client otherstate", "NSS-LOGIN-01", E, [LOGIN, STATE, STATE]),
     # NSS does not ask the session again that logged in: the card may have been reset.
-    Row("login-not-propagated", "tstclnt", "NSS-LOGIN-01", W, [LOGIN, STATE, OPEN, STATE], wrap=PROBES,
-        also=("NSS-LOGIN-06",)),
+    Row("login-not-propagated", "tstclnt", "NSS-LOGIN-01", W, [LOGIN, STATE, OPEN, STATE], wrap=PROBES),
     # Its only read-only session is that of the login.
     Row("split-state", "certutil -S", "NSS-LOGIN-01", E, [LOGIN, OPEN, STATE, STATE], wrap=PROBES),
 

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
+import test_rules_find  # noqa: F401  its clients
 from check_story import Story
 from fault_matrix import E, I, OPEN, READ, Row, W, assert_healthy, client, healthy, matrix, run_row
 from nss import LABEL
-
 
 
 @client("pkcs11-tool -O")
@@ -17,9 +17,12 @@ def objects(stage):
 
 ROWS = [
     Row("rv=C_OpenSession:CKR_PIN_INCORRECT@1", "pkcs11-tool -O", "P11-RV-01", W, [OPEN]),
+    Row("rv-odd", "modutil -list", "P11-RV-01", W, [OPEN]),
     Row("rv=C_SignInit:CKR_SIGNATURE_INVALID", "tstclnt", "P11-RV-01", W, ["C_SignInit"]),
     Row("rv=C_Sign:CKR_FUNCTION_FAILED", "tstclnt", "P11-RV-02", W, ["C_Sign"]),
     Row("rv=C_GetTokenInfo:0x80000063@1", "modutil -list", "P11-RV-02", W, ["C_GetTokenInfo"]),
+    # It meets calls of all kinds, and each kind has a rule of its own.
+    Row("rv-general-10pct", "client searches", "P11-RV-02", W, [READ, READ], also=("P11-FIND-01", "NSS-FIND-06")),
     # How it ended is not in the trace of a wrapped module; p11trace run sees it (below).
     Row("crash-on-null", "certutil -L", "P11-RV-03", I, [READ]),
     Row("crash=C_FindObjects", "pkcs11-tool -O", "P11-RV-03", I, ["C_FindObjects"]),

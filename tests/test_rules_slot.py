@@ -1,4 +1,6 @@
 """The rules of slots, each proved by a fault and by its absence: see fault_matrix.py."""
+import re
+
 import pytest
 
 import test_rules_init  # noqa: F401  its clients
@@ -29,7 +31,8 @@ def present(stage):
 ROWS = [
     Row("slot-grow", "modutil -list", "NSS-SLOT-01", E, [LIST, LIST]),
     Row("slot-general", "modutil -list", "NSS-SLOT-01", E, [LIST, LIST]),
-    Row("slot-twice", "modutil -list", "NSS-SLOT-01", E, [LIST], also=("NSS-TOK-01",)),
+    Row("slot-overflow", "modutil -list", "NSS-SLOT-01", E, [LIST]),
+    Row("slot-twice", "modutil -list", "NSS-SLOT-01", E, [LIST]),
     Row("slot-shrink", "nss update", "NSS-SLOT-02", E, [LIST, LIST]),
     Row("slot-shrink", "client relist", "NSS-SLOT-02", E, [LIST, SLOT]),
     Row("slot-renumber", "client slots", "NSS-SLOT-02", E, [LIST, LIST]),
@@ -42,6 +45,7 @@ ROWS = [
     Row("removable-flips", "client open", "NSS-SLOT-04", E, [SLOT, SLOT]),
     Row("ghost-session", "client pull", "NSS-SLOT-05", E, [OPEN, SLOT, STATE]),
     Row("ghost-session", "nss present", "NSS-SLOT-05", E, [OPEN, SLOT, STATE], wrap=REMOVAL),
+    Row("removable,absent-after-login", "client remove", "NSS-SLOT-05", E, [OPEN, SLOT, STATE]),
     Row("revive-session", "client pull", "NSS-SLOT-06", E, [OPEN, SLOT, SLOT, STATE]),
     Row("revive-session", "nss present", "NSS-SLOT-06", E, [OPEN, SLOT, SLOT, STATE], wrap=REMOVAL),
     Row("flaky-session", "client keep", "NSS-SLOT-07", E, [OPEN, STATE, OPEN]),
@@ -66,15 +70,22 @@ def test_healthy_module_is_not_accused(fault_stage, case):
     assert_healthy(fault_stage(case.backend), case)
 
 
+PULLED = ("client pull", "client remove", "certutil -K", "certutil -S", "tstclnt", "nss present")
+WAITING = ("client event", "client endwait")  # `removed-back` does not tell of events
+# What shows that there was a removal, or a wait for one.
+GONE = re.compile(r"CKR_SESSION_HANDLE_INVALID|CKR_TOKEN_NOT_PRESENT"
+                  r"|C_WaitForSlotEvent\(.* = (CKR_OK|CKR_CRYPTOKI_NOT_INITIALIZED)")
+
+
 @pytest.mark.nss
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("wrap", [(), REMOVAL], ids=["plain", "probed"])
-@pytest.mark.parametrize("name", ["client pull", "client remove", "client event", "client endwait", "certutil -K",
-                                  "certutil -S", "tstclnt", "nss present"])
-@pytest.mark.parametrize("fault", ["removed", "removed-back"])
+@pytest.mark.parametrize("fault, name", [("removed", name) for name in PULLED + WAITING] +
+                         [("removed-back", name) for name in PULLED])
 def test_a_card_may_be_pulled(fault_stage, fault, name, wrap, backend):
     """The sessions end, the slot is empty, and then perhaps another card is there: as it should be."""
     stage = fault_stage(backend)
     _, result = stage.judge(fault, name, wrap=wrap)
+    assert GONE.search(stage.must(stage.build / "p11trace", "dump", stage.traces).stdout.decode())
     found = [f for f in result["findings"] if f["fault"] == "module" and f["severity"] != I]
     assert {signature(f) for f in found} <= expected(stage, name), [(*signature(f), f["sentence"]) for f in found]

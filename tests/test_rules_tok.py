@@ -20,7 +20,7 @@ ROWS = [
     Row("dup-label", "modutil -list", "NSS-TOK-01", E, [INFO, INFO]),
     Row("dup-label", "certutil -K", "NSS-TOK-01", E, [INFO, INFO]),
     Row("empty-label", "modutil -list", "NSS-TOK-01", W, [INFO]),
-    Row("nss-label", "modutil -list", "NSS-TOK-01", W, [INFO]),
+    Row("nss-label", "modutil -list", "NSS-TOK-01", W, [INFO], also=("NSS-TOK-01",)),  # both tokens have it
 
     Row("colon-label", "modutil -list", "NSS-TOK-02", W, [INFO]),
     Row("colon-label", "certutil -L -n", "NSS-TOK-02", W, [INFO]),
