@@ -18,8 +18,9 @@ SUBJECT, ID, KEY_TYPE, MODULUS, EC_PARAMS, EC_POINT, SIGN = 0x101, 0x102, 0x100,
 MODIFIABLE = 0x170
 CERTIFICATE, PUBLIC_KEY, PRIVATE_KEY = 1, 2, 3
 READ_ONLY, SESSION_READ_ONLY, HANDLE_INVALID, SENSITIVE = 0x10, 0xB5, 0x82, 0x11
+SUBPRIME, PARAMETER_SET = 0x131, 0x61D
 CERT, OTHER_CERT, KEY, PUBLIC, OTHER_KEY = 17, 18, 33, 34, 35  # handles
-RSA, EC = 0, 3
+RSA, DSA, EC, ML_DSA = 0, 1, 3, 0x4A
 P256, P521 = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06052b81040023")
 ED25519 = bytes.fromhex("06032b6570")
 
@@ -232,7 +233,7 @@ def pair_made(t):
 # --- keys -------------------------------------------------------------------------------------------------------------
 KEY_02, KEY_03, KEY_06, KEY_09 = ([(f"NSS-KEY-0{i}", E, MODULE)] for i in (2, 3, 6, 9))
 KEY_05 = [("NSS-KEY-05", W, MODULE)]
-KEY_01 = [("NSS-KEY-01", E, MODULE)]
+KEY_01, KEY_01_W = [("NSS-KEY-01", E, MODULE)], [("NSS-KEY-01", W, MODULE)]
 
 
 def ec_key(params, value):
@@ -321,6 +322,10 @@ CASES = {
     "cert 05: another search": (lambda: seen_later((login,), again={CLASS: CERTIFICATE}), []),
 
     "cert 06": (lambda: no_public_key(), CERT_06),
+    "cert 06: the key was seen before": (
+        lambda: told(("private_key", A), (logout,), ("search", {ID: A, CLASS: PUBLIC_KEY})), CERT_06),
+    "cert 06: the key was seen before, and its public key is found": (
+        lambda: told(("private_key", A), (logout,), ("search", {ID: A, CLASS: PUBLIC_KEY}, PUBLIC)), []),
     "cert 06: another key": (lambda: no_public_key(key=B), []),
     "cert 06: made since": (lambda: no_public_key((pair_made,), (logout,)), []),
     "cert 06: no login is required": (lambda: no_public_key(flags=PIN_INITIALIZED | TOKEN_INITIALIZED), []),
@@ -339,6 +344,9 @@ CASES = {
     "cert 07: no X.509": (
         lambda: told(("read", CERT, (CLASS, CERTIFICATE), (CERTIFICATE_TYPE, 2), (VALUE, b"\x30\x00"),
                       (SUBJECT, b""))), []),
+    "cert 07: no certificate": (
+        lambda: told(("read", CERT, (CLASS, CERTIFICATE), (VALUE, b"\x30\x03\x02\x01\x07"))),
+        [("NSS-CERT-07", W, MODULE)]),
     "cert 07: a smaller buffer": (
         lambda: told((lambda t: t.call("attributes", 1, CERT, (CLASS, 8, 8, CERTIFICATE),
                                        (VALUE, 10, UNAVAILABLE, None), (0x130, None, UNAVAILABLE, None),
@@ -347,6 +355,10 @@ CASES = {
     "key 01: sensitive": (lambda: reads_key(RSA, (MODULUS, None), rv=SENSITIVE), KEY_01),
     "key 01: logged out": (lambda: reads_key(RSA, (MODULUS, None), rv=SENSITIVE, first=nothing), []),
     "key 01: of an EC key": (lambda: reads_key(EC, (MODULUS, None), rv=TYPE_INVALID), []),
+    "key 01: the curve": (lambda: reads_key(EC, (EC_PARAMS, None), rv=TYPE_INVALID), KEY_01),
+    "key 01: the curve of an RSA key": (lambda: reads_key(RSA, (EC_PARAMS, None), rv=TYPE_INVALID), []),
+    "key 01: DSA": (lambda: reads_key(DSA, (SUBPRIME, None), rv=TYPE_INVALID), KEY_01_W),
+    "key 01: ML-DSA": (lambda: reads_key(ML_DSA, (PARAMETER_SET, None), rv=TYPE_INVALID), KEY_01_W),
     "key 01: no object": (lambda: reads_key(RSA, (MODULUS, None), rv=HANDLE_INVALID), []),
 
     "key 02": (lambda: told(("pair",), ("read", PUBLIC, (CLASS, PRIVATE_KEY))), KEY_02),

@@ -9,6 +9,8 @@ from test_check_guards import checked, found
 E, W, I = "error", "warning", "info"
 CLASS, TOKEN, PRIVATE, LABEL, VALUE, ISSUER, SERIAL_NUMBER, SENSITIVE, ID, LOCAL, EXTRACTABLE = (
     0, 1, 2, 3, 0x11, 0x81, 0x82, 0x103, 0x102, 0x163, 0x162)
+NEVER_EXTRACTABLE, ALWAYS_SENSITIVE, COPYABLE, DESTROYABLE = 0x164, 0x165, 0x171, 0x172
+TRUTHS = (TOKEN, PRIVATE, SENSITIVE, EXTRACTABLE, LOCAL, NEVER_EXTRACTABLE, ALWAYS_SENSITIVE, COPYABLE, DESTROYABLE)
 DATA, CERTIFICATE, PRIVATE_KEY, SECRET_KEY = 0, 1, 3, 4
 ACTIVE, NOT_INITIALIZED, NOT_LOGGED_IN, OBJECT_INVALID, KEY_INVALID, DEVICE_ERROR, FAILED = (
     0x90, 0x91, 0x101, 0x82, 0x60, 0x30, 6)
@@ -35,7 +37,7 @@ class Story(Calls):
     def read(self, object, template, session=1, rv=OK, tid=100):
         """Attributes with room enough; None marks one as not available."""
         def one(kind, v):
-            size = UNAVAILABLE if v is None else (1 if kind in (TOKEN, PRIVATE, SENSITIVE, EXTRACTABLE, LOCAL) else 8) \
+            size = UNAVAILABLE if v is None else (1 if kind in TRUTHS else 8) \
                 if isinstance(v, int) else len(v)
             return kind, 64, size, v
         return self.call("attributes", session, object, *(one(*a) for a in template.items()), rv=rv, tid=tid)
@@ -108,6 +110,14 @@ def pull_and_wait(t):
     t.call("slot_info")
 
 
+def generated(t):
+    t.do("C_GenerateKey", 1, pMechanism=0x1080, pTemplate=[(CLASS, SECRET_KEY)], ulCount=1, phKey=ONE)
+
+
+def copied(rv=OK):
+    return lambda t: t.do("C_CopyObject", 1, hObject=ONE, pTemplate=[], phNewObject=TWO, rv=rv)
+
+
 ANY, KEYS, SECRETS = {}, {CLASS: PRIVATE_KEY}, {CLASS: SECRET_KEY}
 DATA_OBJECT = {TOKEN: 1, PRIVATE: 0, CLASS: DATA, LABEL: b"name"}
 NAMED = {LABEL: b"name"}
@@ -151,6 +161,8 @@ CASES = {
         tell(("login", 1), ("init", ANY), ("logout", 1), ("more", {"rv": NOT_INITIALIZED})), []),
     "find 01: no search": (tell(("more", {"rv": NOT_INITIALIZED})), [caller("P11-FIND-01")]),
     "find 01: no search, and an answer": (tell(("more",)), [module("P11-FIND-01"), caller("P11-FIND-01")]),
+    "find 01: no search, another code": (
+        tell(("more", {"rv": GENERAL_ERROR})), [module("P11-FIND-01", W), caller("P11-FIND-01")]),
     # a search that failed
     "find 02": (tell(("init", ANY), ("more", {"rv": DEVICE_ERROR}), ("init", ANY, {"rv": ACTIVE})),
                 [module("NSS-FIND-02"), caller("NSS-FIND-02")]),
@@ -177,6 +189,11 @@ CASES = {
     "find 04": (tell(("init", {CLASS: 0xCE534353}, {"rv": GENERAL_ERROR})), [module("NSS-FIND-04", W)]),
     "find 04: 2.40": (tell(("init", {CLASS: CERTIFICATE}, {"rv": GENERAL_ERROR})), []),
     "find 04: the device": (tell(("init", {CLASS: 0xCE534353}, {"rv": DEVICE_ERROR})), []),
+    "find 04: a vendor's class": (
+        tell(("init", {CLASS: 0x80000001}, {"rv": GENERAL_ERROR})), [module("NSS-FIND-04", W)]),
+    "find 04: in the results": (
+        tell(("search", NAMED), ("init", {CLASS: 0x80000001}), ("more", {"rv": GENERAL_ERROR})),
+        [module("NSS-FIND-04", W)]),
     "find 04: no such value": (tell(("init", {CLASS: 0xCE534353}, {"rv": 0x13})), []),
     "find 04: roots": (tell(("search", {CLASS: 0xCE534354}, ONE)), [module("NSS-FIND-04")]),
     "find 04: roots of a root module": (
@@ -311,6 +328,22 @@ CASES = {
         tell(("read", ONE, {CLASS: SECRET_KEY}), lambda t: t.call("attributes", 1, ONE, (EXTRACTABLE, None, 1, None)),
              ("read", ONE, {EXTRACTABLE: 1})), []),
     "obj 07: LOCAL": (tell(("make", ONE, {CLASS: SECRET_KEY}), ("read", ONE, {LOCAL: 1})), [module("P11-OBJ-07")]),
+    "obj 07: generated, not LOCAL": (tell(generated, ("read", ONE, {LOCAL: 0})), [module("P11-OBJ-07")]),
+    "obj 07: generated, LOCAL": (tell(generated, ("read", ONE, {LOCAL: 1})), []),
+    "obj 07: never readable, from outside": (
+        tell(("make", ONE, {CLASS: SECRET_KEY}), ("read", ONE, {ALWAYS_SENSITIVE: 1, NEVER_EXTRACTABLE: 1})),
+        [module("P11-OBJ-07")] * 2),
+    "obj 07: never readable, generated": (
+        tell(generated, ("read", ONE, {ALWAYS_SENSITIVE: 1, NEVER_EXTRACTABLE: 1})), []),
+    "obj 07: never readable, and readable": (
+        tell(generated, ("read", ONE, {SENSITIVE: 0, ALWAYS_SENSITIVE: 1, EXTRACTABLE: 1, NEVER_EXTRACTABLE: 1})),
+        [module("P11-OBJ-07")] * 2),
+    "obj 07: not to be copied": (tell(("read", ONE, {COPYABLE: 0}), copied()), [module("P11-OBJ-07")]),
+    "obj 07: not to be copied, refused": (tell(("read", ONE, {COPYABLE: 0}), copied(0x1B)), []),
+    "obj 07: may be copied": (tell(("read", ONE, {COPYABLE: 1}), copied()), []),
+    "obj 07: not to be destroyed": (tell(("read", ONE, {DESTROYABLE: 0}), ("destroy", ONE)), [module("P11-OBJ-07")]),
+    "obj 07: not to be destroyed, refused": (
+        tell(("read", ONE, {DESTROYABLE: 0}), ("destroy", ONE, {"rv": 0x1B})), []),
     "obj 07: not LOCAL": (tell(("make", ONE, {CLASS: SECRET_KEY}), ("read", ONE, {LOCAL: 0})), []),
     # values
     "obj 08": (tell(("read", ONE, {TOKEN: 1}), ("read", ONE, {TOKEN: 0})), [module("P11-OBJ-08")]),

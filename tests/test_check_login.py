@@ -71,6 +71,17 @@ TRUE, FALSE, NONE = (("always", 1, KEY, v) for v in (True, False, None))
 CONTEXT = ("context", 1)
 
 
+def unreadable(object):
+    """A private key is found, or nothing is known of it; and then it is refused."""
+    def step(t):
+        t.call("attributes", 1, KEY, (0, 8, 8, 3))
+        t.call("attributes", 1, object, (0x102, None, None, None), rv=NOT_LOGGED_IN)
+    return step
+
+
+UNREADABLE, UNREADABLE_OTHER = unreadable(KEY), unreadable(KEY + 1)
+
+
 LOGIN_06 = {
     "init": (told(LOGIN, USER, REFUSED_INIT), mod("LOGIN-06", W)),
     "init, and it still says so": (told(LOGIN, USER, REFUSED_INIT, USER), mod("LOGIN-06")),
@@ -86,6 +97,8 @@ LOGIN_06 = {
     "use, nothing known": (told(LOGIN, USER, INIT, REFUSED), mod("LOGIN-06", I)),
     "use, it worked before": (told(LOGIN, USER, INIT, SIGN, INIT, REFUSED), mod("LOGIN-06")),
     "use, only the length was asked before": (told(LOGIN, USER, INIT, QUERY, REFUSED), mod("LOGIN-06", I)),
+    "a key cannot be read": (told(LOGIN, USER, UNREADABLE), mod("LOGIN-06")),
+    "a key cannot be read, what it is is not known": (told(LOGIN, USER, UNREADABLE_OTHER), []),
     "use, each time with a login": (told(LOGIN, USER, TRUE, INIT, REFUSED), []),
 }
 
@@ -371,9 +384,12 @@ def search(*handles):
     return step
 
 
+REFUSED_OBJECT = ("do", "C_CreateObject", 1, {"rv": NOT_LOGGED_IN})
 TOK_04 = {
     "refused": (told(OPEN_TOKEN, REFUSED_INIT), mod("TOK-04")),
     "refused, login required": (told(REFUSED_INIT), []),
+    "a certificate refused to the user": (told(OPEN_TOKEN, LOGIN, REFUSED_OBJECT), []),
+    "a certificate refused to nobody": (told(OPEN_TOKEN, REFUSED_OBJECT), mod("TOK-04")),
     "refused, the flags are older than the PIN": (told(OPEN_TOKEN, SET, REFUSED_INIT), []),
     "C_Logout": (told(OPEN_TOKEN, IDLE_OUT), []),
     "more after the login": (told(OPEN_TOKEN, search(5), LOGIN, USER, search(5, 6)), mod("TOK-04")),
@@ -437,6 +453,13 @@ CREATE = ("do", "C_CreateObject", 1, TOKEN_OBJECT)
 NO_WRITE = ("open", 9, {"flags": SERIAL | RW, "rv": WRITE_PROTECTED})
 TOK_07 = {
     "created": (told(READ_ONLY, CREATE), mod("TOK-07", W)),
+    "generated": (told(READ_ONLY, ("do", "C_GenerateKey", 1, {"phKey": 9, "pTemplate": [(1, 1)], "ulCount": 1})),
+                  mod("TOK-07", W)),
+    "copied": (told(READ_ONLY, ("do", "C_CopyObject", 1, {"phNewObject": 9, "pTemplate": [(1, 1)], "ulCount": 1})),
+               mod("TOK-07", W)),
+    "unwrapped": (told(READ_ONLY, ("do", "C_UnwrapKey", 1, {"phKey": 9, "pTemplate": [(1, 1)], "ulAttributeCount": 1})),
+                  mod("TOK-07", W)),
+    "the PIN is changed": (told(READ_ONLY, SET), mod("TOK-07", W)),
     "created after a login": (told(READ_ONLY, LOGIN, CREATE), []),
     "created after a login, flags read then": (told(LOGIN, READ_ONLY, CREATE), mod("TOK-07", W)),
     "a session object": (told(READ_ONLY, ("do", "C_CreateObject", 1, {"phObject": 9})), []),

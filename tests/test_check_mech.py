@@ -12,9 +12,11 @@ INFO_STRUCT, PSS_STRUCT = 5, 7
 RSA, PSS, SHA256_PSS, AES_GCM, AES_CBC, SHA256, ECDSA = 1, 0xD, 0x43, 0x1087, 0x1082, 0x250, 0x1041
 SHA384 = 0x260
 ENCRYPT, DECRYPT, DIGEST, SIGN, VERIFY, UNWRAP, HW = 0x100, 0x200, 0x400, 0x800, 0x2000, 0x40000, 1
+MESSAGE_ENCRYPT, MESSAGE_DECRYPT, ENCAPSULATE, DECAPSULATE = 2, 4, 0x10000000, 0x20000000
+ML_KEM, RSA_PAIR, TEMPLATE_INCONSISTENT = 0x17, 0, 0xD1
 MECHANISM_INVALID, PARAM_INVALID, TYPE_INCONSISTENT, SIZE_RANGE, NOT_PERMITTED = 0x70, 0x71, 0x63, 0x62, 0x68
 NOT_SUPPORTED, DEVICE_ERROR, NOT_PRESENT, FUNCTION_FAILED, DATA_LEN = 0x54, 0x30, 0xE0, 6, 0x21
-CKA_CLASS, CKA_KEY_TYPE, CKA_SIGN, ALLOWED = 0, 0x100, 0x108, 0x40000600
+CKA_CLASS, CKA_KEY_TYPE, CKA_SIGN, CKA_DECRYPT, ALLOWED = 0, 0x100, 0x108, 0x105, 0x40000600
 PRIVATE, SECRET, CKK_RSA, CKK_AES = 3, 4, 0, 0x1F
 KEY = 7
 
@@ -24,11 +26,15 @@ TWO, TWO_W, TWO_I = [("NSS-MECH-02", E, MODULE)], [("NSS-MECH-02", W, MODULE)], 
 THREE = [("NSS-MECH-03", W, MODULE)]
 FOUR, FOUR_I = [("NSS-MECH-04", E, MODULE)], [("NSS-MECH-04", I, MODULE)]
 FIVE = [("NSS-MECH-05", I, MODULE)]
+PROMISED, BASIC = [("NSS-INIT-02", E, MODULE)], [("NSS-INIT-08", E, MODULE)]
 
 
 class Mechanisms(Calls):
     functions = {**Calls.functions,
                  "C_GetMechanismInfo": ((6, "slotID", 0, 0), (4, "type", 0, 0), (32, "pInfo", 0, INFO_STRUCT))}
+
+    def _initialize(self, rv, nss=False):
+        return "C_Initialize", P_OWN + b"\x0f" + u(3) + b"\x00\x00" if nss else P_NULL, b""
 
     def _mechanism_list(self, *types, room=None, slot=SLOT, rv=OK, count=None):
         """room None: a NULL buffer, and `types` are only counted."""
@@ -109,6 +115,13 @@ LISTS = {
     "no smallest size": ((info(RSA, SIGN, least=None, most=512),), []),
 }
 
+BY_NSS = says("initialize", nss=True, rv=0x191)
+
+
+def makes_pair(*uses, rv=OK):
+    return does("GenerateKeyPair", RSA_PAIR, rv, pPublicKeyTemplate=[], pPrivateKeyTemplate=[(t, True) for t in uses])
+
+
 USES = {
     "works": ((lists(AES_GCM), info(AES_GCM, ENCRYPT), does("EncryptInit", AES_GCM)), []),
     "does not work": ((lists(AES_GCM), info(AES_GCM, ENCRYPT), does("EncryptInit", AES_GCM, MECHANISM_INVALID)), TWO),
@@ -145,6 +158,37 @@ FLAGS = {
     "signs nevertheless": ((info(RSA, DECRYPT), does("SignInit", RSA)), THREE),
     "does not sign, as said": ((info(RSA, DECRYPT), does("SignInit", RSA, MECHANISM_INVALID)), []),
     "nobody asked": ((does("SignInit", RSA),), []),
+    "a key pair as the flags promise": ((BY_NSS, info(RSA, SIGN | DECRYPT), makes_pair(CKA_SIGN, CKA_DECRYPT)), []),
+    "a key pair that may not do what they promise": (
+        (BY_NSS, info(RSA, SIGN | DECRYPT), makes_pair(CKA_SIGN, CKA_DECRYPT, rv=TEMPLATE_INCONSISTENT)), THREE),
+    "a key pair that is to do more": (
+        (BY_NSS, info(RSA, SIGN), makes_pair(CKA_SIGN, CKA_DECRYPT, rv=TEMPLATE_INCONSISTENT)), []),
+    "a key pair of somebody else": (
+        (info(RSA, SIGN), makes_pair(CKA_SIGN, rv=TEMPLATE_INCONSISTENT)), []),
+}
+
+# What a list of that version, or of these mechanisms, says can be called: NSS-INIT-02, NSS-INIT-08.
+FUNCTIONS = {
+    "messages": ((lists(AES_GCM), info(AES_GCM, MESSAGE_ENCRYPT), does("MessageEncryptInit", AES_GCM, GENERAL_ERROR)),
+                 PROMISED),
+    "messages, NSS has another way": (
+        (lists(AES_GCM), info(AES_GCM, MESSAGE_ENCRYPT), does("MessageEncryptInit", AES_GCM, NOT_SUPPORTED)), []),
+    "messages, not promised": (
+        (lists(AES_GCM), info(AES_GCM, ENCRYPT), does("MessageEncryptInit", AES_GCM, GENERAL_ERROR)), []),
+    "messages, only encrypted": (
+        (lists(AES_GCM), info(AES_GCM, MESSAGE_ENCRYPT), does("MessageDecryptInit", AES_GCM, GENERAL_ERROR)), []),
+    "messages, decrypted": (
+        (lists(AES_GCM), info(AES_GCM, MESSAGE_DECRYPT), does("MessageDecryptInit", AES_GCM, PARAM_INVALID)), PROMISED),
+    "encapsulation": ((lists(ML_KEM), info(ML_KEM, ENCAPSULATE), does("EncapsulateKey", ML_KEM, NOT_SUPPORTED)),
+                      PROMISED),
+    "encapsulation, nobody asked": ((lists(ML_KEM), does("EncapsulateKey", ML_KEM, NOT_SUPPORTED)), []),
+    "encapsulation, another code": (
+        (lists(ML_KEM), info(ML_KEM, ENCAPSULATE), does("EncapsulateKey", ML_KEM, SIZE_RANGE)), []),
+    "decapsulation": ((lists(ML_KEM), info(ML_KEM, DECAPSULATE), does("DecapsulateKey", ML_KEM, NOT_SUPPORTED)),
+                      PROMISED),
+    "signatures of a slot that signs": ((lists(RSA), info(RSA, SIGN), does("SignInit", RSA, NOT_SUPPORTED)), BASIC),
+    "signatures of a slot that decrypts": ((lists(RSA), info(RSA, DECRYPT), does("SignInit", RSA, NOT_SUPPORTED)), []),
+    "signatures, nothing known": ((does("SignInit", RSA, NOT_SUPPORTED),), []),
 }
 
 
@@ -198,14 +242,16 @@ SPLIT = {
 }
 
 CASES = {f"{group}: {name}": case for group, cases in
-         dict(list=LISTS, use=USES, flags=FLAGS, pss=PSS_CASES, split=SPLIT).items() for name, case in cases.items()}
-ONLY = {"list": (1,), "use": (2,), "flags": (3,), "pss": (4,), "split": (5,)}
+         dict(list=LISTS, use=USES, flags=FLAGS, functions=FUNCTIONS, pss=PSS_CASES, split=SPLIT).items()
+         for name, case in cases.items()}
+ONLY = {"list": ("MECH-01",), "use": ("MECH-02",), "flags": ("MECH-03",), "pss": ("MECH-04",), "split": ("MECH-05",),
+        "functions": ("INIT-02", "INIT-08")}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_story(case, build, run, tmp_path):
     steps, expected = CASES[case]
-    only = [w for i in ONLY[case.split(":")[0]] for w in ("--rule", f"NSS-MECH-0{i}")]
+    only = [w for i in ONLY[case.split(":")[0]] for w in ("--rule", f"NSS-{i}")]
     path = told(*steps).write(tmp_path / "story.p11t")
     result = checked(build, run, *only, path, status=1 if any(e[1] == E for e in expected) else 0)
     assert found(result) == sorted(expected), [f["sentence"] for f in result["findings"]]

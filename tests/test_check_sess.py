@@ -270,6 +270,14 @@ WRITES = {
         case(does("session_info", 1, flags=SERIAL), makes(rv=READ_ONLY, **TOKEN_WRITE), flags=SERIAL | RW), []),
     "without login": (case(makes(rv=NOT_LOGGED_IN, **TOKEN_WRITE), flags=SERIAL | RW), []),
     "without login, general": (case(makes(rv=GENERAL_ERROR, **TOKEN_WRITE), flags=SERIAL | RW), [rule(10, W)]),
+    "a key pair without login, general": (
+        case(("GenerateKeyPair", GENERAL_ERROR, dict(pPublicKeyTemplate=[], pPrivateKeyTemplate=[(CKA_TOKEN, 1)])),
+             flags=SERIAL | RW), [rule(10, W)]),
+    "a key pair of the session without login, general": (
+        case(("GenerateKeyPair", GENERAL_ERROR, dict(pPublicKeyTemplate=[], pPrivateKeyTemplate=[])),
+             flags=SERIAL | RW), []),
+    "derived without login, general": (
+        case(("DeriveKey", GENERAL_ERROR, dict(pTemplate=[(CKA_TOKEN, 1)])), flags=SERIAL | RW), [rule(10, W)]),
     "logged in, general": (case(does("login", 1), makes(rv=GENERAL_ERROR, **TOKEN_WRITE), flags=SERIAL | RW), []),
     "without login, none is needed": (
         case(does("token_info", flags=0), makes(rv=GENERAL_ERROR, **TOKEN_WRITE), flags=SERIAL | RW), []),

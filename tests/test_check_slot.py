@@ -18,6 +18,7 @@ class Slots(Story):
     functions = {**Story.functions,
                  "C_GetInterface": ((11, "pInterfaceName", 0, 0), (13, "pVersion", 0, 0), (34, "ppInterface", 0, 0),
                                     (5, "flags", 0, 0)),
+                 "C_GetInfo": ((32, "pInfo", 0, 1),),
                  "C_WaitForSlotEvent": ((5, "flags", 0, 0), (25, "pSlot", 0, 0), (10, "pReserved", 0, 0))}
 
     def _initialize(self, callbacks=None, flags=2, parameters=0, rv=OK):
@@ -31,6 +32,10 @@ class Slots(Story):
                    rv=OK):
         asked = P_OWN + full(name.encode()) + (P_NULL if version is None else P_OWN + bytes(version)) + P_OWN + u(flags)
         return "C_GetInterface", asked, n(1) + s(given) + bytes(given_version) + u(given_flags) if rv == OK else n(0)
+
+    def _info(self, version=(2, 40), flags=0, rv=OK):
+        members = n(5) + bytes(version) + full(b" " * 32) + u(flags) + full(b" " * 32) + bytes(2)
+        return "C_GetInfo", P_OWN, n(1) + members if rv == OK else n(0)
 
     def _wait_event(self, slot=SLOT, flags=0, rv=OK):
         return "C_WaitForSlotEvent", u(flags) + P_OWN + P_NULL, b"\x01" + u(slot) if rv == OK else b"\x00"
@@ -182,8 +187,19 @@ CASES = {
     "state: after, another code": (
         bare(("finalize",), LOST), mod("P11-INIT-05", W) + app("P11-INIT-05")),
     "state: after, refused": (bare(("finalize",), fails("slot_info", NOT_INITIALIZED)), app("P11-INIT-05")),
+    "state: after, nothing to write to": (
+        bare(("finalize",), ("session_info", 1, {"rv": ARGUMENTS_BAD, "null": True})), app("P11-INIT-05")),
+    "state: after, bad arguments": (
+        bare(("finalize",), ("session_info", 1, {"rv": ARGUMENTS_BAD})), mod("P11-INIT-05", W) + app("P11-INIT-05")),
+    "state: finalised before who began is known": (
+        bare(("slot_info",), ("finalize",), ("initialize",), first=None), []),
     "state: finalised twice": (bare(("finalize",), ("finalize",)), mod("P11-INIT-05") + app("P11-INIT-05")),
     "state: records lost": (bare(("finalize",), lambda t: t.lose(), ("slot_info",)), []),
+    # NSS-INIT-06: the function list is one of 2.40
+    "info: right": (bare(("info",)), []),
+    "info: older than the list": (bare(("info", (2, 20))), mod("INIT-06", I)),
+    "info: older than the list, and not the first": (bare(("info",), ("info", (2, 20))), []),
+    "info: flags": (bare(("info", (2, 20), 1)), mod("INIT-06", W)),
     # NSS-INIT-08
     "list: whole": (bare(), []),
     "list: holes": (bare(holes(3, 67)), mod("INIT-08")),
@@ -216,6 +232,8 @@ CASES = {
     "slots: fewer": (bare(("slots", 1, 2), ("slots", 1)), mod("SLOT-02", W)),
     "slots: fewer, NSS": (bare(("slots", 1, 2), ("slots", 1), first=("nss",)), mod("SLOT-02")),
     "slots: fewer with tokens": (bare(("slots", 1, 2), ("slots", 1, {"present": True})), []),
+    "slots: fewer, not counted before": (
+        bare(("slots", 1, 2), ("slot_list", 1, 1, {"slots": (1,)})), mod("SLOT-02", W)),
     "slots: renumbered": (bare(("slots", 1, 2), ("slots", 1, 3)), mod("SLOT-02")),
     "slots: finalised between": (bare(("slots", 1, 2), ("finalize",), ("initialize",), ("slots", 1)), []),
     "slots: an older list comes late": (
