@@ -118,12 +118,6 @@ void rule_obj_04(struct check *check, const struct call *call)
   for (size_t i = 0; i < after->count; i++) {
     const struct value *was = &before->item[i], *now = &after->item[i];
     marked |= now->length == UNAVAILABLE;
-    if (now->number != was->number) {
-      struct finding *f =
-          finding_report(check, SEVERITY_ERROR, 1, "C_GetAttributeValue changes the types of the template");
-      finding_call(f, check, "%s became 0x%" PRIx64, model_attribute_name(was->number, name), now->number);
-      return;
-    }
     if (was->pointer == P11T_P_NULL || now->length == UNAVAILABLE || now->length <= was->length) continue;
     longer = true;
     const bool ok = call->rv == CKR_OK;
@@ -187,7 +181,7 @@ void rule_obj_05(struct check *check, const struct call *call)
 {
   if (call->known == P11_F_C_GetAttributeValue) {
     const struct value *before = &call->arg[2].in, *after = obj_answer(call);
-    if (!after || model_removal(check->place.slot, call) || before->count != after->count) return;
+    if (!after || model_removal(check->place.slot, call)) return;
     report_size(check, after, before, call->rv == CKR_OK);
     return;
   }

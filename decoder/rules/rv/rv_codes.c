@@ -59,8 +59,6 @@ static bool of_function(int function, uint64_t rv)
     case P11_F_C_LoginUser: return rv == CKR_PIN_EXPIRED || rv == CKR_PIN_LEN_RANGE || rv == CKR_PIN_INVALID;
     case P11_F_C_FindObjectsInit:
     case P11_F_C_FindObjects: return rv == CKR_USER_NOT_LOGGED_IN;
-    case P11_F_C_GetFunctionStatus:
-    case P11_F_C_CancelFunction: return rv == CKR_FUNCTION_NOT_PARALLEL;
     default: return false;
   }
 }

@@ -101,8 +101,6 @@ struct expected {
 };
 static const struct kept_type expected_type = {sizeof(struct expected), NULL};
 
-#define COUNTERS (CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED)
-
 static void expect(struct check *check, const struct call *call, struct model_slot *slot)
 {
   struct expected *e = kept_make(&slot->kept, &expected_type);
