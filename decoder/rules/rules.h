@@ -56,8 +56,8 @@ enum rule_number {
 };
 extern const struct rule rules[RULE_COUNT];
 
-/* Each in rules_GROUP.c; called for completed calls of the functions that the rule listens to, before the model takes the
- * call in. */
+/* Each in a file of its group's folder; called for completed calls of the functions that the rule listens to, before the
+ * model takes the call in. */
 #define RULE(id, name, ...) rule_function rule_##name;
 #include "decoder/rules/rules.def"
 #undef RULE

@@ -26,7 +26,7 @@ struct refusal {
 };
 static const struct kept_type refusal_type = {sizeof(struct refusal), NULL};
 
-/* Of a key: its last use without a login for it. */
+/* Of a key: its first use without a login for it. */
 struct free_use {
   struct note use;
 };
