@@ -1,6 +1,7 @@
 """examples/nss-readiness/run.sh on our token, on SoftHSM, and on a token with a fault."""
 import json
 import subprocess
+import time
 
 import junitparser
 import pytest
@@ -69,6 +70,48 @@ def test_a_fault_is_named(fault_stage):
     assert "RSA key and certificate imported from PKCS #12" in failed(out)
     assert "finding: NSS-LOGIN-09 error module" in text
     assert json.loads(stage.run(stage.build / "p11trace", "check", "--json", out / "traces" / "login").stdout)["findings"]
+
+
+def test_what_only_looks_done_fails(fault_stage):
+    """A wrong PIN that is refused with another code, and a C_SetPIN that changes nothing."""
+    stage = fault_stage("token")
+    text, out = readiness(stage, stage.build / "libp11faulty.so", "--wrong-pin", "--change-pin", status=1,
+                          P11FAULTY="badpin-general,setpin-noop", P11FAULTY_MODULE=str(stage.target))
+    assert failed(out) == ["A wrong PIN is refused, and said so", "PIN changed, and back"]
+
+
+def test_a_mistyped_pin_costs_one_try(fault_stage, tmp_path):
+    stage = fault_stage("token")
+    (tmp_path / "p11token.conf").write_text("pin-retries = 3\n")
+    env = {**stage.env, "P11TOKEN_DIR": str(tmp_path), "P11TOKEN_CONF": str(tmp_path / "p11token.conf"),
+           "P11TRACE": str(stage.build / "p11trace")}
+    subprocess.run([stage.build / "p11token", "init", "--kdf-cost", "4", "--label", "Three", "--pin", PIN, "--so-pin", "12345678"],
+                   env=env, check=True, capture_output=True, timeout=20)
+    for pin in ("mistyped-1", "mistyped-2"):
+        p = subprocess.run([RUN, "--out", tmp_path / "out", stage.target, "Three"], env={**env, "READINESS_PIN": pin},
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        assert p.returncode == 1 and "FAILS    The PIN opens the token" in p.stdout, p.stdout + p.stderr
+    subprocess.run(["pkcs11-tool", "--module", stage.target, "--token-label", "Three", "--login", "--pin", PIN, "-O"],
+                   env=env, check=True, capture_output=True, timeout=20)
+
+
+def test_interrupted(fault_stage):
+    """Neither the PIN nor anything on the token is left."""
+    stage = fault_stage("token")
+    stage.reset()
+    before, out = objects(stage, stage.target), stage.folder / "readiness"
+    with subprocess.Popen([RUN, "--out", out, stage.target, LABEL, PIN], cwd=stage.folder, stdin=subprocess.DEVNULL,
+                          env={**stage.env, "P11TRACE": str(stage.build / "p11trace")}, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE) as p:
+        deadline = time.monotonic() + 60
+        while not (out / "work" / "client-1.2-rsa.log").exists():
+            assert p.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        p.terminate()
+        stderr = p.stderr.read()
+        assert p.wait(60) == 2 and stderr == b""
+    assert not [path for path in out.rglob("*") if path.is_file() and PIN.encode() in path.read_bytes()]
+    assert objects(stage, stage.target) == before
 
 
 @pytest.mark.parametrize("arguments, word", [((), "usage: "), (("/no/such.so", "a", "b"), "/no/such.so"), (("--nothing",), "--nothing")])

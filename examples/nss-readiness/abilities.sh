@@ -48,10 +48,13 @@ seen_without_login() {
   certutil -L $db -h "$token" </dev/null | grep -F "nss-readiness-$1" | grep -F 'u,u,u'
 }
 
+# Any port that nobody uses, below those that the kernel gives to clients
 free_port() {
-  for port in 44331 44332 44333 44334 44335 44336 44337 44338 44339; do
-    grep -qi ":$(printf '%04X' "$port") .* 0A " /proc/net/tcp /proc/net/tcp6 2>/dev/null || { echo "$port"; return; }
+  while :; do
+    port=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 12000))
+    grep -qi "^ *[0-9]*: [0-9A-F]*:$(printf '%04X' "$port") " /proc/net/tcp /proc/net/tcp6 2>/dev/null || break
   done
+  echo "$port"
 }
 
 # listens PORT PID: as soon as something accepts there; gives up when the server ended
@@ -64,6 +67,13 @@ listens() {
   done
 }
 
+end_server() {
+  [ -n "$server" ] || return 0
+  kill "$server" 2>/dev/null
+  wait "$server" 2>/dev/null
+  server=''
+}
+
 # client VERSION NAME: TLS client authentication against OpenSSL's server
 client() {
   port=$(free_port)
@@ -74,8 +84,7 @@ client() {
   # shellcheck disable=SC2086
   listens "$port" $server && tstclnt -4 -h localhost -p "$port" $db -n "$token:nss-readiness-$2" -W pins.txt \
     -V "tls$1:tls$1" -A request >client.out 2>&1 && grep -q 'HTTP/1.0 200' client.out && result=0
-  kill $server
-  wait $server 2>/dev/null
+  end_server
   [ $result = 0 ] || cat client.out
   return $result
 }
@@ -92,8 +101,7 @@ server() {
       "-tls$(echo "$1" | tr . _)" </dev/null >client.out 2>&1
     grep -q 'Verify return code: 0 (ok)' client.out && result=0
   fi
-  kill $server 2>/dev/null
-  wait $server 2>/dev/null
+  end_server
   [ $result = 0 ] || cat client.out server.log 2>/dev/null
   return $result
 }
@@ -120,14 +128,23 @@ symmetric_key() {
 wrong_pin_refused() {
   printf 'not-%s\n' "$pin" | cut -c 1-8 >wrong.txt
   # shellcheck disable=SC2086
-  ! certutil -K $db -h "$token" -f wrong.txt
+  ! certutil -K $db -h "$token" -f wrong.txt >wrong.log 2>&1
+  refused=$?
+  cat wrong.log
+  # As a wrong PIN, not as anything else: only then the user is asked again (FAQ Q10)
+  [ $refused = 0 ] && grep -q SEC_ERROR_BAD_PASSWORD wrong.log
 }
 
 pin_changed() {
   printf '%sx\n' "$pin" >newpin.txt
   modutil -force -dbdir sql:nssdb -changepw "$token" -pwfile pin.txt -newpwfile newpin.txt || return 1
-  certutil_ -K -f newpin.txt
-  modutil -force -dbdir sql:nssdb -changepw "$token" -pwfile newpin.txt -newpwfile pin.txt && certutil_ -K
+  opened=0
+  certutil_keys newpin.txt || opened=1
+  modutil -force -dbdir sql:nssdb -changepw "$token" -pwfile newpin.txt -newpwfile pin.txt && certutil_keys pin.txt || {
+    echo 'the PIN was not changed back: it may be yours with an x behind it'
+    return 1
+  }
+  return $opened
 }
 
 delete_key() {
@@ -150,7 +167,8 @@ all_abilities() {
   if ! worked load; then
     return
   fi
-  try login 'The PIN opens the token (certutil -K)' certutil_keys
+  try login 'The PIN opens the token (certutil -K)' certutil_keys pin.txt
+  ! worked login || ids >ids.before || rm -f ids.before
   [ -z "$wrong_pin" ] || try wrong-pin 'A wrong PIN is refused, and said so' wrong_pin_refused
   needs login keygen-rsa 'RSA key pair and certificate made on the token' self_signed made-rsa -k rsa -g 2048
   needs login keygen-ec 'P-256 key pair and certificate made on the token' self_signed made-ec -k ec -q nistp256
@@ -178,36 +196,41 @@ all_abilities() {
   needs keygen-rsa delete 'Key and certificate deleted' delete_key made-rsa
 }
 
+# certutil_keys PIN-FILE
 certutil_keys() {
   # A token without keys makes certutil fail; the PIN was right all the same.
-  certutil_ -K >keys.log 2>&1
+  # shellcheck disable=SC2086
+  certutil -K $db -h "$token" -f "$1" >keys.log 2>&1
   result=$?
   cat keys.log
   [ $result = 0 ] || grep -q 'no keys found' keys.log
 }
 
-# What has a CKA_ID now that nothing had before: NSS's tools cannot delete public keys, nor a key without certificate.
+# Each CKA_ID on the token; fails where that is not sure.
 ids() {
-  command -v pkcs11-tool >/dev/null 2>&1 || return 0
-  READINESS_PIN=$pin pkcs11-tool --module "$module" --token-label "$token" --login --pin env:READINESS_PIN -O 2>/dev/null |
-    sed -n 's/^ *ID: *\([0-9a-f][0-9a-f]*\)$/\1/p' | sort -u
+  command -v pkcs11-tool >/dev/null 2>&1 &&
+    READINESS_PIN=$pin pkcs11-tool --module "$module" --token-label "$token" --login --pin env:READINESS_PIN -O \
+      >objects 2>>clean.log </dev/null && sed -n 's/^ *ID: *\([0-9a-f][0-9a-f]*\)$/\1/p' objects | sort -u
 }
 
+# What has a CKA_ID now that nothing had before is ours, too: NSS's tools cannot delete public keys, nor a key without
+# certificate. A PIN that did not work is not tried again: it would lock the token.
 clean_up() {
+  worked login || return 0
   for name in made-rsa made-ec rsa ec server-rsa server-ec; do
     # shellcheck disable=SC2086
     certutil -F $db -h "$token" -f pin.txt -n "$token:nss-readiness-$name" >>clean.log 2>&1 </dev/null
     certutil_ -D -n "$token:nss-readiness-$name" >>clean.log 2>&1 </dev/null
   done
   certutil_ -D -n "$token:nss-readiness-ca" >>clean.log 2>&1 </dev/null
-  ids >ids.after
-  comm -13 ids.before ids.after | while read -r key; do
-    for type in privkey pubkey cert; do
-      READINESS_PIN=$pin pkcs11-tool --module "$module" --token-label "$token" --login --pin env:READINESS_PIN -b \
-        --type $type --id "$key" >>clean.log 2>&1 </dev/null
+  if [ -e ids.before ] && ids >ids.after; then
+    comm -13 ids.before ids.after | while read -r key; do
+      for type in privkey pubkey cert; do
+        READINESS_PIN=$pin pkcs11-tool --module "$module" --token-label "$token" --login --pin env:READINESS_PIN -b \
+          --type $type --id "$key" >>clean.log 2>&1 </dev/null
+      done
     done
-  done
-  command -v pkcs11-tool >/dev/null 2>&1 ||
+  else
     echo 'public keys and the key of the request stay on the token: NSS cannot delete them (pkcs11-tool can)' >&2
-  rm -rf "$out/traces/current" pin.txt pins.txt newpin.txt wrong.txt ./*.key
+  fi
 }

@@ -2,11 +2,11 @@
 # Does my module work with NSS?  Plays what Firefox, Thunderbird and NSS's servers do with a token, each ability on its own,
 # with every call traced, and says what works, what does not, and which call or rule shows it.
 #
-#   examples/nss-readiness/run.sh [--out FOLDER] [--change-pin] [--wrong-pin] MODULE TOKEN PIN
+#   examples/nss-readiness/run.sh [--out FOLDER] [--change-pin] [--wrong-pin] MODULE TOKEN [PIN]
 #
 #   MODULE        the PKCS #11 module (.so); its own settings (SOFTHSM2_CONF ...) are taken from the environment
 #   TOKEN         label of a token in one of its slots, with the user PIN set
-#   PIN           the user PIN
+#   PIN           the user PIN; others on this machine can see it: READINESS_PIN in the environment does as well
 #   --out         where everything goes (./nss-readiness): report.txt report.html report.xml (JUnit), traces/ per ability
 #   --change-pin  also changes the PIN, and back
 #   --wrong-pin   also tries one wrong PIN: it costs the token one of its tries
@@ -33,17 +33,22 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ $# -eq 3 ] || die 'usage: run.sh [--out FOLDER] [--change-pin] [--wrong-pin] MODULE TOKEN PIN'
-module=$1 token=$2 pin=$3
+[ $# -eq 3 ] || { [ $# -eq 2 ] && [ -n "${READINESS_PIN:-}" ]; } ||
+  die 'usage: run.sh [--out FOLDER] [--change-pin] [--wrong-pin] MODULE TOKEN PIN, or without PIN and READINESS_PIN set'
+module=$1 token=$2 pin=${3:-${READINESS_PIN:-}}
+unset READINESS_PIN
 case $module in
   /*) ;;
   */*) module=$(cd "$(dirname "$module")" 2>/dev/null && pwd)/$(basename "$module") ;;
 esac
 [ -r "$module" ] || die "$module: no such module; give the path of the .so"
 
+work='' server=''
+trap leave EXIT
+trap 'exit 2' HUP INT TERM
 set_up
 all_abilities
-clean_up
+leave
 report_text "$results" | tee "$out/report.txt"
 report_html "$results" >"$out/report.html"
 report_junit "$results" >"$out/report.xml"
