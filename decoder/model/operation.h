@@ -29,6 +29,11 @@ bool model_asks_length(const struct call *call);
 /* No other call on the session overlaps this one, no login, logout or close does either, and the session is still
  * the one that the caller meant. Otherwise the answer may belong to any order of them. */
 bool model_alone(const struct model_session *session, const struct call *call);
+/* Is the operation begun and not over? */
+static inline bool model_active(const struct model_operation *op)
+{
+  return op->state == OP_INIT || op->state == OP_UPDATING;
+}
 /* Is it certain that nothing is at work in the session? */
 bool model_idle(const struct model_session *session);
 

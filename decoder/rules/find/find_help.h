@@ -32,8 +32,7 @@ static inline bool find_other_matter(uint64_t rv)
 /* Is a search at work? What a C_FindObjects without C_FindObjectsInit answered is none. */
 static inline bool find_is_active(const struct model_session *s)
 {
-  const bool began = s->op[OP_FIND].state == OP_INIT || s->op[OP_FIND].state == OP_UPDATING;
-  return began && s->op[OP_FIND].begun.number && s->found && s->found->active;
+  return model_active(&s->op[OP_FIND]) && s->op[OP_FIND].begun.number && s->found && s->found->active;
 }
 
 static inline bool find_is_over(const struct model_session *s)

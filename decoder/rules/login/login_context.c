@@ -44,11 +44,6 @@ static bool completes(const struct call *call)
          call->known != P11_F_C_DecryptUpdate;
 }
 
-static bool at_work(const struct model_operation *op)
-{
-  return op->state == OP_INIT || op->state == OP_UPDATING;
-}
-
 static struct model_object *key_of(const struct check *check, const struct model_operation *op)
 {
   return op->key ? model_object(check->place.module, op->key) : NULL;
@@ -90,8 +85,8 @@ static struct model_operation *pending(struct model_session *s, bool *sure)
   for (int i = 0; i < OP_KINDS; i++) {
     struct model_operation *op = &s->op[i];
     if (i == OP_FIND || i == OP_DIGEST || op->state == OP_NONE) continue;
-    if (found || !at_work(op) || !uses_private_key(i)) *sure = false;
-    if (at_work(op) && uses_private_key(i)) found = op;
+    if (found || !model_active(op) || !uses_private_key(i)) *sure = false;
+    if (model_active(op) && uses_private_key(i)) found = op;
   }
   return found;
 }
@@ -205,7 +200,7 @@ static void watch_use(struct check *check, const struct call *call)
   if (call->rv != CKR_USER_NOT_LOGGED_IN && call->rv != CKR_OPERATION_NOT_INITIALIZED) return;
   if (!s || !model_alone(s, call)) return;
   const struct model_operation *op = &s->op[model_op_of(call->known)];
-  if (!op->context || !at_work(op) || call->end > op->login.end + USE_SOON) return;
+  if (!op->context || !model_active(op) || call->end > op->login.end + USE_SOON) return;
   if (!model_settled(slot, call) || !model_login_still(slot, op->login.number) || model_removal(slot, call)) return;
   char code[24];
   const struct finding_options o = {.cause = CAUSE_NOT_LOGGED_IN};
@@ -321,7 +316,7 @@ void rule_login_16(struct check *check, const struct call *call)
   if (login_is(call, CKU_CONTEXT_SPECIFIC)) remember_try(check, call);
   if (model_op_of(call->known) < 0 || (call->rv != CKR_OK && call->rv != CKR_USER_NOT_LOGGED_IN)) return;
   const struct model_operation *op = &s->op[model_op_of(call->known)];
-  if (!at_work(op) || (call->rv == CKR_OK && !completes(call))) return;
+  if (!model_active(op) || (call->rv == CKR_OK && !completes(call))) return;
   struct model_object *key = key_of(check, op);
   const int policy = always(key);
   if (policy == ALWAYS_UNKNOWN) return;

@@ -56,7 +56,7 @@ static void used(struct check *check, const struct call *call, const struct note
   const struct model_session *s = check->place.session;
   if (!s || model_asks_length(call) || !model_alone(s, call)) return;
   const struct model_operation *op = &s->op[model_op_of(call->known)];
-  if ((op->state != OP_INIT && op->state != OP_UPDATING) || op->context || op->begun.number < seen->end_number) return;
+  if (!model_active(op) || op->context || op->begun.number < seen->end_number) return;
   if (private_key(model_object(check->place.module, op->key)))
     report(check, seen, &op->begun, "the key has CKA_PRIVATE = CK_TRUE");
 }

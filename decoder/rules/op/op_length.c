@@ -45,14 +45,9 @@ static void remember(struct check *check, const struct call *call, const struct 
                      const struct output *output)
 {
   struct model_session *s = check->place.session;
-  if (s->op[kind].state != OP_INIT && s->op[kind].state != OP_UPDATING) return;
+  if (!model_active(&s->op[kind])) return;
   if (!model_alone(s, call) || call_is_probe(call)) return;
   ((struct outputs *)kept_make(&s->kept, type))->of[kind] = *output;
-}
-
-static bool still_active(const struct model_operation *op)
-{
-  return op->state == OP_INIT || op->state == OP_UPDATING;
 }
 
 static bool same_question(const struct output *a, const struct output *b)
@@ -75,7 +70,7 @@ static void query(struct check *check, const struct call *call, const struct out
                        "%s with a NULL buffer, which asks for the length, returns CKR_BUFFER_TOO_SMALL",
                        call->info->name);
   } else if (call->rv == CKR_OK && now->length == 0 && has_output(call->known) &&
-             still_active(&check->place.session->op[kind])) {
+             model_active(&check->place.session->op[kind])) {
     f = finding_report(check, SEVERITY_ERROR, (uint64_t)call->known, "%s announces an output of 0 bytes",
                        call->info->name);
   }
@@ -89,7 +84,7 @@ static void answer(struct check *check, const struct call *call, const struct ou
   const struct output *asked = before(check, call, &queries, kind);
   struct finding *f = NULL;
   if (!asked) return;
-  if (call->rv == CKR_OPERATION_NOT_INITIALIZED && still_active(op)) {
+  if (call->rv == CKR_OPERATION_NOT_INITIALIZED && model_active(op)) {
     f = finding_report(check, SEVERITY_ERROR, (uint64_t)asked->known,
                        "%s with a NULL buffer, which only asks for the length, ends the operation",
                        p11_functions[asked->known].name);
@@ -152,7 +147,7 @@ void rule_op_04(struct check *check, const struct call *call)
   if (kind < 0 || call->rv != CKR_OPERATION_NOT_INITIALIZED || !kept_get(check->place.session->kept, &refusals)) return;
   const struct model_operation *op = &check->place.session->op[kind];
   const struct output *last = before(check, call, &refusals, kind);
-  if (!last || !still_active(op)) return;
+  if (!last || !model_active(op)) return;
   struct finding *f = finding_report(check, SEVERITY_ERROR, (uint64_t)last->known,
                                      "CKR_BUFFER_TOO_SMALL of %s ends the operation", p11_functions[last->known].name);
   finding_note(f, &op->begun, NULL);

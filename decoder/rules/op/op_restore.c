@@ -45,7 +45,7 @@ static void opened(struct check *check, const struct call *call)
 static const struct model_operation *at_work(const struct model_session *s)
 {
   for (int i = OP_ENCRYPT; i < OP_KINDS; i++)
-    if (s->op[i].state == OP_INIT || s->op[i].state == OP_UPDATING) return &s->op[i];
+    if (model_active(&s->op[i])) return &s->op[i];
   return NULL;
 }
 

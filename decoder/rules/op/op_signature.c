@@ -3,35 +3,7 @@
 #include <string.h>
 
 #include "decoder/model/operation.h"
-#include "decoder/rules/rules.h"
-
-enum family { OTHER, RSA, ECDSA };
-
-static enum family family_of(uint64_t mechanism)
-{
-  switch (mechanism) {
-    case CKM_RSA_PKCS:
-    case CKM_RSA_X_509:
-    case CKM_RSA_PKCS_PSS:
-    case CKM_SHA1_RSA_PKCS:
-    case CKM_SHA224_RSA_PKCS:
-    case CKM_SHA256_RSA_PKCS:
-    case CKM_SHA384_RSA_PKCS:
-    case CKM_SHA512_RSA_PKCS:
-    case CKM_SHA1_RSA_PKCS_PSS:
-    case CKM_SHA224_RSA_PKCS_PSS:
-    case CKM_SHA256_RSA_PKCS_PSS:
-    case CKM_SHA384_RSA_PKCS_PSS:
-    case CKM_SHA512_RSA_PKCS_PSS: return RSA;
-    case CKM_ECDSA:
-    case CKM_ECDSA_SHA1:
-    case CKM_ECDSA_SHA224:
-    case CKM_ECDSA_SHA256:
-    case CKM_ECDSA_SHA384:
-    case CKM_ECDSA_SHA512: return ECDSA;
-    default: return OTHER;
-  }
-}
+#include "decoder/rules/mech/mech_help.h"
 
 /* Named curves by the DER of their object identifier, and the bytes that the order of the base point takes. */
 static const struct {
@@ -89,15 +61,15 @@ struct expectation {
 };
 static const struct kept_type expectation = {sizeof(struct expectation), NULL};
 
-static uint64_t expected(const struct model_module *m, struct model_object *key, enum family family)
+static uint64_t expected(const struct model_module *m, struct model_object *key, bool rsa)
 {
-  uint64_t n = family == RSA ? modulus_of(key) : 2 * order_of(key);
+  uint64_t n = rsa ? modulus_of(key) : 2 * order_of(key);
   if (n) return n;
   struct expectation *e = kept_make(&key->kept, &expectation);
   if (e->bytes || (e->uses++ % 64 && e->attributes == key->attributes)) return e->bytes;
   e->attributes = key->attributes;
   const struct model_object *twin = twin_of(m, key);
-  if (twin) e->bytes = family == RSA ? modulus_of(twin) : 2 * order_of(twin);
+  if (twin) e->bytes = rsa ? modulus_of(twin) : 2 * order_of(twin);
   return e->bytes;
 }
 
@@ -144,16 +116,17 @@ void rule_op_07(struct check *check, const struct call *call)
   const unsigned out = call->known == P11_F_C_Sign ? 3 : 1;
   if (!s || call->rv != CKR_OK || pick_is_null(call, out) || !pick_out(call, out + 1, &length)) return;
   const struct model_operation *op = &s->op[OP_SIGN];
-  const enum family family = family_of(op->mechanism);
-  if (family == OTHER || (op->state != OP_INIT && op->state != OP_UPDATING) || !model_alone(s, call)) return;
+  const uint64_t type = mech_key_type(op->mechanism);
+  const bool rsa = type == CKK_RSA;
+  if ((!rsa && type != CKK_EC) || !model_active(op) || !model_alone(s, call)) return;
   struct model_object *key = model_object(check->place.module, op->key);
-  const uint64_t bytes = key ? expected(check->place.module, key, family) : 0;
+  const uint64_t bytes = key ? expected(check->place.module, key, rsa) : 0;
   const struct value *signature = &call->arg[out].out;
   struct finding *f = NULL;
-  if (bytes == length && (family == RSA || !fits_and_is_der(key, signature))) return;
+  if (bytes == length && (rsa || !fits_and_is_der(key, signature))) return;
   /* CKA_MODULUS with an odd number of bytes has a zero before it, or the key is a strange one. */
-  if (family == RSA && (!bytes || length == bytes + 1)) return;
-  if (family == RSA)
+  if (rsa && (!bytes || length == bytes + 1)) return;
+  if (rsa)
     f = finding_report(check, SEVERITY_ERROR, 1,
                        "a signature of a key with a modulus of %" PRIu64 " bytes has %" PRIu64 " bytes", bytes, length);
   else if (is_der(signature) != TRI_NO && (bytes || !is_raw_length(length)))
@@ -226,6 +199,6 @@ void rule_op_10(struct check *check, const struct call *call)
   struct finding *f =
       finding_report_as(check, &o, SEVERITY_WARNING, 0, "%s returns %s, which does not say that the signature is bad",
                         call->info->name, note_rv(call->rv, unknown));
-  if (op->state == OP_INIT || op->state == OP_UPDATING) finding_note(f, &op->begun, NULL);
+  if (model_active(op)) finding_note(f, &op->begun, NULL);
   finding_call(f, check, NULL);
 }

@@ -135,7 +135,7 @@ static void leaked(struct check *check, const struct call *call)
 
 static void replaced(struct check *check, const struct call *call, const struct model_operation *op)
 {
-  if ((op->state != OP_INIT && op->state != OP_UPDATING) || !model_begins(call)) return;
+  if (!model_active(op) || !model_begins(call)) return;
   if (!model_alone(check->place.session, call)) return;
   struct finding *f =
       finding_report(check, SEVERITY_WARNING, (uint64_t)call->known,

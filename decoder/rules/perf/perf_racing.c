@@ -43,8 +43,7 @@ static bool odd(const struct check *check, const struct call *call)
     case CKR_KEY_HANDLE_INVALID:
       return check->place.object && !check->place.module->making && check->place.module->made < call->number;
     case CKR_OPERATION_ACTIVE: return s && op >= 0 && s->op[op].state == OP_NONE;
-    case CKR_OPERATION_NOT_INITIALIZED:
-      return s && op >= 0 && (s->op[op].state == OP_INIT || s->op[op].state == OP_UPDATING);
+    case CKR_OPERATION_NOT_INITIALIZED: return s && op >= 0 && model_active(&s->op[op]);
     default: return false;
   }
 }

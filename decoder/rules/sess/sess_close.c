@@ -51,7 +51,7 @@ static void lost_operation(struct check *check, const struct call *call, const s
   const int kind = model_op_of(call->known);
   if (kind < 0 || !model_alone(s, call)) return;
   const struct model_operation *op = &s->op[kind];
-  if ((op->state != OP_INIT && op->state != OP_UPDATING) || op->last.number > closed->number) return;
+  if (!model_active(op) || op->last.number > closed->number) return;
   struct finding *f = finding_report(check, SEVERITY_ERROR, 1,
                                      "closing a session ends the operation of another one: %s", call->info->name);
   finding_note(f, &op->begun, NULL);

@@ -43,11 +43,6 @@ struct rest {
   const struct model_operation *active;
 };
 
-static bool is_active(const struct model_operation *op)
-{
-  return op->state == OP_INIT || op->state == OP_UPDATING;
-}
-
 /* Keeps the first ones, in the order in which they were opened. */
 static void show(struct rest *r, const struct model_session *s)
 {
@@ -66,7 +61,7 @@ static struct rest rest_of(const struct model_module *m, const struct model_slot
     show(&r, s);
     r.sessions++;
     for (int i = OP_ENCRYPT; i < OP_KINDS; i++) { /* searches: NSS-FIND-02 */
-      if (!is_active(&s->op[i])) continue;
+      if (!model_active(&s->op[i])) continue;
       r.active = &s->op[i];
       r.operations++;
     }
