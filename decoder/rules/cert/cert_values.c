@@ -3,12 +3,6 @@
 
 #include "decoder/rules/key/known.h"
 
-static const char *name_of(uint64_t type)
-{
-  const struct p11_attribute_info *info = p11_attribute(type);
-  return info ? info->name : "an attribute";
-}
-
 /* --- NSS-CERT-07 -------------------------------------------------------------------------------------------------- */
 
 static void missing(struct check *check, const struct call *call, const struct value *before, const struct value *a)
@@ -20,9 +14,11 @@ static void missing(struct check *check, const struct call *call, const struct v
   /* Beside others CK_UNAVAILABLE_INFORMATION may also say that the buffer was too small. */
   if (a->length == UINT64_MAX && asked->pointer != P11T_P_NULL && before->count > 1) return;
   const struct finding_options o = {.cause = CAUSE_ATTRIBUTES};
+  char unknown[32];
+  const char *name = model_attribute_name(a->number, unknown);
   struct finding *f = finding_report_as(check, &o, a->number == CKA_VALUE ? SEVERITY_ERROR : SEVERITY_WARNING,
-                                        a->number, "a certificate has no %s", name_of(a->number));
-  finding_call(f, check, "%s is %s", name_of(a->number), a->length ? "not available" : "empty");
+                                        a->number, "a certificate has no %s", name);
+  finding_call(f, check, "%s is %s", name, a->length ? "not available" : "empty");
 }
 
 /* NSS does not take a certificate with something behind it. Such a value is not recorded, but that it is not one DER
@@ -44,6 +40,7 @@ static void differs(struct check *check, const struct known_news *n, const struc
                     uint64_t wanted, uint64_t or_this)
 {
   struct model_attribute read;
+  char unknown[32];
   const struct value *item = pick_attribute(after, type);
   const struct model_attribute *a = model_attribute(n->object, type);
   if (item && model_attribute_of(item, &read) && read.number && !read.tagged)
@@ -52,11 +49,12 @@ static void differs(struct check *check, const struct known_news *n, const struc
     return;
   if (!a->length || a->length == UINT64_MAX || !a->number || a->tagged || !wanted) return;
   if (a->number == wanted || a->number == or_this) return;
-  struct finding *f = finding_report(check, SEVERITY_ERROR, type << 1,
-                                     "%s of a certificate is not that of its CKA_VALUE", name_of(type));
+  const char *name = model_attribute_name(type, unknown);
+  struct finding *f =
+      finding_report(check, SEVERITY_ERROR, type << 1, "%s of a certificate is not that of its CKA_VALUE", name);
   finding_note(f, n->known->key_note.number == check->call->number ? &(struct note){0} : &n->known->key_note,
                "the certificate");
-  finding_call(f, check, "%s", a == &read ? name_of(type) : "the certificate");
+  finding_call(f, check, "%s", a == &read ? name : "the certificate");
 }
 
 /* NSS reads all of them at once and looks certificates up by each (ckhelper.c,

@@ -27,11 +27,11 @@ void rule_key_06(struct check *check, const struct call *call)
     if (!other || !other->key || other->key == k->key || o->facts.token == TRI_NO) continue;
     const bool wrote = o->made.number || n->object->made.number;
     const struct finding_options options = {.fault = wrote ? FAULT_CALLER : FAULT_MODULE};
-    const uint64_t first = class[i] < k->class ? class[i] : k->class,
-                   second = class[i] < k -> class ? k -> class : class[i];
+    const bool other_first = other->class < k->class;
     struct finding *f = finding_report_as(check, &options, wrote ? SEVERITY_WARNING : SEVERITY_ERROR, k->id,
                                           "the %s and the %s with one CKA_ID are not of one key pair",
-                                          class_name(second), class_name(first));
+                                          class_name(other_first ? k->class : other->class),
+                                          class_name(other_first ? other->class : k->class));
     char one[64], two[64];
     snprintf(one, sizeof one, "the %s", class_name(other->class));
     snprintf(two, sizeof two, "the %s with the same CKA_ID: another key", class_name(k->class));

@@ -5,12 +5,6 @@
 
 #define SECOND 1000000000ull
 
-static const char *name_of(uint64_t type)
-{
-  const struct p11_attribute_info *info = p11_attribute(type);
-  return info ? info->name : "an attribute";
-}
-
 static bool readable(const struct call *call)
 {
   return call->arg[2].in.what == VALUE_TEMPLATE && call->arg[2].out.what == VALUE_TEMPLATE &&
@@ -55,17 +49,18 @@ void rule_key_01(struct check *check, const struct call *call)
   if (!slot || !o || call->rv == CKR_OK || o->facts.class != CKO_PRIVATE_KEY || !readable(call)) return;
   if (slot->login != LOGIN_USER || !model_settled(slot, call) || model_removal(slot, call)) return;
   const uint64_t key_type = model_number(o, CKA_KEY_TYPE, UINT64_MAX);
-  char code[24];
+  char code[24], unknown[32];
   for (size_t i = 0; i < call->arg[2].out.count; i++) {
     const uint64_t type = call->arg[2].out.item[i].number;
     const enum severity severity = needed(type, key_type, call->rv);
     if (!severity || !refused(call, i)) continue;
+    const char *name = model_attribute_name(type, unknown);
     const struct finding_options options = {.cause = CAUSE_ATTRIBUTES};
     struct finding *f = finding_report_as(check, &options, severity, type, "%s of a private key cannot be read: %s",
-                                          name_of(type), note_rv(call->rv, code));
+                                          name, note_rv(call->rv, code));
     const struct exhibit e[] = {
         {o->found.number ? &o->found : &o->made, "the private key"},
-        {NULL,                                   name_of(type)    },
+        {NULL,                                   name             },
     };
     known_show(f, check, e, 2);
     if (type == CKA_MODULUS)
@@ -111,6 +106,7 @@ static void used_elsewhere(struct check *check, const struct call *call)
 void rule_key_07(struct check *check, const struct call *call)
 {
   const struct model_object *o = check->place.object;
+  char unknown[32];
   if (call->known != P11_F_C_GetAttributeValue) {
     used_elsewhere(check, call);
     return;
@@ -119,14 +115,15 @@ void rule_key_07(struct check *check, const struct call *call)
   for (size_t i = 0; i < call->arg[2].out.count; i++) {
     const struct value *a = &call->arg[2].out.item[i];
     if (!is_secret(a->number)) continue;
+    const char *name = model_attribute_name(a->number, unknown);
     const bool given = a->length != UINT64_MAX && (call->rv == CKR_OK || call->rv == CKR_ATTRIBUTE_TYPE_INVALID);
     struct finding *f =
         finding_report(check, SEVERITY_INFO, given,
                        given ? "the application reads the private parts of a key of the token, and gets them"
                              : "the application tries to move a private key off the token, and is refused");
     const struct exhibit e[] = {
-        {o->found.number ? &o->found : &o->made, "the private key" },
-        {NULL,                                   name_of(a->number)},
+        {o->found.number ? &o->found : &o->made, "the private key"},
+        {NULL,                                   name             },
     };
     known_show(f, check, e, 2);
     return;

@@ -7,11 +7,8 @@
 /* What NSS asks of each new token, once, whether it is the default or not (pk11slot.c, PK11_InitToken). */
 #define NSS_ASKS 32
 
-/* Per slot: the first C_GenerateRandom of it. */
-struct first_random {
-  struct note note;
-};
-static const struct kept_type first_random = {sizeof(struct first_random), NULL};
+/* Of a slot: it was asked for random numbers. */
+static const struct kept_type asked_type = {1, NULL};
 
 static bool refuses_random(uint64_t rv)
 {
@@ -25,8 +22,8 @@ static void generate(struct check *check, const struct call *call)
   const struct model_token *t = &slot->token;
   uint64_t length = 0;
   char unknown[24];
-  const bool first = !kept_get(slot->kept, &first_random);
-  if (first) model_note(&check->place, &((struct first_random *)kept_make(&slot->kept, &first_random))->note, call);
+  const bool first = !kept_get(slot->kept, &asked_type);
+  if (first) kept_make(&slot->kept, &asked_type);
   if (!t->known || model_removal(slot, call)) return;
   struct finding *f = NULL;
   pick_in(call, 2, &length);
