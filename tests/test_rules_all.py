@@ -61,6 +61,14 @@ def test_healthy_module_is_not_accused(fault_stage, case):
     assert_healthy(fault_stage(case.backend), case)
 
 
+def test_the_tables_of_check_name_rules_that_exist(build, run):
+    """A name that is no rule's would do nothing, and nobody would see it."""
+    rules = set(listed(build, run))
+    for name, pattern in (("precedence.def", r'^BEFORE_OTHERS\("([^"]+)"\)'), ("profiles.def", r'^KNOWN\("[^"]+", "([^"]+)"')):
+        named = re.findall(pattern, (ROOT / "decoder" / "check" / name).read_text(), re.M)
+        assert len(named) > 10 and set(named) <= rules, set(named) - rules
+
+
 def test_rows_are_told_apart():
     ids = [(r.id, b) for r in all_rows() for b in r.backends]
     assert len(ids) == len(set(ids))

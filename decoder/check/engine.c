@@ -24,7 +24,7 @@ struct checker {
   bool runs[RULE_COUNT];
 };
 
-/* From first to last; a name that stands here and is no rule is not a mistake of the trace's reader. */
+/* From first to last; that each is a rule is tests/test_rules_all.py's to see. */
 static const char *const precedence[] = {
 #define BEFORE_OTHERS(id) id,
 #include "decoder/check/precedence.def"

@@ -516,8 +516,7 @@ void model_apply(const struct event *event, struct model_place *place)
 
 bool model_settled(const struct model_slot *slot, const struct call *call)
 {
-  const struct model_module *m = slot->module;
-  return !slot->changing && !m->changing && slot->changed < call->number && m->changed < call->number;
+  return model_login_still(slot, call->number);
 }
 
 bool model_removal(const struct model_slot *slot, const struct call *call)

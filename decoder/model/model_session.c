@@ -68,9 +68,8 @@ static void open_session(const struct call *call, struct model_place *place)
 /* Everybody is logged out when the last session goes; that it was the last is known only from the start on. */
 static void after_close(struct model_slot *slot)
 {
-  const bool last = slot->module->epoch == EPOCH_OPEN && slot->module->initialized.number;
-  if (slot->sessions) return;
-  if (last) model_drop_objects_at(slot, GONE_ALL, &slot->last.all);
+  const bool all_known = slot->module->epoch == EPOCH_OPEN && slot->module->initialized.number;
+  if (!slot->sessions && all_known) model_drop_objects_at(slot, GONE_ALL, &slot->last.all);
 }
 
 static void close_session(const struct call *call, struct model_place *place)
@@ -183,8 +182,7 @@ void model_apply_session(const struct call *call, struct model_place *place)
     case P11_F_C_Login:
     case P11_F_C_LoginUser: login(call, place); break;
     case P11_F_C_Logout:
-      if (!s || (!ok && !call_returned(call, CKR_USER_NOT_LOGGED_IN))) break;
-      if (!ok) break;
+      if (!ok || !s) break;
       model_note(place, &s->last.logout, call);
       model_drop_objects_at(s, GONE_LOGOUT, &s->last.logout);
       place->object = NULL;

@@ -7,7 +7,7 @@
 
 #include "decoder/model/model.h"
 
-#define WINDOW_OPS 64     /* bits of struct window_config.done */
+#define WINDOW_OPS 64     /* bits of struct config.done in window_solve.c */
 #define WINDOW_HANDLES 32 /* bits of .open */
 
 enum window_effect { EFFECT_NONE, EFFECT_OPEN, EFFECT_CLOSE, EFFECT_ALL };

@@ -2,7 +2,7 @@
 
 #include "decoder/report/report_part.h"
 
-/* C_WaitForSlotEvent waits for a card, not for the module; probes are not the application's. */
+/* Probes are not the application's. */
 void latency_take(struct report *r, const struct call *call)
 {
   if (call->state != CALL_DONE || call_is_probe(call)) return;
