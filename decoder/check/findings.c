@@ -3,29 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decoder/read/arena.h"
 #include "decoder/rules/rules.h"
 
 #define PER_RULE 256 /* different findings of one rule; more say nothing new */
-
-static char *text_of(const char *format, va_list args)
-{
-  char *text;
-  if (vasprintf(&text, format, args) < 0) {
-    fputs("p11trace: out of memory\n", stderr);
-    exit(2);
-  }
-  return text;
-}
-
-static char *copy(const char *text)
-{
-  char *p = strdup(text ? text : "");
-  if (!p) {
-    fputs("p11trace: out of memory\n", stderr);
-    exit(2);
-  }
-  return p;
-}
 
 static void drop_evidence(struct finding *f)
 {
@@ -83,8 +64,8 @@ static void name_token(struct finding *f, const struct model_slot *slot)
   if (!slot || !slot->token.known || *f->token || *f->serial) return;
   free(f->token);
   free(f->serial);
-  f->token = copy(slot->token.label);
-  f->serial = copy(slot->token.serial);
+  f->token = read_strdup(slot->token.label);
+  f->serial = read_strdup(slot->token.serial);
 }
 
 static struct finding *make(struct check *check, const struct finding_options *o, uint64_t key)
@@ -97,21 +78,17 @@ static struct finding *make(struct check *check, const struct finding_options *o
   f->rule = check->rule;
   f->fault = o->fault;
   f->key = key;
-  f->module = copy(model_module_name(module_of(check, o)));
-  f->module_path = copy(model_module_path(module_of(check, o)));
-  f->program = copy(program);
+  f->module = read_strdup(model_module_name(module_of(check, o)));
+  f->module_path = read_strdup(model_module_path(module_of(check, o)));
+  f->program = read_strdup(program);
   f->pid = process->pid;
-  f->token = copy("");
-  f->serial = copy("");
+  f->token = read_strdup("");
+  f->serial = read_strdup("");
   f->has_slot = slot != NULL;
   if (slot) f->slot = slot->id;
   if (s->count == s->room) {
     s->room = s->room ? s->room * 2 : 16;
-    s->list = realloc(s->list, s->room * sizeof *s->list);
-    if (!s->list) {
-      fputs("p11trace: out of memory\n", stderr);
-      exit(2);
-    }
+    s->list = read_realloc(s->list, s->room * sizeof *s->list);
   }
   s->list[s->count++] = f;
   s->per_rule[check->rule - rules]++;
@@ -181,7 +158,7 @@ static struct finding *report(struct check *check, const struct finding_options 
   free(f->sentence);
   free(f->hint);
   f->hint = NULL;
-  f->sentence = text_of(format, args);
+  f->sentence = read_vasprintf(format, args);
   return f;
 }
 
@@ -217,7 +194,7 @@ void finding_say(struct check *check, uint64_t key, const char *format, ...)
   va_list args;
   va_start(args, format);
   free(f->sentence);
-  f->sentence = text_of(format, args);
+  f->sentence = read_vasprintf(format, args);
   va_end(args);
 }
 
@@ -226,7 +203,7 @@ static void add(struct finding *f, const struct note *note, const char *format, 
   if (!f || !note->number || f->evidences == EVIDENCE_MAX) return;
   struct evidence *e = &f->evidence[f->evidences++];
   e->note = *note;
-  e->detail = format ? text_of(format, args) : NULL;
+  e->detail = format ? read_vasprintf(format, args) : NULL;
 }
 
 void finding_note(struct finding *finding, const struct note *note, const char *format, ...)
@@ -264,7 +241,7 @@ void finding_hint(struct finding *finding, const char *format, ...)
   va_list args;
   va_start(args, format);
   free(finding->hint);
-  finding->hint = text_of(format, args);
+  finding->hint = read_vasprintf(format, args);
   va_end(args);
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "decoder/objects/objects.h"
+#include "decoder/read/arena.h"
 #include "decoder/rules/rules.h"
 #include "decoder/show/x509.h"
 
@@ -29,11 +30,7 @@ const struct slot_searches *objects_searches(const struct model_slot *slot)
 static void set(char **to, const char *text)
 {
   free(*to);
-  *to = strdup(text);
-  if (!*to) {
-    fputs("p11trace: out of memory\n", stderr);
-    exit(2);
-  }
+  *to = read_strdup(text);
 }
 
 static void set_hex(char **to, const uint8_t *bytes, size_t length)

@@ -34,6 +34,20 @@ void *read_realloc(void *p, size_t size)
   return p;
 }
 
+char *read_strdup(const char *text)
+{
+  char *p = strdup(text);
+  if (p == NULL) no_memory();
+  return p;
+}
+
+char *read_vasprintf(const char *format, va_list args)
+{
+  char *text;
+  if (vasprintf(&text, format, args) < 0) no_memory();
+  return text;
+}
+
 static void new_chunk(struct arena *arena, size_t size)
 {
   size_t room = arena->current == NULL ? FIRST_CHUNK : arena->current->size * 2;

@@ -2,6 +2,7 @@
 #ifndef READ_ARENA_H
 #define READ_ARENA_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 struct arena_chunk;
@@ -22,8 +23,10 @@ void arena_reset(struct arena *arena);
 
 void arena_free(struct arena *arena);
 
-/* calloc and realloc that end the program with a line on stderr instead of answering NULL. */
+/* calloc, realloc, strdup and vasprintf that end the program with a line on stderr instead of answering NULL. */
 void *read_zalloc(size_t size);
 void *read_realloc(void *p, size_t size);
+char *read_strdup(const char *text);
+char *read_vasprintf(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 
 #endif

@@ -98,8 +98,7 @@ static json_t *row_json(const struct report *r, struct texts *t, const struct ro
 static json_t *rows_json(struct report *r, struct texts *t, json_t *stacks)
 {
   json_t *list = json_array();
-  struct row **order = malloc((r->rows + 1) * sizeof *order);
-  if (!order) abort();
+  struct row **order = model_alloc((r->rows + 1) * sizeof *order);
   for (size_t i = 0; i < r->rows; i++) order[i] = &r->row[i];
   qsort(order, r->rows, sizeof *order, by_start);
   for (size_t i = 0; i < r->rows; i++) {

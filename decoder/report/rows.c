@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "decoder/read/arena.h"
 #include "decoder/report/report_part.h"
 #include "decoder/show/dump.h"
 #include "decoder/show/stack.h"
@@ -13,12 +14,7 @@ void *report_more(void *list, size_t count, size_t *room, size_t size)
 {
   if (count < *room) return list;
   *room = *room ? *room * 2 : 64;
-  list = realloc(list, *room * size);
-  if (!list) {
-    fputs("p11trace: out of memory\n", stderr);
-    exit(2);
-  }
-  return list;
+  return read_realloc(list, *room * size);
 }
 
 /* What was written to memory, cut between two characters. */

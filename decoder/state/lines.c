@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decoder/read/arena.h"
 #include "decoder/state/state.h"
 
 /* A life hangs on its slot in the model, so that it is found in one step. */
@@ -8,16 +9,6 @@ struct link {
   struct life *life;
 };
 static const struct kept_type link_type = {sizeof(struct link), NULL};
-
-static void *grown(void *list, size_t size)
-{
-  list = realloc(list, size);
-  if (!list) {
-    fputs("p11trace: out of memory\n", stderr);
-    exit(2);
-  }
-  return list;
-}
 
 /* The same slot of the same process after C_Finalize and C_Initialize is one life. */
 struct life *states_life(struct states *s, struct model_slot *slot)
@@ -35,7 +26,7 @@ struct life *states_life(struct states *s, struct model_slot *slot)
   l->process = process;
   l->slot = slot->id;
   snprintf(l->module, sizeof l->module, "%s", model_module_path(slot->module));
-  if (s->count == s->room) s->life = grown(s->life, (s->room = s->room ? s->room * 2 : 8) * sizeof *s->life);
+  if (s->count == s->room) s->life = read_realloc(s->life, (s->room = s->room ? s->room * 2 : 8) * sizeof *s->life);
   s->life[s->count++] = l;
   return l;
 }
@@ -67,7 +58,7 @@ static struct line *add(struct states *s, struct life *l, enum line_kind kind, c
                         const struct model_place *place)
 {
   const struct call *call = event->call;
-  if (l->lines == l->room) l->line = grown(l->line, (l->room = l->room ? l->room * 2 : 32) * sizeof *l->line);
+  if (l->lines == l->room) l->line = read_realloc(l->line, (l->room = l->room ? l->room * 2 : 32) * sizeof *l->line);
   struct line *n = &l->line[l->lines++];
   *n = (struct line){.kind = kind,
                      .idiom = place->idiom,
