@@ -25,9 +25,9 @@ enum p11_setting_looks {
 struct p11_setting {
   const char *name, *variable;
   enum p11_setting_looks looks;
-  const char *
-      words; /* of WORD and WORDS: separated by blanks, the first word is number 0; of a switch the even ones are on. Of SIZE
-                        the least, of COUNT the largest one that is allowed */
+  /* Of WORD and WORDS: separated by blanks, the first word is number 0; of a switch the even ones are on. Of SIZE the least, of
+   * COUNT the largest one that is allowed. */
+  const char *words;
   const char *metavar, *help;
 };
 
