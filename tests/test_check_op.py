@@ -15,6 +15,7 @@ CKF_ENCRYPT, CKF_DIGEST, CKF_SIGN, CKF_RNG = 0x100, 0x400, 0x800, 1
 CKA_MODULUS, CKA_EC_PARAMS, CKA_CLASS, CKA_ID = 0x120, 0x180, 0, 0x102
 P256 = bytes.fromhex("06082a8648ce3d030107")
 
+SHARED = [("NSS-SESS-05", E, CALLER)]
 OP_01 = [("P11-OP-01", E, MODULE)]
 OP_01_CALLER = ("P11-OP-01", W, CALLER)
 OP_02, OP_02_W = [("P11-OP-02", E, MODULE)], [("P11-OP-02", W, MODULE)]
@@ -96,6 +97,11 @@ STATES = {
     "begun twice, a login between": (sign(logs("login"), ("SignInit", OK)), []),
     "goes on after an error": (sign(("SignUpdate", DATA_LEN), ("SignUpdate", OK)), [*OP_02_W, OP_01_CALLER]),
     "ends after an error": (sign(("SignUpdate", DATA_LEN), ("SignFinal", OK)), OP_02_W),
+    # whose order is not known
+    "active, by two threads": (sign(amid(("Sign", OK), AGAIN, True)), SHARED),
+    "begun twice, by two threads": (lambda: told(amid(("SignInit", OK), ("SignInit", OK), True)), SHARED),
+    "goes on after an error, by two threads": (
+        sign(amid(("SignUpdate", DATA_LEN), ("SignUpdate", OK), True)), SHARED),
     # cancels
     "cancelled": (sign(("SignInit", OK, CANCEL), AGAIN), OP_02),
     "cancelled, begun again": (sign(("SignInit", OK, CANCEL), ("SignInit", OK)), []),
@@ -244,12 +250,21 @@ def shapes(*each):
     return lambda: told(key(curve=P256), *[step for shape in each for step in one(shape)])
 
 
+def short_amid_another(t):
+    a = t.start_of("C_Sign", 1, pSignature=bytes(255), pulSignatureLen=(1024, 255))
+    t.do("C_SeedRandom", 1, tid=200)
+    t.finish(a)
+
+
 DER_70 = b"\x30\x44\x02\x20" + bytes(32) + b"\x02\x20" + bytes(32)
 FITS = b"\x30\x3e\x02\x1d" + bytes(29) + b"\x02\x1d" + bytes(29)
 SIGNATURES = {
     "rsa": (signed(256, RSA, key(bytes(range(256)))), []),
     "rsa, short": (signed(255, RSA, key(bytes(256))), OP_07),
     "rsa, short, in parts": (signed(255, 0x40, key(bytes(256)), final=True), OP_07),
+    "rsa, short, and another thread is in the session": (
+        lambda: told(key(bytes(256)), ("SignInit", OK, dict(pMechanism=RSA, hKey=7)), short_amid_another), [
+            ("NSS-SESS-05", I, CALLER)]),
     "rsa, modulus with a zero before it": (signed(256, RSA, key(bytes(257))), []),
     "rsa, odd modulus": (signed(257, RSA, key(bytes(257))), []),
     "rsa, modulus not known": (signed(255, RSA, key(None)), []),
