@@ -7,6 +7,7 @@ import pytest
 
 import p11t_reader
 import softhsm
+from conftest import ROOT
 from lab import assert_nothing_lost, counted, functions, lab  # noqa: F401
 
 PROBE = 4  # the flag of a record
@@ -136,7 +137,7 @@ with Module(sys.argv[2]) as m:
     sessions = [m.open_session(1, rw=i >= 10) for i in range(20)]
     sessions[0].login("1234")
 """
-    lab.run("/usr/bin/python3", "-c", code, p11t_reader.SPEC.parent.parent / "tests", lab.wrap("mock32", probe="state"))
+    lab.run("/usr/bin/python3", "-c", code, ROOT / "tests", lab.wrap("mock32", probe="state"))
     asked = [c.argument("hSession")[0]["number"] for c in in_order(lab.trace()) if is_probe(c)]
     assert len(asked) == len(set(asked)) == 8 and 0x100 not in asked
     assert len([h for h in asked if h >= 0x10a]) == 4
@@ -231,12 +232,41 @@ def test_forks(lab, how):
                 assert calls[i - 1].argument("phSession")[1] == call.argument("hSession")[0]
 
 
+def test_the_sessions_of_the_parent(lab):
+    """Without C_Initialize a child's calls are in sessions that its table does not have: nobody is asked."""
+    code = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from cryptoki import Module
+with Module(sys.argv[2]) as m:
+    sessions = [m.open_session(1), m.open_session(1)]
+    child = os.fork()
+    sessions[0].login("1234")
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+    lab.run("/usr/bin/python3", "-c", code, ROOT / "tests", lab.wrap("mock32", probe="state"))
+    asked = {bool(t.fields.get(3)): [c.name for c in t.calls if is_probe(c)] for t in lab.traces()}
+    assert asked == {False: [STATE], True: []}
+    assert all(own_calls(t)["C_Login"] == 1 for t in lab.traces())
+
+
 def test_reload(lab):
-    """A module that is unloaded with open sessions takes them with it."""
-    library = lab.wrap("mock32", probe="all")
-    lab.client("lifecycle", "reload", library, "keep")
+    """A module that is unloaded with open sessions takes them with it, however often."""
+    code = """
+import _ctypes, sys
+sys.path.insert(0, sys.argv[1])
+from cryptoki import Module
+for _ in range(100):
+    m = Module(sys.argv[2])
+    m.initialize()
+    m.open_session(1)
+    _ctypes.dlclose(m.library._handle)
+"""
+    lab.run("/usr/bin/python3", "-c", code, ROOT / "tests", lab.wrap("mock32", probe="open"))
     trace = lab.trace()
-    assert probes(trace) == [("C_OpenSession", STATE)] * 2
+    assert probes(trace) == [("C_OpenSession", STATE)] * 100
 
 
 @pytest.mark.timeout(900)
