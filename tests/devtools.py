@@ -48,6 +48,14 @@ class Page:
                                         start_new_session=True)
         os.close(own)
         os.close(theirs)
+        try:
+            self.open_page()
+        except BaseException:
+            self.__exit__()  # nobody else would end the browser
+            raise
+        return self
+
+    def open_page(self):
         target = self.ask("Target.createTarget", url="about:blank", session=None)["targetId"]
         self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True, session=None)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -56,7 +64,6 @@ class Page:
         self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if self.dark else "light"}])
         self.ask("Page.navigate", url=self.url)
         self.wait("document.readyState == 'complete'")
-        return self
 
     def __exit__(self, *_):
         try:

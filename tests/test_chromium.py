@@ -28,7 +28,11 @@ class Screen:
                                         stderr=subprocess.DEVNULL)
         os.close(theirs)
         with os.fdopen(ours) as number:
-            self.env = {"DISPLAY": f":{number.readline().strip()}"}
+            name = number.readline().strip()
+        if not name:
+            self.__exit__()
+            raise AssertionError("Xvfb does not start")
+        self.env = {"DISPLAY": f":{name}"}
         return self
 
     def __exit__(self, *_):

@@ -44,7 +44,8 @@ def test_all_functions_go_through(lab):
     ("badpin-general@0", "after @ stands the number of a call"), ("badpin-general@3-2", "after @"),
     ("badpin-general@x", "after @"), ("badpin-general@C_Sign:1", "does not touch C_Sign"),
     ("badpin-general@C_Foo:1", "there is no function of that name"),
-    ("badpin-general=x", "a number is wanted"), ("rv", "needs a function"), ("rv=C_Foo:CKR_OK", "no function"),
+    ("slow-info=x", "a number is wanted"), ("badpin-general=5", "takes no number"), ("rv", "needs a function"),
+    ("rv=C_Foo:CKR_OK", "no function"),
     ("rv=C_Sign:CKR_FOO", "a return code is wanted"), ("delay=C_Sign", "milliseconds"), ("hang=C_Sign:x", "forever"),
     (",".join(["version-1"] * 33), "more than 32 faults"), ("none@2", "there is no fault `none`"),
 ])

@@ -150,7 +150,8 @@ pin_changed() {
 delete_key() {
   # shellcheck disable=SC2086
   certutil -F $db -h "$token" -f pin.txt -n "$token:nss-readiness-$1" || return 1
-  ! certutil_ -L | grep -F "nss-readiness-$1 "
+  certutil_ -L >listed.log || return 1
+  ! grep -F "nss-readiness-$1 " listed.log
 }
 
 # needs ID-THAT-WORKED ID ABILITY COMMAND...

@@ -158,6 +158,9 @@ static bool parse_one(struct flt_set *set, char *text)
     if (!parse_generic(set, active, value)) return false;
   } else {
     unsigned long plain = 0;
+    /* The text of a fault says of it what N is, if it takes one. */
+    if (value != NULL && strstr(active->fault->text, "=N") == NULL)
+      return wrong(set, "%s=%s: this fault takes no number", text, value);
     if (value != NULL && !number(value, &plain)) return wrong(set, "%s=%s: a number is wanted", text, value);
     active->value = plain;
     active->has_value = value != NULL;
