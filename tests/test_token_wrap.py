@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
 import cryptoki
 from cryptoki import CKA, CKG, CKK, CKM, CKO, CKR, ULONG, mechanism, struct
 from wrapping import (AES, DES3, IV, KEYS, KINDS, PAD, TARGETS, TripleDES, encrypt, gcm, keys, pkcs7,  # noqa: F401
-                      pkcs8, private_template, refused, secret, secret_template, spki, wrapper, zeros)
+                      pkcs8, private_template, refused, secret, secret_template, spki, spoilt, wrapper, zeros)
 
 # --- secret keys under secret keys ---------------------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ def test_authenticated_wrapping(token, keys, kind, other, what):
             assert s.get(back, CKA.VALUE) == AES
         refused("WRAPPED_KEY_INVALID", unwrap, bytes(16), wrapped, iv.raw)
         refused("WRAPPED_KEY_INVALID", unwrap, tag.raw, wrapped, iv.raw, b"other")
-        refused("WRAPPED_KEY_INVALID", unwrap, tag.raw, b"\0" + wrapped[1:], iv.raw)
+        refused("WRAPPED_KEY_INVALID", unwrap, tag.raw, spoilt(wrapped, 0), iv.raw)
     assert len(nonces) == 3
     refused("MECHANISM_INVALID", s.output, "C_WrapKeyAuthenticated", ctypes.byref(mechanism(PAD)), key, target, b"", 0)
     bad = mechanism((CKM.AES_GCM if kind == "GCM" else CKM.AES_CCM, gcm()))

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 from cryptoki import CKA, CKG, CKK, CKM, CKZ, struct
 from wrapping import (AES, DES3, KINDS, TARGETS, keys, pkcs8, private_template, refused, rsa_pair, secret,  # noqa: F401
-                      secret_template, spki)
+                      secret_template, spki, spoilt)
 
 
 def oaep(hash_mechanism: int = CKM.SHA_1, mgf: int = CKG.MGF1_SHA1, label: bytes = None):
@@ -52,7 +52,7 @@ def test_secret_keys_under_rsa(token, keys, name, mech, scheme):
     refused("TEMPLATE_INCONSISTENT", s.unwrap, mech, private, wrapped, private_template(CKK.EC))
     if name != "PKCS":
         refused("WRAPPED_KEY_LEN_RANGE", s.unwrap, mech, private, wrapped, secret_template(CKK.AES, 32))
-        refused("WRAPPED_KEY_INVALID", s.unwrap, mech, private, b"\1" + wrapped[1:], secret_template(CKK.AES, 16))
+        refused("WRAPPED_KEY_INVALID", s.unwrap, mech, private, spoilt(wrapped, 255), secret_template(CKK.AES, 16))
 
 
 def test_raw_rsa(token, keys):
@@ -135,7 +135,7 @@ def test_rsa_aes_key_wrap(token, keys):
         assert s.get(back, CKA.VALUE) == AES
         for bad, code in ((wrapped[:256], "WRAPPED_KEY_LEN_RANGE"), (wrapped[:100], "WRAPPED_KEY_LEN_RANGE"),
                           (wrapped[:-8], "WRAPPED_KEY_INVALID"), (wrapped[:-1] + b"\0\0", "WRAPPED_KEY_INVALID"),
-                          (b"\1" + wrapped[1:], "WRAPPED_KEY_INVALID")):
+                          (spoilt(wrapped, 255), "WRAPPED_KEY_INVALID")):
             refused(code, s.unwrap, mech, private, bad, private_template(CKK.EC_EDWARDS))
         wrong = 128 if bits != 128 else 256
         other = CKM.RSA_AES_KEY_WRAP, struct("CK_RSA_AES_KEY_WRAP_PARAMS", ulAESKeyBits=wrong,

@@ -15,6 +15,11 @@ READABLE = {CKA.SENSITIVE: False, CKA.EXTRACTABLE: True}
 IV = bytes(range(100, 116))
 
 
+def spoilt(data: bytes, at: int) -> bytes:
+    """`data` with one bit changed; a byte put in its place would be the same byte once in 256 runs."""
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+
+
 def refused(name: str, function, *arguments):
     with pytest.raises(CkError) as e:
         function(*arguments)
