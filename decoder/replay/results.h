@@ -1,0 +1,52 @@
+/* What a replay found: one block of memory without pointers, shared between the process that plays and the one that waits,
+ * so that a module that crashes takes nothing of it along. */
+#ifndef REPLAY_RESULTS_H
+#define REPLAY_RESULTS_H
+
+#include <stdatomic.h>
+
+#include "decoder/replay/live.h"
+
+#define RESULTS_KINDS 2048
+#define RESULTS_THREADS 128
+#define RESULTS_BUCKETS 256 /* of a latency: 8 to each power of two */
+
+/* Differences of one kind: function, place, and for return codes both codes. */
+struct result_kind {
+  uint16_t function; /* enum p11_function */
+  uint8_t outcome;   /* OUTCOME_DIFFERENT, INCOMPARABLE or WITHHELD */
+  struct difference first;
+  char reason[200]; /* of INCOMPARABLE and WITHHELD */
+  uint64_t call;    /* number of the first */
+  uint64_t count;
+};
+
+struct result_latency {
+  uint64_t calls, recorded_ns, replayed_ns;
+  uint32_t recorded[RESULTS_BUCKETS], replayed[RESULTS_BUCKETS];
+};
+
+struct results {
+  char error[512];     /* it could not be replayed: what, where, what to do; "" it could */
+  char stopped[512];   /* it ended before the last call, to protect the card or because of --until; "" it did not */
+  uint64_t calls;      /* of the trace, so far */
+  uint64_t outcome[4]; /* by enum outcome */
+  uint64_t prepared;   /* objects made before the first call */
+  uint64_t first_difference; /* number of the first call that differed; 0 none */
+  struct {
+    _Atomic uint64_t call, since; /* number, ns CLOCK_MONOTONIC; 0: not in the module */
+    _Atomic uint32_t function;
+  } thread[RESULTS_THREADS];
+  unsigned kinds;
+  uint64_t kinds_lost; /* more kinds than there is room for */
+  struct result_kind kind[RESULTS_KINDS];
+  struct result_latency latency[P11_FUNCTIONS];
+};
+
+/* One call is over. Under player->lock. */
+void results_add(struct results *results, const struct live *live, enum outcome outcome, const struct difference *found,
+                 unsigned count, const char *reason);
+/* One call was not made. */
+void results_withheld(struct results *results, const struct call *call, const char *reason);
+
+#endif
