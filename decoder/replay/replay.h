@@ -1,6 +1,7 @@
 /* Replay: the calls of a trace made again on another module, and what came out beside what was recorded.
  *
  *   job.c      a trace in a process of its own, so that a module that crashes or hangs is a result and not our end
+ *   choose.c   which of a process's modules
  *   player.c   in that process: the calls of one recorded process, in the order that the mode wants
  *   guard.c    what is not done to a card
  *   live.c     a recorded call made ready to be made: live.h
@@ -37,6 +38,9 @@ struct replay_options {
   const char *module; /* path of the library to be tried */
   const char
       *recorded; /* of a process with several modules: part of the path of the one whose calls are replayed; NULL */
+  /* Of the process that is played, as choose.c found it: the path of that module, exactly. Loaded more than once it has
+   * several ids: choose_takes. NULL: every module. */
+  const char *chosen;
   const char *parameters; /* the member after `flags` of CK_C_INITIALIZE_ARGS; NULL: as recorded, as far as it is */
   struct replay_pin user, so;
   const char *const *slot; /* "OLD=NEW", numbers; ends with NULL. NULL: by label, serial, model, then order */
@@ -68,6 +72,9 @@ struct player {
   struct results *results; /* shared with the process that waits for us */
   pthread_mutex_t lock;
 };
+
+/* choose.c: is module `id` of the process the one whose calls are replayed? */
+bool choose_takes(const struct replay_options *options, const struct process *process, uint16_t id);
 
 /* player.c: plays the process `index` of the trace from its beginning to its end. To be called in a process of its own; what
  * happened is in `results`. False: it could not (said in results->error). */
