@@ -5,11 +5,13 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from conftest import ROOT, own_mounts
 from firefox import ClientAuthenticationServer, Firefox, environment_for
+from report_page import Report
 
 pytestmark = [pytest.mark.nss, pytest.mark.nosan]
 EXAMPLE = ROOT / "examples" / "firefox-login-state"
@@ -37,6 +39,10 @@ def test_table(build, tmp_path):
     assert rows["wrong-pin"] == (3, 3, "none")
     prompts, came, finding = rows["stale-state"]
     assert prompts >= 10 and came == 0 and finding.startswith("NSS-LOGIN-09 error: PIN prompt loop: ")
+    reports = re.findall(r"^report: (.*)$", text, re.M)
+    assert reports == [f"{tmp_path}/out/{name}/report.html" for name in ("healthy", "stale-state", "wrong-pin")]
+    assert [Report(Path(r)).data["totals"]["calls"] > 0 for r in reports] == [True] * 3
+    assert "NSS-LOGIN-09" in Path(reports[1]).read_text() and "NSS-LOGIN-09" not in Path(reports[0]).read_text()
     assert len(rows) == 3 and "NSS-LOGIN-09" in (tmp_path / "out" / "stale-state" / "check.txt").read_text()
     # The way in NSS that led to each prompt.
     asked = "NSS has asked the user for the PIN (PK11_DoPassword)"

@@ -6,9 +6,9 @@
 #   examples/firefox-login-state/run.sh [--out FOLDER] [SCENARIO...]
 #
 #   SCENARIO   healthy stale-state logout-after-sign removal wrong-pin cancel always-authenticate same-label; all without one
-#   --out      where everything goes (./firefox-login-state): a folder per scenario, with traces/ and check.txt
+#   --out      where everything goes (./firefox-login-state): a folder per scenario, with traces/, check.txt and report.html
 #
-# With one scenario the life lines of the login follow (p11trace state).  Needs firefox-esr, libnss3-tools, openssl, python3, for
+# The pages to look at are named at the end; with one scenario the life lines of the login come before (p11trace state).  Needs firefox-esr, libnss3-tools, openssl, python3, for
 # always-authenticate also opensc, and a built checkout.  Nothing but FOLDER is changed.  Exit status: 0 played, 2 could not.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -50,9 +50,13 @@ for name in "$@"; do
   stage "$name" "$fault"
   quiet /usr/bin/python3 "$here/play.py" "$name" "$out/$name" "$out/common"
   "$p11trace" check "$out/$name/traces" >"$out/$name/check.txt" || [ $? -eq 1 ] || die "$out/$name/traces cannot be checked"
+  quiet "$p11trace" report -o "$out/$name/report.html" "$out/$name/traces"
   printf '%-20s %7s  %-6s  %s\n' "$name" "$(cat "$out/$name/prompts")" "$(cat "$out/$name/pages")" "$(first_finding "$out/$name")"
 done
 if [ -n "$only" ]; then
   echo
   "$p11trace" state "$out/$only/traces"
+else
+  echo
 fi
+for name in "$@"; do echo "report: $out/$name/report.html"; done
