@@ -1,10 +1,12 @@
 """Labels, ids, names of threads, programs and files may hold anything: every output stays well-formed, and no control character of
 a trace reaches a terminal."""
 import json
+import os
 import re
 import subprocess
 import unicodedata
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
@@ -53,12 +55,18 @@ def plain(text):
     harmless(text)
 
 
+def ascii(text):
+    """JSON may hold U+007F and more as they are (RFC 8259, 7), but who looks at it does so on a terminal."""
+    assert not re.search(r"[^\n\x20-\x7e]", text)
+
+
 def document(text):
-    """JSON is read by programs: what it may hold is its standard's affair, and json.loads() is strict."""
+    ascii(text)
     json.loads(text)
 
 
 def lines(text):
+    ascii(text)
     for line in text.removesuffix("\n").split("\n"):
         json.loads(line)
 
@@ -74,9 +82,36 @@ VERBS = {
     "dump --json": (lines, True), "dump --json -v": (lines, True), "info": (plain, True), "info -v": (plain, True),
     "info --json": (document, True), "stat": (plain, False), "stat --by-caller": (plain, False), "stat --json": (document, False),
     "check": (plain, True), "check --json": (document, True), "check --sarif": (document, True), "check --junit": (xml, True),
-    "objects": (plain, True), "objects --json": (document, True), "state": (plain, True), "state --json": (document, True),
+    "check --profile none --json": (document, True), "objects": (plain, True), "objects --json": (document, True), "state": (plain, True), "state --json": (document, True),
     "follow --threads": (plain, True), "follow --json": (lines, True), "follow --status": (plain, True),
 }
+
+
+# One argument for each way in which a verb speaks of it: a file that is missing, or that is no trace, a folder without one.
+FILES = ("missing", "garbage", "folder", "recording", "cut")
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_messages_are_well_formed(build, clean_env, tmp_path, what):
+    for i, evil in enumerate(HOSTILE):
+        name = os.fsencode(tmp_path) + b"/" + evil.replace(b"\0", b"").replace(b"/", b"")
+        if what == "garbage":
+            Path(os.fsdecode(name)).write_bytes(b"none" * 100)
+        elif what == "folder":
+            os.mkdir(name)
+        elif what != "missing":
+            whole = story(evil, tmp_path / f"{i}.p11t").read_bytes()
+            Path(os.fsdecode(name)).write_bytes(whole[:-100] + bytes(100) if what == "cut" else whole[:-20])
+        for verb in ("info", "dump", "stat", "check", "state", "objects", "report -o /dev/null", "symbolize", "recover", "pack -o -",
+                     "wrap -o /no/where.so", "rules --rule", "no-such-verb"):
+            p = subprocess.run([build / "p11trace", *verb.split(), name], env=clean_env, capture_output=True, timeout=30)
+            said = p.stderr.decode()
+            harmless(said)
+            if what in ("missing", "garbage") and verb in ("info", "dump", "check", "recover"):
+                assert p.returncode == 2 and said
+        p = subprocess.run([build / "p11trace", name, "x"], env=clean_env, capture_output=True, timeout=30)
+        harmless(p.stderr.decode())
+        assert p.returncode == 2
 
 
 @pytest.mark.parametrize("verb", VERBS)

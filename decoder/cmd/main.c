@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "decoder/cmd/cmd.h"
+#include "decoder/cmd/plain_stderr.h"
 #include "shim/trace/version.h"
 
 static const struct {
@@ -83,6 +84,7 @@ static int unknown(const char *verb)
 
 int main(int argc, char **argv)
 {
+  plain_stderr();
   argp_err_exit_status = EXIT_COULD_NOT;
   if (argc < 2) {
     usage(stderr);

@@ -62,8 +62,7 @@ void status_line(struct status *s)
 void status_hide(struct status *s)
 {
   if (!s || !s->shown) return;
-  fputs("\r\033[K", stderr);
-  fflush(stderr);
+  dprintf(STDERR_FILENO, "\r\033[K");
   s->shown = false;
 }
 

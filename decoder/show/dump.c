@@ -184,10 +184,10 @@ int dump_set(struct trace_set *set, const struct dump_options *options, int fd)
   while (!interrupted && d.out.error == 0 && trace_next(set, &event) == 0) {
     dump_event(&d, &event);
     if (each_line && d.out.at != d.out.base) text_flush(&d.out);
-    if (progress && ++events % PROGRESS_EVERY == 0) fprintf(stderr, "\r%ju events", (uintmax_t)events);
+    if (progress && ++events % PROGRESS_EVERY == 0) dprintf(STDERR_FILENO, "\r%ju events", (uintmax_t)events);
   }
   text_flush(&d.out);
-  if (progress && events >= PROGRESS_EVERY) fputs("\r\033[K", stderr);
+  if (progress && events >= PROGRESS_EVERY) dprintf(STDERR_FILENO, "\r\033[K");
   sigaction(SIGINT, &old, NULL);
   if (interrupted) raise(SIGINT); /* the shell must see that we were stopped */
   int error = d.out.error, status = dump_end(&d, "p11trace dump");

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LARGEST_EXACT (1ull << 53) /* beyond, readers that keep numbers as doubles lose digits */
 
@@ -116,13 +117,19 @@ json_t *json_flag_names(unsigned domain, uint64_t value)
 
 static int take(const char *data, size_t size, void *out)
 {
+  for (const char *delete; (delete = memchr(data, 0x7f, size)) != NULL;) {
+    const size_t before = (size_t)(delete - data);
+    text_raw(out, data, before);
+    text_s(out, JSON_DELETE);
+    data += before + 1;
+    size -= before + 1;
+  }
   text_raw(out, data, size);
   return 0;
 }
 
 void json_line(struct text *out, json_t *object)
 {
-  /* ASCII only: what moves the cursor or reverses text on a terminal is escaped with the rest. */
   must(json_dump_callback(object, take, out, JSON_COMPACT | JSON_ENSURE_ASCII));
   text_c(out, '\n');
   json_decref(object);

@@ -32,6 +32,9 @@ json_t *json_value(const struct value *value, struct meaning meaning);
 /* The same for what a call returned: NULL pointers of before the call are not repeated. */
 json_t *json_after(const struct value *value, struct meaning meaning);
 
+/* All JSON is ASCII: what moves the cursor or reverses text on a terminal is escaped with the rest. U+007F is the one control
+ * character that jansson leaves; it can stand in strings only. */
+#define JSON_DELETE "\\u007f"
 /* Prints `object` on a line of its own and frees it. */
 void json_line(struct text *out, json_t *object);
 

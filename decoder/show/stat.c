@@ -179,9 +179,9 @@ int stat_set(struct trace_set *set, const struct stat_options *options, int fd)
         end(&s, &event);
       filter_see(options->filter, &event);
     }
-    if (progress && events % (1u << 20) == 0) fprintf(stderr, "\r%ju events", (uintmax_t)events);
+    if (progress && events % (1u << 20) == 0) dprintf(STDERR_FILENO, "\r%ju events", (uintmax_t)events);
   }
-  if (progress) fputs("\r\033[K", stderr);
+  if (progress) dprintf(STDERR_FILENO, "\r\033[K");
 
   struct text out;
   text_open(&out, fd);

@@ -193,13 +193,13 @@ int symbols_write_to(struct trace_set *set, const struct symbols_options *option
   int status = EXIT_FINE;
   struct event e;
   for (uint64_t events = 1; trace_next(set, &e) == 0; events++) {
-    if (progress && events % (1u << 20) == 0) fprintf(stderr, "\r%ju events", (uintmax_t)events);
+    if (progress && events % (1u << 20) == 0) dprintf(STDERR_FILENO, "\r%ju events", (uintmax_t)events);
     if (e.type != EVENT_CALL) continue;
     for (unsigned i = 0; i < e.call->depth; i++) {
       see(symbols, &names[e.process->index], e.process, e.call->stack[i]);
     }
   }
-  if (progress) fputs("\r\033[K", stderr);
+  if (progress) dprintf(STDERR_FILENO, "\r\033[K");
   for (size_t i = 0; i < processes; i++) {
     bool wanted = names[i].count > 0; /* a trace without stacks needs no list */
     if (wanted && !write_process(process[i], &names[i], output != NULL ? output[i] : NULL, quiet))
