@@ -29,6 +29,7 @@ struct result_latency {
 struct results {
   char error[512];     /* it could not be replayed: what, where, what to do; "" it could */
   char stopped[512];   /* it ended before the last call, to protect the card or because of --until; "" it did not */
+  bool guarded;        /* it ended to protect the card: the rest was not replayed */
   uint64_t calls;      /* of the trace, so far */
   uint64_t outcome[4]; /* by enum outcome */
   uint64_t prepared;   /* objects made before the first call */
@@ -48,5 +49,13 @@ void results_add(struct results *results, const struct live *live, enum outcome 
                  unsigned count, const char *reason);
 /* One call was not made. */
 void results_withheld(struct results *results, const struct call *call, const char *reason);
+/* One call more of this kind; `recorded` and `replayed` or, but for OUTCOME_DIFFERENT, `reason`. No outcome is counted. */
+void results_note(struct results *results, int function, enum outcome outcome, const struct difference *found,
+                  const char *reason, uint64_t call);
+
+/* Where a duration belongs. */
+unsigned results_bucket(uint64_t ns);
+/* Half of the durations were shorter, within a sixteenth; 0 when there are none. */
+uint64_t results_median(const uint32_t bucket[RESULTS_BUCKETS]);
 
 #endif
