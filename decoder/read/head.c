@@ -57,6 +57,7 @@ static void head_field(struct reader *r, unsigned tag, const uint8_t *bytes, siz
     case P11T_HEAD_ARCH:
       if (length < 2) break;
       p->word_bits = bytes[0];
+      p->byte_order = bytes[1];
       p->machine = arena_text(&r->texts, bytes + 2, length - 2);
       break;
     case P11T_HEAD_CLOCK:

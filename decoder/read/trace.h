@@ -158,7 +158,7 @@ struct process {
   uint64_t complete_from; /* all numbers from here on are there; 1: all */
   uint64_t missing; /* numbers between files that are not in any of them: dumps of a flight recorder, a file removed */
   uint32_t files;   /* that are there; 1 if the process wrote only one */
-  uint8_t clock, word_bits;
+  uint8_t clock, word_bits, byte_order; /* order of the traced machine: 0 little-endian */
   uint64_t ticks_per_second;
   struct p11t_clock_pair first, last; /* first and last known */
   uint64_t compat;
