@@ -240,6 +240,7 @@ bench:
 	@$(PYTHON) tests/bench/stacks.py --build $(BUILD)
 	@$(PYTHON) tests/bench/decode.py --build $(BUILD)
 	@$(PYTHON) tests/bench/compare_tokens.py --build $(BUILD)
+	@$(PYTHON) tests/bench/firefox_start.py --build $(BUILD)
 
 lint:
 	@tests/deps.sh build lint

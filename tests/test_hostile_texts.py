@@ -102,14 +102,14 @@ def test_messages_are_well_formed(build, clean_env, tmp_path, what):
         elif what != "missing":
             whole = story(evil, tmp_path / f"{i}.p11t").read_bytes()
             Path(os.fsdecode(name)).write_bytes(whole[:-100] + bytes(100) if what == "cut" else whole[:-20])
-        for verb in ("info", "dump", "stat", "check", "state", "objects", "report -o /dev/null", "symbolize", "recover", "pack -o -",
+        for verb in ("info", "dump", "stat", "check", "state", "objects", "report -o /dev/null", "symbolize", "recover", "pack -o case.tar.zst",
                      "wrap -o /no/where.so", "rules --rule", "no-such-verb"):
-            p = subprocess.run([build / "p11trace", *verb.split(), name], env=clean_env, capture_output=True, timeout=30)
+            p = subprocess.run([build / "p11trace", *verb.split(), name], env=clean_env, cwd=tmp_path, capture_output=True, timeout=30)
             said = p.stderr.decode()
             harmless(said)
             if what in ("missing", "garbage") and verb in ("info", "dump", "check", "recover"):
                 assert p.returncode == 2 and said
-        p = subprocess.run([build / "p11trace", name, "x"], env=clean_env, capture_output=True, timeout=30)
+        p = subprocess.run([build / "p11trace", name, "x"], env=clean_env, cwd=tmp_path, capture_output=True, timeout=30)
         harmless(p.stderr.decode())
         assert p.returncode == 2
 

@@ -67,6 +67,8 @@ class MarionetteError(Exception):
 class Firefox:
     """A running Firefox with the given profile; use as a context manager."""
 
+    POLL = 0.1  # seconds between two tries to reach it
+
     def __init__(self, profile: Path, env: dict, log: Path, preferences=(), under=()):
         """`under`: the command that Firefox is an argument of, such as p11trace run."""
         with socket.socket() as s:
@@ -97,7 +99,7 @@ class Firefox:
             except OSError:
                 assert self.process.poll() is None, f"Firefox ended at once\n{self.log.read_text()}"
                 assert time.monotonic() < deadline, f"Firefox does not listen\n{self.log.read_text()}"
-                time.sleep(0.1)
+                time.sleep(self.POLL)
 
     def _receive(self):
         while True:
