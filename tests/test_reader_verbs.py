@@ -4,7 +4,7 @@ import pytest
 from p11t_make import Trace, field
 from reader_tools import save, session_call, sign_enter, tool
 
-VERBS = ("run", "info", "dump", "follow", "stat", "state", "objects", "check", "rules", "report", "recover", "pack", "symbolize",
+VERBS = ("run", "info", "dump", "follow", "stat", "state", "objects", "check", "rules", "report", "recover", "pack", "merge", "trim", "symbolize",
          "wrap", "doctor")
 
 

@@ -11,6 +11,7 @@ int cmd_doctor(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_follow(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_merge(int argc, char **argv);
 int cmd_objects(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
 int cmd_recover(int argc, char **argv);
@@ -20,6 +21,7 @@ int cmd_run(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
 int cmd_state(int argc, char **argv);
 int cmd_symbolize(int argc, char **argv);
+int cmd_trim(int argc, char **argv);
 int cmd_wrap(int argc, char **argv);
 
 #endif

@@ -25,6 +25,8 @@ static const struct {
     {"report",    cmd_report,    "one page of HTML: logins, findings and their evidence, calls"   },
     {"recover",   cmd_recover,   "fold NAME.p11t.live into NAME.p11t after a process was killed"  },
     {"pack",      cmd_pack,      "all files of a case as one to send"                             },
+    {"merge",     cmd_merge,     "the files of a process as one"                                  },
+    {"trim",      cmd_trim,      "a smaller trace: the calls that you choose"                     },
     {"symbolize", cmd_symbolize, "names for call stacks, written beside the trace"                },
     {"wrap",      cmd_wrap,      "make a traced copy of a module for modutil, a policy or p11-kit"},
     {"doctor",    cmd_doctor,    "why is nothing traced?"                                         },
