@@ -7,6 +7,7 @@ enum { EXIT_FINE = 0, EXIT_FOUND = 1, EXIT_COULD_NOT = 2 };
 
 /* argv[0] is "p11trace VERB". */
 int cmd_check(int argc, char **argv);
+int cmd_diff(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_follow(int argc, char **argv);
