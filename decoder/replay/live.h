@@ -17,6 +17,11 @@ struct live {
   /* Inputs that stand in for what was not recorded: bit by parameter. What comes out of such a call is compared by length. */
   uint16_t stand_in;
   bool tainted; /* the same, or what it works on (operation, key) was made with stand-ins before */
+  /* Of live.c and compare.c, live_part.h: */
+  uint8_t taint;            /* enum live_taint */
+  uint16_t followed;        /* inputs that came out of earlier calls: bit by parameter */
+  struct live_piece *piece; /* buffers that must not be overrun, or that are to be wiped */
+  struct live_area *area;   /* where those lie that the module writes */
 };
 
 /* Lays out the call. NULL when it can be made; else why not, in words ("its object 0x12 is not there: #37 ..."). Text lives as

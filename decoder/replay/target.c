@@ -11,6 +11,7 @@
 struct target {
   void *library;
   CK_FUNCTION_LIST_3_2 list; /* a copy: as many functions as the module's version has, NULL behind */
+  CK_INTERFACE only;         /* of a module without C_GetInterface */
 };
 
 /* The thunks take arguments as they stand in struct live. */
@@ -97,6 +98,54 @@ void target_close(struct target *target)
   free(target);
 }
 
+/* The interface of a module that has C_GetFunctionList alone, as p11trace's recorder answers in its place: an application that
+ * asked for interfaces was given this one. */
+static CK_RV only_interface(struct target *target, CK_INTERFACE *only)
+{
+  CK_FUNCTION_LIST *list = NULL;
+  CK_RV rv =
+      target->list.C_GetFunctionList != NULL ? target->list.C_GetFunctionList(&list) : CKR_FUNCTION_NOT_SUPPORTED;
+  *only = (CK_INTERFACE){(CK_CHAR *)(uintptr_t) "PKCS 11", list, 0};
+  return rv;
+}
+
+static CK_RV interface_list(struct target *target, CK_INTERFACE *interfaces, CK_ULONG *count)
+{
+  CK_INTERFACE only;
+  CK_RV rv = only_interface(target, &only);
+  if (rv != CKR_OK) return rv;
+  if (count == NULL) return CKR_ARGUMENTS_BAD;
+  CK_ULONG room = *count;
+  *count = 1;
+  if (interfaces == NULL) return CKR_OK;
+  if (room < 1) return CKR_BUFFER_TOO_SMALL;
+  *interfaces = only;
+  return CKR_OK;
+}
+
+static CK_RV interface(struct target *target, const char *name, const CK_VERSION *version, CK_INTERFACE **answer,
+                       CK_FLAGS flags)
+{
+  CK_RV rv = only_interface(target, &target->only);
+  if (rv != CKR_OK) return rv;
+  const CK_VERSION *have = target->only.pFunctionList;
+  bool fits = (name == NULL || strcmp(name, "PKCS 11") == 0) && flags == 0 &&
+              (version == NULL || (version->major == have->major && version->minor == have->minor));
+  if (answer == NULL || !fits) return CKR_ARGUMENTS_BAD;
+  *answer = &target->only;
+  return CKR_OK;
+}
+
+static CK_RV in_its_place(struct target *target, const struct live *live)
+{
+  const uint64_t *v = live->v;
+#define AT(type, i) ((type)(uintptr_t)v[i])
+  if (live->call->known == P11_F_C_GetInterfaceList)
+    return interface_list(target, AT(CK_INTERFACE *, 0), AT(CK_ULONG *, 1));
+  return interface(target, AT(const char *, 0), AT(const CK_VERSION *, 1), AT(CK_INTERFACE **, 2), v[3]);
+#undef AT
+}
+
 static uint64_t now(void)
 {
   struct timespec t;
@@ -106,8 +155,11 @@ static uint64_t now(void)
 
 void target_call(struct target *target, struct live *live)
 {
+  int known = live->call->known;
+  bool asks =
+      (known == P11_F_C_GetInterface || known == P11_F_C_GetInterfaceList) && target->list.C_GetInterface == NULL;
   live->start = now();
-  live->rv = thunks[live->call->known](&target->list, live->v);
+  live->rv = asks ? in_its_place(target, live) : thunks[known](&target->list, live->v);
   live->end = now();
 }
 
