@@ -59,6 +59,7 @@ struct maps;
 struct payload;
 struct portraits;
 struct results;
+struct verify;
 
 /* One recorded process on one module. `lock` guards all but `target`; it is never held while the module is called. */
 struct player {
@@ -69,6 +70,7 @@ struct player {
   struct maps *maps;
   struct payload *payload;
   struct portraits *portraits;
+  struct verify *verify;   /* of verify.c; NULL until it is needed */
   struct results *results; /* shared with the process that waits for us */
   pthread_mutex_t lock;
 };
