@@ -114,7 +114,7 @@ $(BUILD)/p11stub.so: $(STUB_OBJ) $(wildcard shim/load/stub.map)
 
 $(BUILD)/p11trace: $(DEC_OBJ)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(SAN) $(LDFLAGS) -pie -Wl,-z,now,-z,relro -o $@ $(DEC_OBJ) -lzstd -ljansson -lcrypto -ldw -lelf -lm
+	$(Q)$(CC) $(SAN) $(LDFLAGS) -pie -Wl,-z,now,-z,relro -o $@ $(DEC_OBJ) -lzstd -ljansson -lcrypto -lsodium -ldw -lelf -lm
 
 $(BUILD)/obj/decoder/decoder/cmd/stub_blob.o: $(STUB)
 $(BUILD)/obj/decoder/decoder/report/page_blob.o: $(wildcard decoder/report/page/*)

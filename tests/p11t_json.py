@@ -41,11 +41,13 @@ class Json:
     def value(self, v):
         if v.form == 0:
             return {"type": "bytes", "form": "null"}
-        if v.form in (1, 2, 4):
-            return {"type": "bytes", "form": {1: "full", 2: "cut", 4: "sealed"}[v.form], "length": number(v.length),
+        if v.form in (1, 2):
+            return {"type": "bytes", "form": {1: "full", 2: "cut"}[v.form], "length": number(v.length),
                     "hex": v.data.hex()}
-        if v.form == 3:
-            r = {"type": "bytes", "form": "tag", "length": number(v.length), "tag": f"{v.tag:016x}"}
+        if v.form in (3, 4):
+            r = {"type": "bytes", "form": {3: "tag", 4: "sealed"}[v.form], "length": number(v.length), "tag": f"{v.tag:016x}"}
+            if v.form == 4:
+                r |= {"class": ("", "data", "secret", "pin")[v.seal_class], "kept": len(v.data) - 16}
             if v.shape:
                 r["shape"] = [s for i, s in enumerate(SHAPES) if v.shape >> i & 1]
             return r

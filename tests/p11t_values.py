@@ -149,6 +149,7 @@ class V:
     tag: int = None
     shape: int = None
     items: list = None
+    seal_class: int = None  # of a sealed value; its place is in `number`, the box in `data`
 
 
 class Decoder:
@@ -169,7 +170,10 @@ class Decoder:
         if form == 3:
             return V(3, c.n(), tag=c.fixed("Q")[0], shape=c.u8())
         if form == 4:
-            return V(4, c.n(), c.s())
+            length, s = c.n(), Cursor(c.s())
+            seal_class, place = s.u8(), s.n()
+            return V(4, length, tag=s.fixed("Q")[0], shape=s.u8(), number=place, seal_class=seal_class,
+                     data=s.take(s.left()))
         if form in (5, 8, 12):
             return V(form, c.n())
         if form == 6:

@@ -50,7 +50,7 @@ def test_everything_is_fine(lab, doctor):
     (lambda conf: conf.unlink(), "cannot be read: No such file or directory: run `p11trace wrap` again"),
     (lambda conf: conf.write_text(conf.read_text() + "nonsense\n"), "is not `name = value`"),
     (lambda conf: conf.write_text(conf.read_text() + "ou = /tmp\n"), "no option is called ou"),
-    (lambda conf: conf.write_text(conf.read_text() + "capture = all\n"), "capture = all is not understood: give one of: meta safe clear"),
+    (lambda conf: conf.write_text(conf.read_text() + "capture = all\n"), "capture = all is not understood: give one of: meta safe full clear"),
     (lambda conf: conf.write_text(conf.read_text() + "cut = 5X\n"), "cut = 5X is not understood"),
     (lambda conf: conf.write_text(conf.read_text() + "only = %sing\n"), "only = %sing is not understood"),
     (lambda conf: conf.write_text(conf.read_text() + "off = on\n"), "`off` is on, so everything is passed through"),

@@ -157,7 +157,7 @@ def test_refusals(stage):
     assert "not a traced copy" in refused("module.so", "-o", "module.so")
     assert "end in .so" in refused("module.so", "-o", "copy")
     assert "No such file" in refused("module.so", "-o", "nowhere/copy.so")
-    assert "--capture takes one of: meta safe clear" in refused("module.so", "--capture", "all")
+    assert "--capture takes one of: meta safe full clear" in refused("module.so", "--capture", "all")
     assert "--cut takes a size" in refused("module.so", "--cut", "much")
     assert "--only takes functions" in refused("module.so", "--only", "C_Nothing")
     assert "recorder" in refused("module.so", "--recorder", "nowhere.so")

@@ -12,6 +12,7 @@ int cmd_doctor(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_follow(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_keygen(int argc, char **argv);
 int cmd_merge(int argc, char **argv);
 int cmd_objects(int argc, char **argv);
 int cmd_pack(int argc, char **argv);

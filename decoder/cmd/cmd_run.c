@@ -90,5 +90,14 @@ int cmd_run(int argc, char **argv)
   a.request.settings = a.chosen;
   argp_err_exit_status = EXIT_COULD_NOT;
   if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &a) != 0) return EXIT_COULD_NOT;
+  static char public_key[PATH_MAX];
+  const char *capture = NULL, *around = getenv(p11_settings[P11_SETTING_SEAL_TO].variable), **seal_to = &around;
+  if (around != NULL && around[0] == '\0') around = NULL;
+  for (size_t i = 0; i < a.request.n_settings; i++) {
+    if (a.chosen[i].variable == p11_settings[P11_SETTING_CAPTURE].variable) capture = a.chosen[i].value;
+    if (a.chosen[i].variable == p11_settings[P11_SETTING_SEAL_TO].variable) seal_to = &a.chosen[i].value;
+  }
+  settings_seal("p11trace run", capture, seal_to, public_key);
+  if (around != NULL && seal_to == &around) setenv(p11_settings[P11_SETTING_SEAL_TO].variable, around, 1);
   return run_command(&a.request);
 }

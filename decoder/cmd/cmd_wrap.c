@@ -105,6 +105,14 @@ int cmd_wrap(int argc, char **argv)
   argp_err_exit_status = EXIT_COULD_NOT;
   if (argp_parse(&argp, argc, argv, 0, NULL, &args) != 0) return EXIT_COULD_NOT;
 
+  static char public_key[PATH_MAX];
+  const char *capture = NULL, *none = NULL, **seal_to = &none;
+  for (size_t i = 0; i < args.request.n_settings; i++) {
+    if (args.chosen[i].name == p11_settings[P11_SETTING_CAPTURE].name) capture = args.chosen[i].value;
+    if (args.chosen[i].name == p11_settings[P11_SETTING_SEAL_TO].name) seal_to = &args.chosen[i].value;
+  }
+  settings_seal("p11trace wrap", capture, seal_to, public_key);
+
   struct wrap_copy copy;
   if (args.restore) return nssdb_restore(args.nssdb) == 0 ? EXIT_FINE : EXIT_COULD_NOT;
   if (args.replace != NULL) {

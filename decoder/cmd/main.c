@@ -29,6 +29,7 @@ static const struct {
     {"merge",     cmd_merge,     "the files of a process as one"                                  },
     {"trim",      cmd_trim,      "a smaller trace: the calls that you choose"                     },
     {"symbolize", cmd_symbolize, "names for call stacks, written beside the trace"                },
+    {"keygen",    cmd_keygen,    "the key pair that capture=full seals to"                       },
     {"wrap",      cmd_wrap,      "make a traced copy of a module for modutil, a policy or p11-kit"},
     {"doctor",    cmd_doctor,    "why is nothing traced?"                                         },
 };

@@ -1,7 +1,12 @@
 #include "decoder/cmd/settings_options.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "decoder/cmd/cmd.h"
+#include "decoder/seal/seal.h"
 
 void settings_options(struct argp_option *to, int first_key, const char *heading, int group)
 {
@@ -29,4 +34,30 @@ bool settings_accept(size_t which, const char *value, char *problem, size_t size
   else
     return true;
   return false;
+}
+
+void settings_seal(const char *who, const char *capture, const char **seal_to, char real[PATH_MAX])
+{
+  uint8_t key[P11T_SEAL_KEY];
+  const char *problem = NULL;
+  if (*seal_to == NULL) {
+    if (capture == NULL || strcmp(capture, "full") != 0) return;
+    fprintf(
+        stderr,
+        "%s: --capture full needs --seal-to FILE, the public key that everything is sealed to: `p11trace keygen` makes "
+        "one\n",
+        who);
+    exit(EXIT_COULD_NOT);
+  }
+  problem = seal_public_problem(*seal_to, key);
+  if (problem == NULL && realpath(*seal_to, real) == NULL) problem = strerror(errno);
+  if (problem != NULL) {
+    fprintf(stderr, "%s: --seal-to %s: %s\n", who, *seal_to, problem);
+    exit(EXIT_COULD_NOT);
+  }
+  if (strpbrk(real, "\r\n") != NULL) {
+    fprintf(stderr, "%s: --seal-to %s: its path has a line break in it: put it elsewhere\n", who, *seal_to);
+    exit(EXIT_COULD_NOT);
+  }
+  *seal_to = real;
 }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "decoder/doctor/doctor.h"
+#include "decoder/seal/seal.h"
 #include "decoder/wrap/wrap.h"
 #include "shim/spec/settings.h"
 
@@ -91,10 +92,37 @@ static void look_at_environment(const struct doctor *d)
   }
 }
 
+/* What capture=full seals to must be there for the recorder, which else goes back to capture=safe. */
+static void look_at_sealing(const struct doctor *d)
+{
+  const char *where, *from, *capture = doctor_setting(d, "capture", &where),
+                            *path = doctor_setting(d, "seal-to", &from);
+  uint8_t key[P11T_SEAL_KEY];
+  char name[SEAL_NAME];
+  const bool full = capture != NULL && strcmp(capture, "full") == 0;
+  if (path == NULL || path[0] == '\0') {
+    if (full)
+      doctor_bad("settings", where,
+                 "capture = full needs seal-to, and without it is capture = safe: `p11trace keygen` makes a key pair");
+    return;
+  }
+  const char *problem = seal_public_problem(path, key);
+  if (problem != NULL) {
+    doctor_bad("settings", from, "seal-to = %s: %s", path, problem);
+    return;
+  }
+  seal_name(key, name);
+  if (full || (capture != NULL && strcmp(capture, "clear") == 0))
+    doctor_good("settings", path, "is a public key, %s", name);
+  else
+    doctor_note("settings", path, "is a public key, %s, that nothing is sealed to: that takes capture = full", name);
+}
+
 void doctor_look_at_settings(struct doctor *d)
 {
   if (d->library != NULL && look_at_library(d)) look_at_conf(d);
   look_at_environment(d);
+  look_at_sealing(d);
   const char *where, *off = doctor_setting(d, "off", &where);
   if (off != NULL && (strcmp(off, "on") == 0 || strcmp(off, "1") == 0 || strcmp(off, "yes") == 0)) {
     doctor_bad("settings", where, "`off` is on, so everything is passed through: take it out");

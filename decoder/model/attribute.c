@@ -7,7 +7,7 @@
 static void bytes_of(const struct value *v, struct model_attribute *a)
 {
   a->shape = v->shape;
-  if (v->form == P11T_V_TAG) {
+  if (value_is_tagged(v)) {
     a->number = v->number;
     a->tagged = 1;
   } else if (v->form == P11T_V_FULL && v->kept == v->length) {

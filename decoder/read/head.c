@@ -72,6 +72,12 @@ static void head_field(struct reader *r, unsigned tag, const uint8_t *bytes, siz
     case P11T_HEAD_FILE_INDEX: p->file_index = get_u32(&c); break;
     case P11T_HEAD_LIVE_PATH: p->live_path = arena_text(&r->texts, bytes, length); break;
     case P11T_HEAD_RECORDER: p->recorder = arena_text(&r->texts, bytes, length); break;
+    case P11T_HEAD_SEAL_KEY:
+      if (length != P11T_SEAL_HEAD || get_u8(&c) != P11T_SEAL_SCHEME) break; /* of a newer recorder */
+      memcpy(p->seal_public, bytes + 1, P11T_SEAL_KEY);
+      memcpy(p->seal_box, bytes + 1 + P11T_SEAL_KEY, P11T_SEAL_BOX);
+      p->has_seal = true;
+      break;
     case P11T_HEAD_DERIVED: p->derived = arena_text(&r->texts, bytes, length); break;
     default: break; /* unknown fields are ignored */
   }

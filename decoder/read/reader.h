@@ -329,6 +329,7 @@ struct decode {
   struct cursor c;
   uint64_t values;
   unsigned depth;
+  uint64_t record; /* its number */
 };
 struct value *decode_items(struct decode *d, uint64_t count);
 void decode_v(struct decode *d, struct value *value);

@@ -11,13 +11,15 @@
 
 #include "shim/spec/spec.h"
 #include "shim/trace/format.h"
+#include "shim/trace/sealing.h"
 
 /* A decoded value: a tree, in memory that belongs to the event and is gone with it. */
 enum value_what {
-  VALUE_NONE,      /* the record says nothing of it */
-  VALUE_NUMBER,    /* number */
-  VALUE_POINTER,   /* pointer only */
-  VALUE_BYTES,     /* pointer, form, length, bytes/kept, number = tag, shape */
+  VALUE_NONE,    /* the record says nothing of it */
+  VALUE_NUMBER,  /* number */
+  VALUE_POINTER, /* pointer only */
+  VALUE_BYTES, /* pointer, form, length, bytes/kept, number = tag, shape; of form SEALED bytes/kept as they lie in the file,
+                      and `sealed`, NULL when they are not what is known of */
   VALUE_VERSION,   /* pointer, number = major * 256 + minor */
   VALUE_TEMPLATE,  /* pointer, item[count] of ATTRIBUTE */
   VALUE_ATTRIBUTE, /* number = type, pointer of pValue, length = ulValueLen, item[0] the value (BYTES, NUMBER, ...) */
@@ -28,6 +30,15 @@ enum value_what {
   VALUE_LIST,      /* pointer, item[count] */
   VALUE_INTERFACE, /* bytes/kept = name, number = version, length = flags */
   VALUE_INIT_ARGS  /* pointer, number = flags, length = callbacks bits, shape = enum p11t_reserved, item[0] = V */
+};
+
+/* What is known of a sealed value without its key. */
+struct value_sealed {
+  uint64_t record;    /* number of the record that it stands in */
+  uint32_t place;     /* among the sealed ones of the record */
+  uint8_t class;      /* enum p11t_seal_class */
+  const uint8_t *box; /* crypto_secretbox of `kept` bytes, its authenticator behind them */
+  size_t kept;        /* bytes of the value that are in it; less than its length: cut when recorded */
 };
 
 struct value {
@@ -42,8 +53,17 @@ struct value {
   const uint8_t *bytes;
   size_t kept;
   size_t count;
-  struct value *item;
+  union {
+    struct value *item;                /* count of them */
+    const struct value_sealed *sealed; /* of form SEALED, where count is 0 */
+  };
 };
+
+/* Has the value a tag, and a shape, by which it can be compared with others? */
+static inline bool value_is_tagged(const struct value *v)
+{
+  return v->what == VALUE_BYTES && (v->form == P11T_V_TAG || (v->form == P11T_V_SEALED && v->sealed != NULL));
+}
 
 /* One parameter as it was before and after the call. By kind (enum p11_kind):
  *   1-9                  in NUMBER
@@ -162,6 +182,8 @@ struct process {
   uint64_t ticks_per_second;
   struct p11t_clock_pair first, last; /* first and last known */
   uint64_t compat;
+  bool has_seal; /* values may be sealed: to which public key, and the key of this process's sealed to that */
+  uint8_t seal_public[P11T_SEAL_KEY], seal_box[P11T_SEAL_BOX];
   bool has_end, has_live, locked;
   enum verdict verdict;     /* known from the start except DIED/ENDED, which are known after reading to the end */
   const char *ended_inside; /* "C_Sign" when DIED */

@@ -26,6 +26,25 @@ static void numbers(struct decode *d, struct value *v)
   }
 }
 
+/* Tag and shape, which are in clear, and the rest for whoever has the key. */
+static void sealed(struct decode *d, struct value *v)
+{
+  struct cursor c = cursor_of(v->bytes, v->kept);
+  struct value_sealed s = {.record = d->record, .class = get_u8(&c)};
+  uint64_t place = get_n(&c), tag = get_u64(&c);
+  uint8_t shape = get_u8(&c);
+  if (c.bad || place > UINT32_MAX || cursor_left(&c) < P11T_SEAL_MAC) return;
+  s.place = (uint32_t)place;
+  s.kept = cursor_left(&c) - P11T_SEAL_MAC;
+  s.box = get_bytes(&c, s.kept + P11T_SEAL_MAC);
+  if (s.kept > v->length) return;
+  struct value_sealed *kept = arena_alloc(d->arena, sizeof *kept);
+  *kept = s;
+  v->sealed = kept;
+  v->number = tag;
+  v->shape = shape;
+}
+
 void decode_v(struct decode *d, struct value *v)
 {
   struct cursor *c = &d->c;
@@ -42,6 +61,7 @@ void decode_v(struct decode *d, struct value *v)
     case P11T_V_SEALED:
       v->length = get_n(c);
       v->bytes = get_s(c, &v->kept);
+      if (v->form == P11T_V_SEALED && !c->bad) sealed(d, v);
       break;
     case P11T_V_TAG:
       v->length = get_n(c);
@@ -306,16 +326,16 @@ static void leave(struct decode *d, const struct p11_param *p, struct argument *
 
 bool value_enter(struct reader *r, struct open_call *open, struct cursor *body)
 {
-  struct decode d = {r, &open->arena, *body, 0, 0};
   struct call *call = &open->call;
+  struct decode d = {r, &open->arena, *body, 0, 0, call->number};
   for (unsigned i = 0; i < call->info->arity && !d.c.bad; i++) enter(&d, &call->info->param[i], &call->arg[i].in);
   return !d.c.bad;
 }
 
 bool value_leave(struct reader *r, struct open_call *open, struct cursor *body)
 {
-  struct decode d = {r, &open->arena, *body, 0, 0};
   struct call *call = &open->call;
+  struct decode d = {r, &open->arena, *body, 0, 0, call->end_number};
   for (unsigned i = 0; i < call->info->arity && !d.c.bad; i++) {
     /* Whether a value follows depends on the pointer at ENTER; without ENTER the rest cannot be told apart. */
     uint8_t kind = call->info->param[i].kind;

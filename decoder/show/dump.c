@@ -89,7 +89,10 @@ void dump_event(struct dump *d, const struct event *event)
       return;
     case EVENT_CALL:
       look_for_second(d, event);
-      if (filter_match(o->filter, event)) (o->json ? json_call : dump_call)(d, event);
+      if (filter_match(o->filter, event)) {
+        if (o->reveal != NULL) reveal_event(o->reveal, event);
+        (o->json ? json_call : dump_call)(d, event);
+      }
       filter_see(o->filter, event);
       return;
     default:
@@ -191,5 +194,6 @@ int dump_set(struct trace_set *set, const struct dump_options *options, int fd)
   sigaction(SIGINT, &old, NULL);
   if (interrupted) raise(SIGINT); /* the shell must see that we were stopped */
   int error = d.out.error, status = dump_end(&d, "p11trace dump");
+  if (error == 0 && options->reveal != NULL && reveal_failed(options->reveal)) return EXIT_COULD_NOT;
   return error == 0 && trace_damaged(set) ? EXIT_COULD_NOT : status;
 }

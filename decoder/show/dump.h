@@ -4,6 +4,7 @@
 
 #include "decoder/filter/filter.h"
 #include "decoder/read/trace.h"
+#include "decoder/seal/reveal.h"
 #include "decoder/show/text.h"
 #include "decoder/symbols/symbols.h"
 
@@ -19,6 +20,7 @@ struct dump_options {
   size_t limit; /* bytes of a value */
   struct symbols_options symbols;
   struct filter *filter; /* never NULL */
+  struct reveal *reveal; /* opens sealed payload; NULL: it stays sealed */
 };
 
 /* Prints the whole set to `fd`. Returns an exit status of cmd.h: 2 when bytes of the trace are lost or the output cannot be

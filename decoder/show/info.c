@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "decoder/cmd/cmd.h"
+#include "decoder/seal/seal.h"
 
 static void add_thread(struct tally *t, uint32_t tid)
 {
@@ -394,6 +395,12 @@ static void page(struct info *info, const struct process *p)
   shown(out, p->machine);
   text_s(out, ", capture=");
   shown(out, p->capture);
+  if (p->has_seal) {
+    char name[SEAL_NAME];
+    seal_name(p->seal_public, name);
+    text_s(out, ", sealed to ");
+    text_s(out, name);
+  }
   text_c(out, '\n');
   if (p->options[0] != '\0') {
     for (const char *at = p->options; *at != '\0'; at += strcspn(at, "\n"), at += *at == '\n') {

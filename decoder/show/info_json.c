@@ -1,5 +1,6 @@
 /* p11trace info --json: the same facts, every name as in the manual. */
 #include "decoder/show/info.h"
+#include "decoder/seal/seal.h"
 #include "decoder/show/json.h"
 
 /* A text that is not known is null. */
@@ -95,6 +96,11 @@ static json_t *process(const struct process *p, const struct tally *t)
   put_text(o, "recorder", p->recorder);
   put_text(o, "machine", p->machine);
   put_text(o, "capture", p->capture);
+  if (p->has_seal) {
+    char name[SEAL_NAME];
+    seal_name(p->seal_public, name);
+    put_text(o, "sealed_to", name);
+  }
   put_text(o, "options", p->options);
   json_put(o, "payload_in_clear", json_boolean(p->compat & P11T_COMPAT_CLEAR));
   put_text(o, "derived", p->derived);

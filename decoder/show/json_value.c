@@ -1,6 +1,7 @@
 /* Values as JSON.md describes them. */
 #include <stdlib.h>
 
+#include "decoder/seal/seal.h"
 #include "decoder/show/json.h"
 #include "decoder/show/value_part.h"
 #include "decoder/show/x509.h"
@@ -72,6 +73,15 @@ static void put_derived(json_t *o, const struct value *v, struct meaning meaning
   }
 }
 
+/* Without the key a sealed value is what a tag says; the box itself is of no use to anybody. */
+static void put_sealed(json_t *o, const struct value *v)
+{
+  static const char *const class[] = {"", "data", "secret", "pin"};
+  const unsigned of = seal_class_of(v);
+  if (of > 0 && of < sizeof class / sizeof *class) json_put(o, "class", json_string(class[of]));
+  json_put(o, "kept", json_number(seal_room(v)));
+}
+
 static json_t *bytes(const struct value *v, struct meaning meaning)
 {
   static const char *const form[] = {"null",       "full",   "cut",    "tag",  "sealed",   "unread",   "unavailable",
@@ -79,11 +89,12 @@ static json_t *bytes(const struct value *v, struct meaning meaning)
   json_t *o = typed("bytes", v);
   json_put(o, "form", json_string(v->form < sizeof form / sizeof *form ? form[v->form] : "unknown"));
   if (v->form != P11T_V_NULL && v->form != P11T_V_UNAVAILABLE) json_put(o, "length", json_number(v->length));
-  if (v->form == P11T_V_FULL || v->form == P11T_V_CUT || v->form == P11T_V_SEALED) {
+  if (v->form == P11T_V_FULL || v->form == P11T_V_CUT) {
     json_put(o, "hex", json_hex(v->bytes, v->kept));
   }
   if (v->form == P11T_V_FULL) put_derived(o, v, meaning);
-  if (v->form == P11T_V_TAG) {
+  if (v->form == P11T_V_SEALED) put_sealed(o, v);
+  if (value_is_tagged(v)) {
     json_put(o, "tag", json_sprintf("%016jx", (uintmax_t)v->number));
     put_shape(o, v->shape);
   }

@@ -132,6 +132,11 @@ static void show_absent(const struct printer *p, const struct value *v)
   text_u(out, v->length);
   text_s(out, v->length == 1 ? " byte" : " bytes");
   switch (v->form) {
+    case P11T_V_SEALED:
+      S(", sealed");
+      if (v->sealed == NULL) break;
+      if (v->sealed->kept < v->length) S(" in part");
+      /* fall through */
     case P11T_V_TAG: {
       uint8_t tag[8];
       for (int i = 0; i < 8; i++) tag[i] = (uint8_t)(v->number >> (56 - 8 * i));
@@ -140,7 +145,6 @@ static void show_absent(const struct printer *p, const struct value *v)
       show_shape(out, v->shape);
       break;
     }
-    case P11T_V_SEALED: S(", sealed"); break;
     case P11T_V_UNREAD: S(", not read"); break;
     case P11T_V_DEFERRED: S(", not read before the call"); break;
     case P11T_V_DICT: S(", in the dictionary"); break;

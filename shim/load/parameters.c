@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "shim/load/sets.h"
 #include "shim/record/options.h"
@@ -56,6 +57,8 @@ static void apply(char *setting, struct p11t_parameters *own, bool apply_options
     snprintf(own->module, sizeof own->module, "%s", equals + 1);
   else if (!apply_options)
     return;
+  else if (getauxval(AT_SECURE) != 0 && (strcmp(setting, "capture") == 0 || strcmp(setting, "seal-to") == 0))
+    p11t_say("parameters: %s: in a set-id program what is recorded is said in the .conf file only", setting);
   else if (p11t_process.phase == P11T_IDLE)
     p11t_option_set(setting, equals + 1, "parameters");
   else

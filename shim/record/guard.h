@@ -1,6 +1,6 @@
 /* The one page that a fork wipes (MADV_WIPEONFORK) and a core dump leaves out (MADV_DONTDUMP): the word that tells a
- * process from its fork, the recorder's lock (a child must not inherit it held) and the keys of the tags (a child gets new
- * ones). */
+ * process from its fork, the recorder's lock (a child must not inherit it held), the keys of the tags and the key that values
+ * are sealed with (a child gets new ones). */
 #ifndef RECORD_GUARD_H
 #define RECORD_GUARD_H
 
@@ -19,6 +19,8 @@ struct p11t_guard {
   uint32_t has_sessions; /* 0: what the table of sessions holds is the parent's */
   uint32_t reserved;     /* 1: this process's files were opened when it was forked (reserve.h) */
   uint8_t key[3][16];    /* SipHash keys by class: payload, secrets, PINs */
+  uint32_t has_seal_key;
+  uint8_t seal_key[32]; /* seal.h */
 };
 
 extern struct p11t_guard *p11t_guard; /* valid once p11t_guard_make() said so */

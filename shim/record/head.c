@@ -8,6 +8,7 @@
 #include "shim/record/clock.h"
 #include "shim/record/options.h"
 #include "shim/record/process.h"
+#include "shim/record/seal.h"
 #include "shim/record/sys.h"
 #include "shim/spec/settings.h"
 #include "shim/trace/version.h"
@@ -147,7 +148,7 @@ static int probes(char *s, size_t size)
 
 static void options(struct fields *f)
 {
-  static const char *const capture[] = {"meta", "safe", "clear"};
+  static const char *const capture[] = {"meta", "safe", "full", "clear"};
   static const char *const stack[] = {"off", "caller", "error", "first", "all"};
   const struct p11t_options *o = &p11t_options;
   char s[512];
@@ -203,6 +204,9 @@ size_t p11t_head_build(uint8_t out[P11T_HEAD_MAX], const char *live_path)
   options(&f);
   if (*live_path) text(&f, P11T_HEAD_LIVE_PATH, live_path);
   text(&f, P11T_HEAD_RECORDER, P11T_VERSION);
+  uint8_t seal[P11T_SEAL_HEAD];
+  size_t sealed = p11t_seal_head(seal);
+  if (sealed > 0) field(&f, P11T_HEAD_SEAL_KEY, seal, sealed);
   return (size_t)(f.p - out);
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "shim/record/say.h"
+#include "shim/record/seal.h"
 #include "shim/spec/callset.h"
 #include "shim/spec/settings.h"
 
@@ -59,6 +60,7 @@ bool p11t_option_set(const char *name, const char *value, const char *where)
     case P11_SETTING_OUT: strcpy(o->out, value); break;
     case P11_SETTING_LIVE: strcpy(o->live, value); break;
     case P11_SETTING_CAPTURE: o->capture = (enum p11t_capture)word; break;
+    case P11_SETTING_SEAL_TO: return p11t_seal_to(value, where);
     case P11_SETTING_STACK: o->stack = (enum p11t_stack_mode)word; break;
     case P11_SETTING_CUT: p11_setting_size(value, &o->cut); break;
     case P11_SETTING_MIN_FREE: p11_setting_size(value, &o->min_free); break;

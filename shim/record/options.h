@@ -8,7 +8,8 @@
 
 #include "shim/spec/triggers.h"
 
-enum p11t_capture { P11T_CAPTURE_META, P11T_CAPTURE_SAFE, P11T_CAPTURE_CLEAR };
+/* Of those above SAFE the bytes of values are kept, sealed or in clear. */
+enum p11t_capture { P11T_CAPTURE_META, P11T_CAPTURE_SAFE, P11T_CAPTURE_FULL, P11T_CAPTURE_CLEAR };
 #define P11T_CUT_DEFAULT (1u << 20)
 #define P11T_FILES_DEFAULT 4
 #define P11T_DUMP_EVERY_DEFAULT 10000000000ull

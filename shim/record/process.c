@@ -11,6 +11,7 @@
 #include "shim/record/live.h"
 #include "shim/record/rotate.h"
 #include "shim/record/say.h"
+#include "shim/record/seal.h"
 #include "shim/record/stack.h"
 #include "shim/record/sys.h"
 #include "shim/record/trigger.h"
@@ -173,7 +174,7 @@ bool p11t_start(void)
   atomic_store(&p11t_cut, 0);
   p11t_stacks_start();
   bool ready = !failed && getrandom(p->trace_id, sizeof p->trace_id, 0) == sizeof p->trace_id &&
-               getrandom(g->key, sizeof g->key, 0) == sizeof g->key;
+               getrandom(g->key, sizeof g->key, 0) == sizeof g->key && p11t_seal_start();
   if (ready) {
     p->head_counter = p11t_clock_is_counter;
     p->ticks_per_second = p11t_clock_estimate();

@@ -16,7 +16,8 @@ struct p11t_writer {
   uint8_t *record;  /* its head */
   struct p11t_thread *thread;
   struct p11t_raw head;
-  uint32_t kept; /* bytes of values kept in full so far: bounded by the option cut */
+  uint32_t kept;   /* bytes of values kept in full so far: bounded by the option cut */
+  uint32_t sealed; /* values sealed so far */
 };
 
 /* Room that a record's first piece always has, head included; longer ones may be continued. */
@@ -36,7 +37,7 @@ static inline void p11t_begin(struct p11t_writer *w, struct p11t_thread *t, uint
   size_t room = (size_t)(t->end - w->p) - 8; /* the padding is stored as 8 bytes, needed or not */
   w->end = w->p + (room < P11T_PIECE ? room : P11T_PIECE);
   w->head = (struct p11t_raw){.kind = kind, .flags = P11T_FIRST, .number = number, .time = time};
-  w->kept = 0;
+  w->kept = w->sealed = 0;
 }
 
 /* Stores head and commit word of the current piece; the thread's next record goes behind it. */

@@ -52,7 +52,7 @@ enum p11t_head_tag {
   P11T_HEAD_LIVE_PATH = 21,     /* path */
   P11T_HEAD_RECORDER = 22,      /* text: version */
   P11T_HEAD_DERIVED = 23,       /* text: by what, from which trace */
-  P11T_HEAD_SEAL_KEY = 24       /* reserved: public key that values are sealed to */
+  P11T_HEAD_SEAL_KEY = 24       /* u8 scheme, public key that values are sealed to, key of the process sealed to it */
 };
 
 enum p11t_clock { P11T_CLOCK_TSC = 1, P11T_CLOCK_MONOTONIC = 2 };
@@ -196,7 +196,7 @@ enum p11t_form {
   P11T_V_FULL = 1,        /* N length, bytes */
   P11T_V_CUT = 2,         /* N true length, N kept, bytes */
   P11T_V_TAG = 3,         /* N length, 8 bytes tag, 1 byte shape */
-  P11T_V_SEALED = 4,      /* N length, N sealed length, bytes */
+  P11T_V_SEALED = 4,      /* N length, N sealed length, bytes: u8 class, N place, 8 bytes tag, 1 byte shape, box */
   P11T_V_UNREAD = 5,      /* N length: the module did not read it either, or it could not be read */
   P11T_V_UNAVAILABLE = 6, /* length is CK_UNAVAILABLE_INFORMATION */
   P11T_V_DICT = 7,        /* N length, N index in a dictionary: reserved */

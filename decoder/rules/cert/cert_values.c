@@ -28,7 +28,7 @@ static void not_one_value(struct check *check, const struct value *a)
   if (!a || !a->length || a->length == UINT64_MAX || !a->count || a->item[0].what != VALUE_BYTES) return;
   const struct value *v = &a->item[0];
   size_t content;
-  if (v->form == P11T_V_TAG ? v->shape & P11T_SHAPE_DER
+  if (value_is_tagged(v) ? v->shape & P11T_SHAPE_DER
                             : v->form != P11T_V_FULL || der_content(v->bytes, v->kept, 0x30, &content, NULL) != NULL)
     return;
   struct finding *f =

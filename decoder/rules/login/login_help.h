@@ -31,7 +31,7 @@ static inline struct login_pin login_pin(const struct call *call, unsigned index
 {
   const struct value *v = &call->arg[index].in;
   struct login_pin pin = {0, 0};
-  if (v->what == VALUE_BYTES && v->form == P11T_V_TAG) pin.tag = v->number;
+  if (value_is_tagged(v)) pin.tag = v->number;
   pick_in(call, index + 1, &pin.length);
   return pin;
 }

@@ -47,8 +47,7 @@ static void report_refusal(struct check *check, struct model_slot *slot, enum se
 static void login_10_login(struct check *check, const struct call *call, struct model_slot *slot)
 {
   const struct value *pin = &call->arg[2].in;
-  const bool by_bytes = pin->what == VALUE_BYTES && (pin->form == P11T_V_TAG || pin->form == P11T_V_SEALED);
-  const uint64_t tag = by_bytes && pin->form == P11T_V_TAG ? pin->number : 0;
+  const uint64_t tag = value_is_tagged(pin) ? pin->number : 0;
   uint64_t length, session;
   if (pick_is_null(call, 2) || !pick_in(call, 3, &length) || !length || !pick_in(call, 0, &session))
     return; /* PIN pad */

@@ -96,13 +96,13 @@ static const struct kept_type outputs = {sizeof(struct outputs), NULL};
 
 static uint64_t hash_of(const struct value *v)
 {
-  if (v->form == P11T_V_TAG) return v->number;
+  if (value_is_tagged(v)) return v->number;
   return v->form == P11T_V_FULL && v->kept == v->length ? pick_hash(v->bytes, v->kept) : 0;
 }
 
 static bool all_equal(const struct value *v)
 {
-  if (v->form == P11T_V_TAG) return v->shape & P11T_SHAPE_SAME;
+  if (value_is_tagged(v)) return v->shape & P11T_SHAPE_SAME;
   if (v->form != P11T_V_FULL || v->kept != v->length) return false;
   for (size_t i = 1; i < v->kept; i++)
     if (v->bytes[i] != v->bytes[0]) return false;

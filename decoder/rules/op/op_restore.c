@@ -21,7 +21,7 @@ static bool blob_of(const struct value *v, uint64_t *length, uint64_t *value)
 {
   if (v->what != VALUE_BYTES || !v->length) return false;
   *length = v->length;
-  if (v->form == P11T_V_TAG)
+  if (value_is_tagged(v))
     *value = v->number;
   else if (v->form == P11T_V_FULL && v->kept == v->length)
     *value = pick_hash(v->bytes, v->kept);

@@ -78,7 +78,7 @@ static uint64_t expected(const struct model_module *m, struct model_object *key,
 static enum model_tri is_der(const struct value *v)
 {
   if (v->what != VALUE_BYTES || v->length < 8) return TRI_NO;
-  if (v->form == P11T_V_TAG) return v->shape & P11T_SHAPE_DER ? TRI_UNKNOWN : TRI_NO;
+  if (value_is_tagged(v)) return v->shape & P11T_SHAPE_DER ? TRI_UNKNOWN : TRI_NO;
   if (v->form != P11T_V_FULL || v->kept != v->length || v->bytes[0] != 0x30) return TRI_NO;
   const uint8_t *b = v->bytes;
   const size_t n = v->kept, head = b[1] == 0x81 ? 3 : 2;
