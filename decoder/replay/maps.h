@@ -7,6 +7,20 @@
 struct maps *maps_new(void);
 void maps_free(struct maps *maps);
 
+/* The call that all questions belong to until the next maps_at: a handle that the module gave out again later is looked up as
+ * it was when that call was made. */
+void maps_at(struct maps *maps, const struct call *call);
+
+/* The trace begins with the process under way: handles that it never saw handed out may be good ones. */
+void maps_late(struct maps *maps, bool late);
+
+/* Was the object that a recorded handle stands for made by a call of this replay? */
+bool maps_object_made(struct player *player, uint64_t recorded);
+/* Is it certain that the handle is of no object today, because it was of none then? */
+bool maps_object_none(struct player *player, uint64_t recorded);
+/* The slot, in the trace, of a recorded session; false when it is not known. */
+bool maps_session_slot(struct player *player, uint64_t recorded, uint64_t *slot);
+
 /* The number that stands for a recorded one. False: there is none today (a slot that is missing, a session or object that
  * could not be made, found or was withheld); *why then says since which call, 0 unknown. Numbers that the trace never saw
  * handed out (an application that calls with a wrong handle) are answered with a number that is no handle today either, and

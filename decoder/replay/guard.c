@@ -1,0 +1,184 @@
+#include "decoder/replay/guard.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "decoder/model/table.h"
+#include "decoder/replay/maps.h"
+
+enum { USERS = 2 /* SO, user */ };
+
+struct guard {
+  struct table good[USERS]; /* tags of PINs that a login succeeded with */
+  struct {
+    bool known;
+    uint64_t tag, slot; /* with which the given PIN was good today */
+  } proved[USERS];
+  pthread_mutex_t turn;
+};
+
+struct guard *guard_new(void)
+{
+  struct guard *guard = model_alloc(sizeof *guard);
+  pthread_mutex_init(&guard->turn, NULL);
+  return guard;
+}
+
+void guard_free(struct guard *guard)
+{
+  if (!guard) return;
+  for (unsigned i = 0; i < USERS; i++) table_clear(&guard->good[i], NULL);
+  pthread_mutex_destroy(&guard->turn);
+  free(guard);
+}
+
+static bool is_login(const struct call *call)
+{
+  return call->known == P11_F_C_Login || call->known == P11_F_C_LoginUser;
+}
+
+/* The PIN that is asked for: index into good. CKU_CONTEXT_SPECIFIC takes the user's. */
+static unsigned user_of(const struct call *call)
+{
+  return call->arg[1].in.number != CKU_SO;
+}
+
+static bool tag_of(const struct call *call, uint64_t *tag)
+{
+  const struct value *pin = &call->arg[2].in;
+  *tag = pin->number;
+  return pin->what == VALUE_BYTES && (pin->form == P11T_V_TAG || pin->form == P11T_V_SEALED);
+}
+
+static bool is_null(const struct call *call)
+{
+  return call->arg[2].in.pointer == P11T_P_NULL;
+}
+
+void guard_foresee(struct guard *guard, const struct call *call)
+{
+  uint64_t tag;
+  if (is_login(call) && call->rv == CKR_OK && tag_of(call, &tag)) table_put(&guard->good[user_of(call)], tag, guard);
+}
+
+/* The module says that the PIN is not the one. */
+static bool is_refusal(uint64_t rv)
+{
+  return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE || rv == CKR_PIN_LOCKED;
+}
+
+static const char *withholds_login(struct guard *guard, struct player *player, const struct call *call)
+{
+  const bool destructive = player->options->destructive;
+  if (is_null(call)) return is_refusal(call->rv) && !destructive ? "its PIN was refused when it was recorded" : NULL;
+  const unsigned user = user_of(call);
+  uint64_t tag;
+  if (is_refusal(call->rv) && !destructive) return "its PIN was refused when it was recorded (--destructive makes it)";
+  if (!(user ? &player->options->user : &player->options->so)->given)
+    return user ? "no PIN was given: give --pin-file" : "no PIN of the security officer was given: give --so-pin-file";
+  if (!tag_of(call, &tag) || destructive) return NULL;
+  if (call->rv != CKR_OK && guard->good[user].count && !table_get(&guard->good[user], tag))
+    return "its PIN is not the one that was good when it was recorded";
+  uint64_t slot = 0;
+  if (guard->proved[user].known && guard->proved[user].tag != tag &&
+      (!maps_session_slot(player, call->arg[0].in.number, &slot) || slot != guard->proved[user].slot))
+    return "its token had another PIN than the one that was given";
+  return NULL;
+}
+
+const char *guard_withholds(struct guard *guard, struct player *player, const struct call *call)
+{
+  const bool destructive = player->options->destructive;
+  switch (call->known) {
+    case P11_F_C_Login:
+    case P11_F_C_LoginUser: return withholds_login(guard, player, call);
+    case P11_F_C_InitToken: return destructive ? NULL : "it clears a token (--destructive makes it)";
+    case P11_F_C_InitPIN:
+    case P11_F_C_SetPIN: return destructive ? NULL : "it changes a PIN (--destructive makes it)";
+    case P11_F_C_DestroyObject:
+    case P11_F_C_SetAttributeValue:
+      if (destructive || maps_object_made(player, call->arg[1].in.number) ||
+          maps_object_none(player, call->arg[1].in.number))
+        return NULL;
+      return call->known == P11_F_C_DestroyObject
+                 ? "it destroys an object that the replay did not make (--destructive makes it)"
+                 : "it changes an object that the replay did not make (--destructive makes it)";
+    default: return NULL;
+  }
+}
+
+bool guard_concerns(const struct call *call)
+{
+  for (unsigned i = 0; i < call->info->arity; i++)
+    if (call->info->param[i].kind == P11_K_PIN) return true;
+  return false;
+}
+
+/* Today's slot of the call's token. */
+static bool slot_of(struct player *player, const struct call *call, uint64_t *slot)
+{
+  uint64_t recorded, why;
+  pthread_mutex_lock(&player->lock);
+  maps_at(player->maps, call);
+  bool known = true;
+  if (call->known == P11_F_C_InitToken)
+    recorded = call->arg[0].in.number;
+  else
+    known = maps_session_slot(player, call->arg[0].in.number, &recorded);
+  known = known && maps_slot(player, recorded, slot, &why);
+  pthread_mutex_unlock(&player->lock);
+  return known;
+}
+
+const char *guard_enter(struct guard *guard, struct player *player, const struct call *call, char *text, size_t size)
+{
+  pthread_mutex_lock(&guard->turn);
+  const CK_FUNCTION_LIST_3_2 *functions = target_functions(player->target);
+  uint64_t slot;
+  CK_TOKEN_INFO info;
+  if (!functions->C_GetTokenInfo || !slot_of(player, call, &slot) || functions->C_GetTokenInfo(slot, &info) != CKR_OK)
+    return NULL;
+  const bool so = call->known == P11_F_C_InitToken || (is_login(call) && !user_of(call));
+  const CK_FLAGS final = so ? CKF_SO_PIN_FINAL_TRY : CKF_USER_PIN_FINAL_TRY;
+  const CK_FLAGS locked = so ? CKF_SO_PIN_LOCKED : CKF_USER_PIN_LOCKED;
+  if (!(info.flags & (final | locked))) return NULL;
+  snprintf(text, size,
+           "before #%" PRIu64 " (%s): the token in slot %" PRIu64
+           " says %s: one more wrong PIN could lock it for good; log in "
+           "once with the right PIN, then replay again",
+           call->number, call->info->name, slot,
+           info.flags & locked ? (so ? "CKF_SO_PIN_LOCKED" : "CKF_USER_PIN_LOCKED")
+                               : (so ? "CKF_SO_PIN_FINAL_TRY" : "CKF_USER_PIN_FINAL_TRY"));
+  return text;
+}
+
+const char *guard_refused(const struct live *live, char *text, size_t size)
+{
+  const struct call *call = live->call;
+  if (!is_refusal(live->rv) || is_refusal(call->rv)) return NULL;
+  const char *name = p11_constant_name(P11_DOM_CKR, live->rv);
+  snprintf(text, size,
+           "at #%" PRIu64
+           " (%s): the module answered %s to the PIN that was given; the card counts wrong PINs, so it is not "
+           "tried again: is it the PIN of this token?",
+           call->number, call->info->name, name ? name : "a refusal");
+  return text;
+}
+
+void guard_leave(struct guard *guard, struct player *player, const struct live *live)
+{
+  uint64_t tag, slot;
+  if (live && is_login(live->call) && live->rv == CKR_OK && tag_of(live->call, &tag)) {
+    const unsigned user = user_of(live->call);
+    pthread_mutex_lock(&player->lock);
+    maps_at(player->maps, live->call);
+    if (!guard->proved[user].known && maps_session_slot(player, live->call->arg[0].in.number, &slot)) {
+      guard->proved[user].known = true;
+      guard->proved[user].tag = tag;
+      guard->proved[user].slot = slot;
+    }
+    pthread_mutex_unlock(&player->lock);
+  }
+  pthread_mutex_unlock(&guard->turn);
+}

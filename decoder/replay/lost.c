@@ -1,0 +1,197 @@
+#include "decoder/replay/lost.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "decoder/replay/maps_part.h"
+
+/* --- operations, from the names in the function table --- */
+
+struct operation_use {
+  uint16_t bits; /* by enum lost_operation */
+  bool begins;
+};
+
+static uint16_t bits_of_words(const char *name, bool messages)
+{
+  static const char *const word[] = {"Encrypt", "Decrypt", "Digest", "Sign", "Verify"};
+  uint16_t bits = 0;
+  for (unsigned i = 0; i < 5; i++) {
+    /* There is no digest of messages. */
+    const unsigned message = LOST_MESSAGE_ENCRYPT + i - (i > 2);
+    if (strstr(name, word[i])) bits |= (uint16_t)(1u << (messages ? message : LOST_ENCRYPT + i));
+  }
+  return bits;
+}
+
+static struct operation_use use_of(const struct p11_function_info *info)
+{
+  struct operation_use use = {0};
+  const size_t length = strlen(info->name);
+  use.begins = length > 4 && !strcmp(info->name + length - 4, "Init");
+  switch (info->group) {
+    case P11_GROUP_ENCRYPT:
+    case P11_GROUP_DECRYPT:
+    case P11_GROUP_DIGEST:
+    case P11_GROUP_SIGN:
+    case P11_GROUP_VERIFY:
+    case P11_GROUP_DUAL: use.bits = bits_of_words(info->name, false); break;
+    case P11_GROUP_MESSAGE: use.bits = bits_of_words(info->name, true); break;
+    default: use.bits = info->class == P11_CLASS_FIND ? 1u << LOST_FIND : 0; break;
+  }
+  return use;
+}
+
+static struct operation_use use_of_call(const struct call *call)
+{
+  static struct operation_use uses[P11_FUNCTIONS];
+  static bool ready;
+  /* Under player->lock, as all of this file. */
+  if (!ready)
+    for (unsigned i = 0; i < P11_FUNCTIONS; i++) uses[i] = use_of(&p11_functions[i]);
+  ready = true;
+  return call->known < 0 ? (struct operation_use){0} : uses[call->known];
+}
+
+static uint64_t gone_of(const struct life *session, uint16_t bits)
+{
+  for (unsigned i = 0; i < LOST_OPERATIONS; i++)
+    if (bits & 1u << i && session->session->gone[i]) return session->session->gone[i];
+  return 0;
+}
+
+/* --- before --- */
+
+static bool says_handle(uint64_t rv)
+{
+  switch (rv) {
+    case CKR_CRYPTOKI_NOT_INITIALIZED:
+    case CKR_SESSION_HANDLE_INVALID:
+    case CKR_SESSION_CLOSED:
+    case CKR_OBJECT_HANDLE_INVALID:
+    case CKR_KEY_HANDLE_INVALID: return true;
+    default: return false;
+  }
+}
+
+/* Of a trace that begins with the process under way: handles from before. */
+static const char *reason_late(const struct maps *maps, const struct call *call)
+{
+  if (!maps->late || says_handle(call->rv)) return NULL;
+  for (unsigned i = 0; i < call->info->arity; i++) {
+    const uint64_t handle = call->arg[i].in.number;
+    switch (call->info->param[i].kind) {
+      case P11_K_SESSION:
+        if (!life_of(maps, &maps->session, handle) && handle) return "its session was opened before the trace begins";
+        break;
+      case P11_K_OBJECT:
+      case P11_K_KEY:
+        if (!life_of(maps, &maps->object, handle) && handle) return "its object was found before the trace begins";
+        break;
+      default: break;
+    }
+  }
+  return NULL;
+}
+
+const char *lost_reason(struct player *player, const struct call *call, char *text, size_t size)
+{
+  const struct maps *maps = player->maps;
+  const char *late = reason_late(maps, call);
+  if (late) return late;
+  const struct operation_use use = use_of_call(call);
+  const struct life *session = use.bits && !use.begins ? session_of(maps, call) : NULL;
+  const uint64_t gone = session ? gone_of(session, use.bits) : 0;
+  if (!gone) return NULL;
+  snprintf(text, size, "its operation was lost with #%" PRIu64, gone);
+  return text;
+}
+
+/* --- after --- */
+
+/* What a login or the objects of a token have no part in. */
+static bool is_apart(const struct call *call)
+{
+  return call->info->class == P11_CLASS_STATIC || call->info->class == P11_CLASS_RANDOM ||
+         call->info->class == P11_CLASS_EVENT;
+}
+
+static const struct place *place_of_call(struct maps *maps, const struct call *call)
+{
+  const struct life *session = session_of(maps, call);
+  if (session) return session->session->place;
+  for (unsigned i = 0; i < call->info->arity; i++)
+    if (call->info->param[i].kind == P11_K_SLOT) return place_of(maps, call->arg[i].in.number);
+  return NULL;
+}
+
+const char *lost_excuse(struct player *player, const struct call *call, char *text, size_t size)
+{
+  struct maps *maps = player->maps;
+  const struct life *session = session_of(maps, call);
+  const struct place *place = place_of_call(maps, call);
+  if (place && place->no_login && !is_apart(call)) {
+    snprintf(text, size, "nobody is logged in: #%" PRIu64 " was not made or failed", place->no_login);
+    return text;
+  }
+  for (unsigned i = 0; i < call->info->arity; i++) {
+    const unsigned kind = call->info->param[i].kind;
+    if (kind != P11_K_OBJECT && kind != P11_K_KEY) continue;
+    const struct life *object = life_of(maps, &maps->object, call->arg[i].in.number);
+    if (object && object->withheld) {
+      snprintf(text, size, "its object was not changed by #%" PRIu64, object->withheld);
+      return text;
+    }
+    if (object && object->to != UINT64_MAX && call->number && call->number < object->to) {
+      snprintf(text, size, "the end of its object, at #%" PRIu64 ", overlapped with it", object->to);
+      return text;
+    }
+  }
+  if (place && place->withheld && (call->info->class == P11_CLASS_FIND || call->info->class == P11_CLASS_POLL)) {
+    snprintf(text, size, "its token was not changed by #%" PRIu64, place->withheld);
+    return text;
+  }
+  if (session && session->to != UINT64_MAX && call->number && call->number < session->to) {
+    snprintf(text, size, "the end of its session, at #%" PRIu64 ", overlapped with it", session->to);
+    return text;
+  }
+  const struct operation_use use = use_of_call(call);
+  const uint64_t gone = session && use.begins ? gone_of(session, use.bits) : 0;
+  if (!gone) return NULL;
+  snprintf(text, size, "the operation before it went another way with #%" PRIu64, gone);
+  return text;
+}
+
+/* Of a login for one key (CKU_CONTEXT_SPECIFIC): the operations that it is for. */
+static const uint16_t of_one_key = 1u << LOST_SIGN | 1u << LOST_DECRYPT;
+
+static bool is_login_of_key(const struct call *call)
+{
+  return (call->known == P11_F_C_Login || call->known == P11_F_C_LoginUser) &&
+         call->arg[1].in.number == CKU_CONTEXT_SPECIFIC;
+}
+
+void lost_note(struct player *player, const struct call *call, bool made, uint64_t rv)
+{
+  struct operation_use use = use_of_call(call);
+  if (is_login_of_key(call)) use.bits = of_one_key;
+  if (!use.bits && call->known != P11_F_C_SessionCancel) return;
+  struct life *life = session_of(player->maps, call);
+  if (!life) return;
+  struct session *session = life->session;
+  const bool same = made && rv == call->rv;
+  if (use.begins && use.bits & 1u << LOST_FIND) session->recorded.count = session->now.count = 0;
+  if (call->known == P11_F_C_SessionCancel) {
+    if (same && rv == CKR_OK) memset(session->gone, 0, sizeof session->gone);
+    return;
+  }
+  if (same && !use.begins) return;
+  for (unsigned i = 0; i < LOST_OPERATIONS; i++) {
+    if (!(use.bits & 1u << i)) continue;
+    if (same)
+      session->gone[i] = 0;
+    else if (!session->gone[i] || use.begins)
+      session->gone[i] = number_of(call);
+  }
+}

@@ -1,0 +1,141 @@
+/* What searches find: the same objects, in any order. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "decoder/replay/maps_part.h"
+#include "decoder/replay/portrait.h"
+
+/* Where the handle stands in the list; SIZE_MAX nowhere. */
+static size_t where(const struct handles *list, uint64_t handle)
+{
+  for (size_t i = 0; i < list->count; i++)
+    if (list->at[i] == handle) return i;
+  return SIZE_MAX;
+}
+
+/* Objects whose pair is known: out of both lists. */
+static void match_known(struct maps *maps, struct session *search)
+{
+  struct handles *recorded = &search->recorded, *now = &search->now;
+  size_t left = 0;
+  /* Modules find in the same order mostly; where they do not, a table makes long lists bearable. */
+  struct table places = {0};
+  if (now->count > 64)
+    for (size_t i = 0; i < now->count; i++) table_put(&places, now->at[i], (void *)(i + 1));
+  for (size_t i = 0; i < recorded->count; i++) {
+    const struct life *life = life_of(maps, &maps->object, recorded->at[i]);
+    size_t at = SIZE_MAX;
+    if (life && life->to == UINT64_MAX && !life->lost && life->now != CK_INVALID_HANDLE) {
+      at = places.room ? (uintptr_t)table_get(&places, life->now) - 1 : where(now, life->now);
+    }
+    if (at == SIZE_MAX)
+      recorded->at[left++] = recorded->at[i];
+    else
+      now->at[at] = CK_INVALID_HANDLE; /* dropped below: places stay what they are until then */
+  }
+  recorded->count = left;
+  table_clear(&places, NULL);
+  left = 0;
+  for (size_t i = 0; i < now->count; i++)
+    if (now->at[i] != CK_INVALID_HANDLE) now->at[left++] = now->at[i];
+  now->count = left;
+}
+
+/* May a pair be made of it: is it not paired for good with another? */
+static bool is_open(const struct maps *maps, uint64_t recorded)
+{
+  const struct life *life = life_of(maps, &maps->object, recorded);
+  return !life || life->to != UINT64_MAX || life_is_weak(life);
+}
+
+static void pair(struct player *player, struct session *search, size_t recorded, size_t now, const struct call *call)
+{
+  maps_pair_object(player, search->recorded.at[recorded], search->now.at[now], call);
+  handles_drop(&search->recorded, recorded);
+  handles_drop(&search->now, now);
+}
+
+/* By what the trace knows of the objects: each takes the best of those that are left, the first of equals. */
+static void match_portraits(struct player *player, struct session *search, uint64_t session, const struct call *call)
+{
+  const bool few = search->recorded.count * search->now.count <= 4096;
+  for (size_t i = 0; i < search->recorded.count;) {
+    const uint64_t handle = search->recorded.at[i];
+    const struct portrait *portrait = player->portraits && is_open(player->maps, handle)
+                                          ? portrait_of(player->portraits, handle, call->number)
+                                          : NULL;
+    size_t best = SIZE_MAX;
+    int most = -1;
+    for (size_t k = 0; portrait && k < search->now.count && (few || most < 0); k++) {
+      const int fits = portrait_fits(player, portrait, session, search->now.at[k]);
+      if (fits > most) most = fits, best = k;
+    }
+    if (best == SIZE_MAX)
+      i++;
+    else
+      pair(player, search, i, best, call);
+  }
+}
+
+/* What nothing is known of goes by its order. */
+static void match_order(struct player *player, struct session *search, const struct call *call)
+{
+  for (size_t i = 0; i < search->recorded.count && search->now.count;) {
+    const uint64_t handle = search->recorded.at[i];
+    const bool unknown = !player->portraits || !portrait_of(player->portraits, handle, call->number);
+    if (unknown && is_open(player->maps, handle))
+      pair(player, search, i, 0, call);
+    else
+      i++;
+  }
+}
+
+static void match(struct player *player, struct session *search, uint64_t session, const struct call *call, bool over)
+{
+  match_known(player->maps, search);
+  if (!search->recorded.count || !search->now.count) return;
+  if (over && search->recorded.count == 1 && search->now.count == 1) {
+    if (is_open(player->maps, search->recorded.at[0])) pair(player, search, 0, 0, call);
+    return;
+  }
+  match_portraits(player, search, session, call);
+  match_order(player, search, call);
+}
+
+/* Objects that live on because their end was withheld were not found then. */
+static void drop_spared(const struct maps *maps, struct handles *now)
+{
+  for (size_t i = 0; i < now->count;) {
+    if (maps->spared.count && table_get(&maps->spared, now->at[i]))
+      handles_drop(now, i);
+    else
+      i++;
+  }
+}
+
+void maps_pair_found(struct player *player, uint64_t session, const struct call *call, const uint64_t *now,
+                     size_t count, size_t *missing, size_t *more)
+{
+  struct maps *maps = player->maps;
+  *missing = *more = 0;
+  struct life *life = life_of(maps, &maps->session, session);
+  if (!life || life->lost) return;
+  struct session *search = life->session;
+  const bool final = call->known == P11_F_C_FindObjectsFinal;
+  const struct value *found = &call->arg[1].out;
+  bool over = final, both = final;
+  if (!final) {
+    for (size_t i = 0; i < found->count; i++) handles_add(&search->recorded, found->item[i].number);
+    for (size_t i = 0; i < count; i++) handles_add(&search->now, now[i]);
+    const uint64_t asked = call->arg[2].in.number;
+    over = found->count < asked;
+    both = over && count < asked;
+  }
+  match(player, search, life->now, call, both);
+  if (!over) return;
+  drop_spared(maps, &search->now);
+  *missing = search->recorded.count;
+  *more = search->now.count;
+  for (size_t i = 0; i < search->recorded.count; i++) maps_lose_found(maps, search->recorded.at[i], call);
+  search->recorded.count = search->now.count = 0;
+}
