@@ -24,6 +24,7 @@ static const struct {
     {"rules",     cmd_rules,     "what check looks for, and which answer of the FAQ it comes from"},
     {"report",    cmd_report,    "one page of HTML: logins, findings and their evidence, calls"   },
     {"diff",      cmd_diff,      "what a module answered otherwise in another trace"              },
+    {"emit-c",    cmd_emit_c,    "a C program that makes the recorded calls"                      },
     {"recover",   cmd_recover,   "fold NAME.p11t.live into NAME.p11t after a process was killed"  },
     {"pack",      cmd_pack,      "all files of a case as one to send"                             },
     {"merge",     cmd_merge,     "the files of a process as one"                                  },
