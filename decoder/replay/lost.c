@@ -135,6 +135,10 @@ const char *lost_excuse(struct player *player, const struct call *call, char *te
     snprintf(text, size, "nobody is logged in: #%" PRIu64 " was not made or failed", place->no_login);
     return text;
   }
+  if (session && session->session->explained && call->info->class == P11_CLASS_FIND) {
+    snprintf(text, size, "its token has other objects today because of #%" PRIu64, session->session->explained);
+    return text;
+  }
   for (unsigned i = 0; i < call->info->arity; i++) {
     const unsigned kind = call->info->param[i].kind;
     if (kind != P11_K_OBJECT && kind != P11_K_KEY) continue;
@@ -181,7 +185,10 @@ void lost_note(struct player *player, const struct call *call, bool made, uint64
   if (!life) return;
   struct session *session = life->session;
   const bool same = made && rv == call->rv;
-  if (use.begins && use.bits & 1u << LOST_FIND) session->recorded.count = session->now.count = 0;
+  if (use.begins && use.bits & 1u << LOST_FIND) {
+    session->recorded.count = session->now.count = 0;
+    session->because = session->explained = 0;
+  }
   if (call->known == P11_F_C_SessionCancel) {
     if (same && rv == CKR_OK) memset(session->gone, 0, sizeof session->gone);
     return;

@@ -41,10 +41,11 @@ static void match_known(struct maps *maps, struct session *search)
   now->count = left;
 }
 
-/* May a pair be made of it: is it not paired for good with another? */
+/* May a pair be made of it: is it not paired for good with another, nor known to be missing? */
 static bool is_open(const struct maps *maps, uint64_t recorded)
 {
   const struct life *life = life_of(maps, &maps->object, recorded);
+  if (life && life->to == UINT64_MAX && life->lost && life->made) return false;
   return !life || life->to != UINT64_MAX || life_is_weak(life);
 }
 
@@ -102,15 +103,30 @@ static void match(struct player *player, struct session *search, uint64_t sessio
   match_order(player, search, call);
 }
 
-/* Objects that live on because their end was withheld were not found then. */
-static void drop_spared(const struct maps *maps, struct handles *now)
+/* Takes out what cannot be alike because of an earlier call: recorded objects that were not made today, and those of today
+ * that live on because their end was withheld. Returns the number of one such call, 0 when there is none. */
+static uint64_t drop_explained(const struct maps *maps, struct session *search)
 {
-  for (size_t i = 0; i < now->count;) {
-    if (maps->spared.count && table_get(&maps->spared, now->at[i]))
-      handles_drop(now, i);
+  uint64_t because = 0;
+  size_t left = 0;
+  for (size_t i = 0; i < search->recorded.count; i++) {
+    const struct life *life = life_of(maps, &maps->object, search->recorded.at[i]);
+    if (life && life->to == UINT64_MAX && life->lost && life->made)
+      because = life->lost;
     else
-      i++;
+      search->recorded.at[left++] = search->recorded.at[i];
   }
+  search->recorded.count = left;
+  left = 0;
+  for (size_t i = 0; i < search->now.count; i++) {
+    const uint64_t spared = maps->spared.count ? (uintptr_t)table_get(&maps->spared, search->now.at[i]) : 0;
+    if (spared)
+      because = spared;
+    else
+      search->now.at[left++] = search->now.at[i];
+  }
+  search->now.count = left;
+  return because;
 }
 
 void maps_pair_found(struct player *player, uint64_t session, const struct call *call, const uint64_t *now,
@@ -132,8 +148,10 @@ void maps_pair_found(struct player *player, uint64_t session, const struct call 
     both = over && count < asked;
   }
   match(player, search, life->now, call, both);
+  const uint64_t because = drop_explained(maps, search);
+  if (because) search->because = because;
+  search->explained = search->recorded.count || search->now.count ? 0 : search->because;
   if (!over) return;
-  drop_spared(maps, &search->now);
   *missing = search->recorded.count;
   *more = search->now.count;
   for (size_t i = 0; i < search->recorded.count; i++) maps_lose_found(maps, search->recorded.at[i], call);

@@ -94,7 +94,7 @@ static void end_object(struct maps *maps, uint64_t handle, uint64_t number, bool
 {
   struct life *life = life_of(maps, &maps->object, handle);
   if (!life) return;
-  if (spare && !life->lost) table_put(&maps->spared, life->now, maps);
+  if (spare && !life->lost) table_put(&maps->spared, life->now, (void *)(uintptr_t)number);
   life_end(maps, &maps->object, life, number);
 }
 

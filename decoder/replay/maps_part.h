@@ -37,6 +37,8 @@ struct session {
   struct life *objects;           /* session objects made in it */
   uint64_t gone[LOST_OPERATIONS]; /* the call with which an operation went another way; 0 */
   struct handles recorded, now;   /* found in the search so far, and not paired */
+  uint64_t because;               /* a call because of which it finds other objects than then; 0 none, */
+  uint64_t explained;             /* and the same when there is no other reason, as far as it went */
   struct session *spare;
 };
 
