@@ -18,6 +18,7 @@ int cmd_merge(int argc, char **argv);
 int cmd_objects(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
 int cmd_recover(int argc, char **argv);
+int cmd_redact(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_rules(int argc, char **argv);
 int cmd_run(int argc, char **argv);

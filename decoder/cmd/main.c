@@ -29,8 +29,9 @@ static const struct {
     {"pack",      cmd_pack,      "all files of a case as one to send"                             },
     {"merge",     cmd_merge,     "the files of a process as one"                                  },
     {"trim",      cmd_trim,      "a smaller trace: the calls that you choose"                     },
+    {"redact",    cmd_redact,    "a copy that says less"                                          },
     {"symbolize", cmd_symbolize, "names for call stacks, written beside the trace"                },
-    {"keygen",    cmd_keygen,    "the key pair that capture=full seals to"                       },
+    {"keygen",    cmd_keygen,    "the key pair that capture=full seals to"                        },
     {"wrap",      cmd_wrap,      "make a traced copy of a module for modutil, a policy or p11-kit"},
     {"doctor",    cmd_doctor,    "why is nothing traced?"                                         },
 };
