@@ -79,20 +79,23 @@ static void pair_slots(struct module_seen *a, struct module_seen *b)
   }
 }
 
-/* How well they fit; negative: they are not the same. One attribute that reads otherwise does not make it another object:
- * that is a difference to be told. */
+/* How well they fit: 0 and less, they are not the same. What tells objects apart are long values (identifiers, moduli,
+ * certificates) and labels; that two are private and on the token says little. One attribute that reads otherwise does not
+ * make it another object: that is a difference to be told. The same module gives the same object the same handle. */
 static int fit(const struct object_seen *a, const struct object_seen *b)
 {
-  int score = 0;
+  int score = a->key == b->key ? 4 : 0;
   if (a->search == b->search) score += a->index == b->index ? 3 : 2;
   for (unsigned i = 0; i < a->facts; i++) {
     for (unsigned k = 0; k < b->facts; k++) {
       if (a->fact[i].type != b->fact[k].type) continue;
-      if (a->fact[i].hash == b->fact[k].hash) {
-        score += a->fact[i].type == CKA_CLASS ? 2 : 4;
-      } else {
-        score -= a->fact[i].type == CKA_CLASS ? 1000 : 3;
-      }
+      const bool same = a->fact[i].hash == b->fact[k].hash;
+      if (a->fact[i].type == CKA_CLASS)
+        score += same ? 2 : -4;
+      else if (a->fact[i].is_long)
+        score += same ? 8 : -8;
+      else
+        score += same ? 1 : -1;
       break;
     }
   }

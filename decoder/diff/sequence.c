@@ -90,6 +90,18 @@ static void pair_by(struct sequence *s, size_t a, size_t end_a, size_t b, size_t
   }
 }
 
+/* Where the two part, the shortest list of edits is not always the story: [x], [] beside [] is not one C_FindObjects more,
+ * but the first of them answered otherwise. So the next call on the other side is looked at too, though it has a match. */
+static bool parted(struct sequence *s, int side, const struct exchange *e, size_t next)
+{
+  const struct side *other = &s->side[!side];
+  if (next >= other->count) return false;
+  const struct exchange *x = &other->at[next];
+  if (x->question != e->question || x->answer == e->answer) return false;
+  found_add(s->found, s->pair, DIFFERENT_ANSWER, side == SIDE_A ? e : x, side == SIDE_A ? x : e);
+  return true;
+}
+
 static void lone(struct sequence *s, int side, const struct exchange *e)
 {
   if (e->poll)
@@ -124,9 +136,10 @@ static void stretch(struct sequence *s, size_t a, size_t end_a, size_t b, size_t
     const size_t at = side == SIDE_A ? i++ : k++;
     const struct exchange *e = &s->side[side].at[at];
     const int32_t mate = s->side[side].mate[at];
-    if (mate < 0)
+    const bool here = side == SIDE_A ? at == a && end_b == b : at == b && end_a == a;
+    if (mate < 0 && (!here || !parted(s, side, e, side == SIDE_A ? b : a)))
       lone(s, side, e);
-    else if (side == SIDE_A)
+    else if (mate >= 0 && side == SIDE_A)
       mates(s, e, &right->at[mate]);
     passed(&s->side[side], e);
   }

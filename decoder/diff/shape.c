@@ -23,6 +23,9 @@ enum {
   HASH_TEMPLATE
 };
 
+/* A longer value in a template is recorded only when the call succeeds, so it cannot be part of the question. */
+enum { EARLY = 4096 };
+
 void parts_free(struct parts *parts)
 {
   free(parts->at);
@@ -197,8 +200,9 @@ static void asked_template(struct shape *s, struct names *names, const struct p1
       else
         snprintf(sub, sizeof sub, " 0x%llx", (unsigned long long)a->number);
     }
-    put(s, PART_QUESTION, shape_attribute(names, a), p->name, sub, a->count ? a->item : a,
-        meaning_of_attribute(a->number));
+    const bool late = a->length > EARLY && a->pointer != P11T_P_NULL;
+    put(s, PART_QUESTION, late ? hash_mix(HASH_LENGTH, a->length) : shape_attribute(names, a), p->name, sub,
+        a->count ? a->item : a, meaning_of_attribute(a->number));
   }
 }
 
@@ -227,7 +231,6 @@ static void question(struct shape *s, struct names *names, const struct call *ca
       h = HASH_NULL;
       break;
     case P11_K_STRING:
-    case P11_K_CHARS:
       h = v->what == VALUE_BYTES && v->form == P11T_V_FULL ? hash_bytes(SEED, v->bytes, v->kept) : HASH_NULL;
       break;
     case P11_K_MECHANISM: h = hash_of(names, v); break;
@@ -328,8 +331,13 @@ static void answer(struct shape *s, struct names *names, const struct call *call
     case P11_K_OUT_FUNCTION_LIST:
     case P11_K_OUT_INTERFACE:
     case P11_K_OUT_INTERFACES: put(s, PART_ANSWER, hash_of(names, v), p->name, "", v, meaning); return;
-    case P11_K_OUT_BYTES_OF: return; /* its length is the question's */
-    default: return;                 /* OUT_BYTES: the length stands beside it */
+    case P11_K_OUT_BYTES_OF:
+    case P11_K_OUT_BYTES:
+      /* The length stands beside it. That all bytes are the same is no chance in so many. */
+      if (v->what == VALUE_BYTES && v->form == P11T_V_TAG && v->length >= 16)
+        put(s, PART_ANSWER, v->shape & (P11T_SHAPE_SAME | P11T_SHAPE_ZERO), p->name, "", v, meaning);
+      return;
+    default: return;
   }
 }
 

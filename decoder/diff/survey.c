@@ -65,20 +65,14 @@ static void see_slots(struct module_seen *m, const struct call *call)
   s->labelled = true;
 }
 
-static void fact(struct object_seen *o, uint64_t type, uint64_t hash, bool read)
+static void fact(struct object_seen *o, uint64_t type, uint64_t hash, bool is_long)
 {
-  for (unsigned i = 0; i < o->facts; i++) {
-    if (o->fact[i].type != type) continue;
-    if (read && !o->fact[i].read) {
-      o->fact[i].hash = hash;
-      o->fact[i].read = true;
-    }
-    return;
-  }
+  for (unsigned i = 0; i < o->facts; i++)
+    if (o->fact[i].type == type) return;
   if (o->facts == SURVEY_FACTS) return;
   o->fact[o->facts].type = type;
   o->fact[o->facts].hash = hash;
-  o->fact[o->facts++].read = read;
+  o->fact[o->facts++].is_long = is_long;
 }
 
 static struct object_seen *object_of(struct reading *r, uint64_t handle)
@@ -120,7 +114,7 @@ static void see_objects(struct reading *r, const struct call *call)
   for (size_t i = 0; i < t->count; i++) {
     const struct value *a = &t->item[i];
     if (a->length != UINT64_MAX && a->pointer != P11T_P_NULL && a->count)
-      fact(o, a->number, shape_attribute(&r->names, a), true);
+      fact(o, a->number, shape_attribute(&r->names, a), a->item->what == VALUE_BYTES && a->length >= 4);
   }
 }
 

@@ -22,7 +22,7 @@ struct object_seen {
   unsigned facts;
   struct {
     uint64_t type, hash;
-    bool read; /* from the module; else it was searched for */
+    bool is_long; /* of at least 4 bytes: a label, an identifier, a certificate */
   } fact[SURVEY_FACTS];
   bool paired;
 };
