@@ -227,13 +227,13 @@ static bool is_our_doing(const struct live *live)
   uint64_t then = live->call->rv;
   if (!live->tainted) return false;
   if (live->taint & TAINT_LOST) return true;
-  return code_depends_on_data(then) && code_depends_on_data(live->rv);
+  return code_depends_on_data(live->call, then) && code_depends_on_data(live->call, live->rv);
 }
 
 enum outcome live_compare(struct live *live, struct player *player, struct difference *found, unsigned *count,
                           const char **reason)
 {
-  struct comparing c = {live, player, found, count};
+  struct comparing c = {live, player, found, count, false};
   const struct call *call = live->call;
   bool incomparable = false;
   *count = 0;
@@ -261,7 +261,7 @@ enum outcome live_compare(struct live *live, struct player *player, struct diffe
     }
   }
   if (*count > 0) return OUTCOME_DIFFERENT;
-  if (!incomparable) return OUTCOME_SAME;
+  if (!incomparable && !c.unsure) return OUTCOME_SAME;
   *reason = reason_of(live);
   return OUTCOME_INCOMPARABLE;
 }

@@ -2,14 +2,11 @@
 #include "decoder/replay/live_part.h"
 
 /* Codes that other bytes of the same length, or another key of the same kind, may turn into others. All the rest is about
- * handles, states, rights and lengths. */
-bool code_depends_on_data(uint64_t rv)
+ * handles, states, rights, devices. A decryption that fails may say so in many words. */
+bool code_depends_on_data(const struct call *call, uint64_t rv)
 {
   switch (rv) {
     case CKR_OK:
-    case CKR_GENERAL_ERROR:
-    case CKR_FUNCTION_FAILED:
-    case CKR_DEVICE_ERROR:
     case CKR_ARGUMENTS_BAD:
     case CKR_DATA_INVALID:
     case CKR_DATA_LEN_RANGE:
@@ -26,15 +23,18 @@ bool code_depends_on_data(uint64_t rv)
     case CKR_MECHANISM_PARAM_INVALID:
     case CKR_WRAPPED_KEY_INVALID:
     case CKR_WRAPPED_KEY_LEN_RANGE:
+    case CKR_UNWRAPPING_KEY_SIZE_RANGE:
     case CKR_PUBLIC_KEY_INVALID:
     case CKR_SAVED_STATE_INVALID:
-    case CKR_BUFFER_TOO_SMALL:
+    case CKR_BUFFER_TOO_SMALL: return true;
+    case CKR_GENERAL_ERROR:
+    case CKR_FUNCTION_FAILED: return live_role(call->known)->consumes || call->info->class == P11_CLASS_OBJECT;
     case CKR_PIN_INCORRECT:
     case CKR_PIN_INVALID:
     case CKR_PIN_LEN_RANGE:
     case CKR_PIN_LOCKED:
-    case CKR_PIN_TOO_WEAK: return true;
-    default: return rv >= CKR_VENDOR_DEFINED;
+    case CKR_PIN_TOO_WEAK: return call->info->class == P11_CLASS_LOGIN;
+    default: return false;
   }
 }
 

@@ -96,7 +96,7 @@ static void show_bytes(char to[160], const struct value *then, struct meaning me
                                 .bytes = now,
                                 .kept = length};
     compare_show(to, &value, meaning);
-  } else if (value_has_tag(then) && length == then->length) {
+  } else if (value_is_tagged(then) && length == then->length) {
     compare_text(to, "<%zu bytes, not those that this tag had before>", length);
   } else {
     compare_text(to, "<%zu bytes>", length);

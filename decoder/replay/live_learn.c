@@ -72,7 +72,7 @@ static void learn_attributes(struct live *live, struct player *player, unsigned 
         a[k].ulValueLen > asked->item[k].length) {
       continue;
     }
-    if (!value_has_tag(value) && !attribute_is_of_key(a[k].type)) continue;
+    if (!value_is_tagged(value) && !attribute_is_of_key(a[k].type)) continue;
     payload_learn(player, value, live_attribute_class(a[k].type), a[k].pValue, a[k].ulValueLen);
   }
 }
@@ -81,6 +81,7 @@ static void learn_attributes(struct live *live, struct player *player, unsigned 
 static unsigned taint_of_new(const struct live *live)
 {
   const struct call *call = live->call;
+  if (live->tainted) return live->taint | TAINT_STAND_IN | TAINT_FRESH;
   switch (call->known) {
     case P11_F_C_GenerateKey:
     case P11_F_C_GenerateKeyPair:

@@ -87,17 +87,17 @@ enum live_taint {
 };
 
 enum live_op_kind {
-  OP_ENCRYPT,
-  OP_DECRYPT,
-  OP_DIGEST,
-  OP_SIGN,
-  OP_VERIFY,
-  OP_MESSAGE_ENCRYPT,
-  OP_MESSAGE_DECRYPT,
-  OP_MESSAGE_SIGN,
-  OP_MESSAGE_VERIFY,
-  OP_FIND,
-  OP_KINDS
+  LIVE_ENCRYPT,
+  LIVE_DECRYPT,
+  LIVE_DIGEST,
+  LIVE_SIGN,
+  LIVE_VERIFY,
+  LIVE_MESSAGE_ENCRYPT,
+  LIVE_MESSAGE_DECRYPT,
+  LIVE_MESSAGE_SIGN,
+  LIVE_MESSAGE_VERIFY,
+  LIVE_FIND,
+  LIVE_KINDS
 };
 
 struct live_op {
@@ -131,6 +131,7 @@ struct comparing {
   struct player *player;
   struct difference *found;
   unsigned *count;
+  bool unsure; /* something differs that may do so for what stood in */
 };
 
 /* Texts are made only where something differs. */
@@ -150,7 +151,7 @@ void compare_attributes(struct comparing *c, unsigned param);
 void compare_mechanisms(struct comparing *c, unsigned param);
 void compare_interfaces(struct comparing *c, unsigned param);
 /* compare_code.c */
-bool code_depends_on_data(uint64_t rv);
+bool code_depends_on_data(const struct call *call, uint64_t rv);
 bool code_fills_template(uint64_t rv);
 bool mechanism_is_deterministic(uint64_t mechanism);
 /* Does the attribute differ from key to key? */
@@ -163,9 +164,9 @@ struct seal_process;
 struct payload {
   struct kept_values *kept;
   struct live_states *states;
-  bool renamed; /* values that the trace has in full came out otherwise: inputs are looked up */
-  bool so;      /* the latest login was the security officer's */
-  bool asked_seal;
+  bool renamed;    /* values that the trace has in full came out otherwise: inputs are looked up */
+  bool so;         /* the latest login was the security officer's */
+  bool asked_seal; /* whether the key opens what the process sealed */
   struct seal_process *opened;
 };
 
@@ -173,10 +174,4 @@ struct payload {
 const uint8_t *payload_find(struct player *player, const struct value *value, size_t *length, enum payload_how *how);
 /* The PIN that the user gave. */
 const struct replay_pin *payload_pin(const struct player *player, enum payload_class class);
-/* Form TAG, or SEALED with its tag. */
-static inline bool value_has_tag(const struct value *value)
-{
-  return value->what == VALUE_BYTES && (value->form == P11T_V_TAG || value->form == P11T_V_SEALED);
-}
-
 #endif

@@ -10,8 +10,8 @@ enum { SESSIONS = 1 << 10, OBJECTS = 1 << 16, MOST_OBJECTS = 1 << 20 };
 struct session_state {
   struct session_state *next;
   uint64_t handle;
-  struct live_op op[OP_KINDS];
-  bool known[OP_KINDS];
+  struct live_op op[LIVE_KINDS];
+  bool known[LIVE_KINDS];
 };
 
 struct object_state {
@@ -156,7 +156,7 @@ static struct live_role role_of(const struct p11_function_info *f)
   const char *name = f->name;
   bool messages = f->group == P11_GROUP_MESSAGE;
   if (f->class == P11_CLASS_FIND) {
-    role.ops = 1u << OP_FIND;
+    role.ops = 1u << LIVE_FIND;
     role.begins = ends_with(name, "Init");
     role.ends = ends_with(name, "Final");
     return role;
@@ -174,8 +174,10 @@ static struct live_role role_of(const struct p11_function_info *f)
   for (unsigned i = 0; i < sizeof verb / sizeof verb[0]; i++) {
     if (strstr(name, verb[i]) == NULL) continue;
     /* C_VerifySignature has Sign in it, and signs nothing. */
-    if (i == OP_SIGN && strstr(name, "VerifySignature") != NULL) continue;
-    role.ops |= (uint16_t)(1u << (!messages ? i : i < OP_DIGEST ? OP_MESSAGE_ENCRYPT + i : OP_MESSAGE_ENCRYPT + i - 1));
+    if (i == LIVE_SIGN && strstr(name, "VerifySignature") != NULL) continue;
+    role.ops |= (uint16_t)(1u << (!messages         ? i
+                                  : i < LIVE_DIGEST ? LIVE_MESSAGE_ENCRYPT + i
+                                                    : LIVE_MESSAGE_ENCRYPT + i - 1));
   }
   bool goes_on = ends_with(name, "Update") || ends_with(name, "DigestKey");
   role.begins = ends_with(name, "Init");

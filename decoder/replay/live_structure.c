@@ -232,7 +232,7 @@ void *live_message(struct laying *l, const struct value *value, uint64_t session
   if (s == NULL && (full || live_absurd(length))) return live_bytes(l, value, PAYLOAD_DATA, &length);
   if (s == NULL) {
     const struct live_role *role = live_role(live->call->known);
-    for (unsigned kind = 0; kind < OP_KINDS; kind++) {
+    for (unsigned kind = 0; kind < LIVE_KINDS; kind++) {
       const struct live_op *op = role->ops & 1u << kind ? live_op_find(l->player, session, kind) : NULL;
       if (op != NULL) s = p11_struct_info(p11_message_struct(op->mechanism, length));
     }

@@ -7,6 +7,7 @@
 #include "decoder/read/arena.h"
 #include "decoder/replay/live_part.h"
 #include "decoder/replay/payload_kept.h"
+#include "decoder/seal/seal.h"
 
 /* Shorter values are many things at once: an exponent, a date, a number. */
 #define SHORTEST_NAMED 8
@@ -26,6 +27,7 @@ void payload_free(struct payload *payload)
   if (payload == NULL) return;
   kept_values_free(payload->kept);
   live_states_free(payload->states);
+  seal_process_free(payload->opened);
   free(payload);
 }
 
@@ -59,7 +61,7 @@ const uint8_t *payload_find(struct player *player, const struct value *value, si
   const struct payload *payload = player->payload;
   const struct kept_value *kept = NULL;
   if (value->what != VALUE_BYTES) return NULL;
-  if (value_has_tag(value)) {
+  if (value_is_tagged(value)) {
     kept = kept_value_find(payload->kept, value->number);
   } else if (payload->renamed && has_name(value)) {
     kept = kept_value_find(payload->kept, name_of(value->bytes, value->kept));
@@ -79,6 +81,26 @@ const struct replay_pin *payload_pin(const struct player *player, enum payload_c
 {
   const struct replay_pin *pin = class == PAYLOAD_PIN_SO ? &player->options->so : &player->options->user;
   return pin->given ? pin : NULL;
+}
+
+/* Opens a sealed value; false: there is no key, or it is not that of the trace, or the value is cut. */
+static bool opens(struct player *player, const struct value *value, uint8_t *to)
+{
+  struct payload *payload = player->payload;
+  if (value->what != VALUE_BYTES || value->form != P11T_V_SEALED || player->options->key == NULL) return false;
+  if (!payload->asked_seal) seal_open_process(player->options->key, player->process, &payload->opened);
+  payload->asked_seal = true;
+  return payload->opened != NULL && seal_room(value) == value->length &&
+         seal_open_value(payload->opened, value, to) == SEAL_OPENED;
+}
+
+bool payload_pin_is_known(struct player *player, const struct value *value, enum payload_class class)
+{
+  uint8_t pin[1024];
+  if (payload_pin(player, class) != NULL) return true;
+  if (value->length > sizeof pin || !opens(player, value, pin)) return false;
+  explicit_bzero(pin, sizeof pin);
+  return true;
 }
 
 static bool is_pin(enum payload_class class)
@@ -101,12 +123,13 @@ enum payload_how payload_fill(struct player *player, const struct value *value, 
     if (room > 0) memcpy(to, bytes, room);
     return how;
   }
+  if (opens(player, value, to)) return PAYLOAD_RECORDED;
   /* A tag says it when all bytes are zero: then nothing is missing. */
-  bool known = value_has_tag(value) && (value->shape & P11T_SHAPE_ZERO);
+  bool known = value_is_tagged(value) && (value->shape & P11T_SHAPE_ZERO);
   stand_in(value, to);
   if (value->form == P11T_V_CUT && value->kept > 0) memcpy(to, value->bytes, value->kept < room ? value->kept : room);
   if (room == 0 || known) return PAYLOAD_RECORDED;
-  if (value_has_tag(value) && !is_pin(class)) kept_value_put(player->payload->kept, value->number, to, room, true);
+  if (value_is_tagged(value) && !is_pin(class)) kept_value_put(player->payload->kept, value->number, to, room, true);
   return PAYLOAD_STAND_IN;
 }
 
@@ -128,7 +151,7 @@ void payload_learn(struct player *player, const struct value *value, enum payloa
 {
   struct payload *payload = player->payload;
   if (is_pin(class) || value->what != VALUE_BYTES) return;
-  if (value_has_tag(value)) {
+  if (value_is_tagged(value)) {
     if (value->length > 0) kept_value_put(payload->kept, value->number, bytes, length, false);
     return;
   }

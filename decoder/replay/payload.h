@@ -22,6 +22,9 @@ enum payload_how {
 enum payload_how payload_fill(struct player *player, const struct value *value, enum payload_class class, uint8_t *to);
 #define PAYLOAD_MOST (64u << 20)
 
+/* Is the PIN known: given by the user, or sealed in the trace to the key that was given? */
+bool payload_pin_is_known(struct player *player, const struct value *value, enum payload_class class);
+
 /* Bytes that came out where the recorded call returned `value`: the next input with that tag is these. */
 void payload_learn(struct player *player, const struct value *value, enum payload_class class, const uint8_t *bytes,
                    size_t length);
