@@ -241,11 +241,10 @@ static bool said_invalid(const struct call *call)
 
 /* A number that is no handle of today's. The module has more than those that we know of: where the recorded one was wrong,
  * one that no module gives out. */
-static uint64_t no_handle(const struct maps *maps, uint64_t recorded)
+static uint64_t no_handle(const struct maps *maps, const struct side *side, uint64_t recorded)
 {
   uint64_t number = said_invalid(maps->at) ? recorded ^ 0x5AD00000u : recorded;
-  while (!number || life_is_today(&maps->session, number) || life_is_today(&maps->object, number))
-    number += 0x10000001u;
+  while (!number || life_is_today(side, number)) number += 0x10000001u;
   return number;
 }
 
@@ -256,17 +255,17 @@ static bool ask(const struct maps *maps, const struct side *side, uint64_t recor
   if (recorded == CK_INVALID_HANDLE) return true;
   const struct life *life = life_of(maps, side, recorded);
   if (!life) {
-    *now = no_handle(maps, recorded);
+    *now = no_handle(maps, side, recorded);
   } else if (life->lost) {
     *why = life->lost;
     /* Where the application used it after its end the answer does not depend on whether it ever was there. */
     if (life_lasts(maps, life)) return false;
-    *now = no_handle(maps, recorded);
+    *now = no_handle(maps, side, recorded);
   } else if (life_lasts(maps, life)) {
     *now = life->now;
   } else {
     /* Its end may have been withheld today, or the number may be another's by now. */
-    *now = said_invalid(maps->at) || life_is_today(side, life->now) ? no_handle(maps, recorded) : life->now;
+    *now = said_invalid(maps->at) || life_is_today(side, life->now) ? no_handle(maps, side, recorded) : life->now;
   }
   return true;
 }

@@ -56,8 +56,13 @@ static void pair(struct player *player, struct session *search, size_t recorded,
   handles_drop(&search->now, now);
 }
 
-/* By what the trace knows of the objects: each takes the best of those that are left, the first of equals. */
-static void match_portraits(struct player *player, struct session *search, uint64_t session, const struct call *call)
+/* portrait_fits says less than this of objects that are of another class or kind. */
+enum { FITS_AT_ALL = -999 };
+
+/* By what the trace knows of the objects: each takes the best of those that are left, the first of equals, that fits at least
+ * so well. */
+static void match_portraits(struct player *player, struct session *search, uint64_t session, const struct call *call,
+                            int least)
 {
   const bool few = search->recorded.count * search->now.count <= 4096;
   for (size_t i = 0; i < search->recorded.count;) {
@@ -66,8 +71,8 @@ static void match_portraits(struct player *player, struct session *search, uint6
                                           ? portrait_of(player->portraits, handle, call->number)
                                           : NULL;
     size_t best = SIZE_MAX;
-    int most = -1;
-    for (size_t k = 0; portrait && k < search->now.count && (few || most < 0); k++) {
+    int most = least - 1;
+    for (size_t k = 0; portrait && k < search->now.count && (few || best == SIZE_MAX); k++) {
       const int fits = portrait_fits(player, portrait, session, search->now.at[k]);
       if (fits > most) most = fits, best = k;
     }
@@ -91,16 +96,20 @@ static void match_order(struct player *player, struct session *search, const str
   }
 }
 
-static void match(struct player *player, struct session *search, uint64_t session, const struct call *call, bool over)
+/* `over`: of the recorded search; `both`: of today's too. */
+static void match(struct player *player, struct session *search, uint64_t session, const struct call *call, bool over,
+                  bool both)
 {
   match_known(player->maps, search);
   if (!search->recorded.count || !search->now.count) return;
-  if (over && search->recorded.count == 1 && search->now.count == 1) {
+  if (both && search->recorded.count == 1 && search->now.count == 1) {
     if (is_open(player->maps, search->recorded.at[0])) pair(player, search, 0, 0, call);
     return;
   }
-  match_portraits(player, search, session, call);
+  match_portraits(player, search, session, call, 0);
   match_order(player, search, call);
+  /* As many as then, but some look otherwise: what does will show where it is looked at. */
+  if (over && search->recorded.count == search->now.count) match_portraits(player, search, session, call, FITS_AT_ALL);
 }
 
 /* Takes out what cannot be alike because of an earlier call: recorded objects that were not made today, and those of today
@@ -147,7 +156,7 @@ void maps_pair_found(struct player *player, uint64_t session, const struct call 
     over = found->count < asked;
     both = over && count < asked;
   }
-  match(player, search, life->now, call, both);
+  match(player, search, life->now, call, over, both);
   const uint64_t because = drop_explained(maps, search);
   if (because) search->because = because;
   search->explained = search->recorded.count || search->now.count ? 0 : search->because;
