@@ -173,7 +173,6 @@ static void initialise(struct play *play)
 
 void play_begin(struct play *play, const struct call *call)
 {
-  struct player *player = &play->player;
   if (call->known == P11_F_C_Initialize) play->seen_initialize = true;
   if (!play->seen_initialize && !atomic_load(&play->initialised) && needs_initialised(call)) {
     play->seen_initialize = true;
