@@ -33,7 +33,6 @@ struct results {
   uint64_t calls;      /* of the trace, so far */
   uint64_t outcome[4]; /* by enum outcome */
   uint64_t prepared;   /* objects made before the first call */
-  char prepared_text[1024];  /* what was not made, or not as it was; "" nothing */
   char prepared_text[1024];  /* what could not be made, or not as it was; "" nothing */
   uint64_t first_difference; /* number of the first call that differed; 0 none */
   struct {
