@@ -217,6 +217,6 @@ def without_derived(x, top=True):
     if "args" in x:
         return {k: [{n: v if n == "name" else without_derived(v, False) for n, v in a.items()} for a in x["args"]] if k == "args"
                 else v for k, v in x.items() if k not in ("rv", "process", "pid", "thread", "start", "end_time", "duration",
-                                                          "caller", "stack")}
+                                                          "caller", "stack", "stack_stale")}
     drop = DERIVED - {"name"} if x.get("type") == "interface" else DERIVED
     return {k: without_derived(v, False) for k, v in x.items() if k not in drop}
