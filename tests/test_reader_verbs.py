@@ -4,8 +4,8 @@ import pytest
 from p11t_make import Trace, field
 from reader_tools import save, session_call, sign_enter, tool
 
-VERBS = ("run", "info", "dump", "follow", "stat", "state", "objects", "check", "rules", "report", "diff", "emit-c",
-         "recover", "pack", "merge", "trim", "redact", "symbolize", "keygen", "wrap", "doctor")
+VERBS = ("run", "info", "dump", "follow", "stat", "state", "objects", "check", "rules", "report", "replay", "diff", "emit-c",
+         "recover", "pack", "merge", "trim", "redact", "import", "symbolize", "keygen", "wrap", "doctor")
 
 
 def test_help_lists_every_verb(run, build):

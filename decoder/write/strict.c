@@ -93,6 +93,10 @@ static void strict_bytes(struct strict *s, struct value *v, unsigned secrecy, bo
     case P11T_V_FULL:
     case P11T_V_CUT:
       if (!hidden && !drop) return;
+      if (s->only_secrets && secrecy == P11_DATA) {
+        s->payload = true;
+        return;
+      }
       if (s->meta) {
         only_length(v, secrecy, v->length);
       } else {
@@ -101,7 +105,7 @@ static void strict_bytes(struct strict *s, struct value *v, unsigned secrecy, bo
       s->taken++;
       return;
     case P11T_V_SEALED:
-      if (s->keep_sealed && !s->meta) return;
+      if ((s->keep_sealed || s->only_secrets) && !s->meta) return;
       s->taken++;
       if (s->meta || (v->number == 0 && v->shape == 0)) {
         only_length(v, secrecy, v->length);
@@ -148,7 +152,18 @@ static bool is_meta_name(uint64_t type, const struct p11_attribute_info *info)
 static void strict_template(struct strict *s, struct value *v);
 static void strict_struct(struct strict *s, struct value *v);
 
-static void strict_attribute(struct strict *s, struct value *a)
+/* What is there of a CKA_VALUE was public when our recorder wrote it: a certificate, or a public key. Of another's trace it is
+ * asked as the recorder asks it. */
+static unsigned attribute_secrecy(const struct strict *s, const struct p11_attribute_info *info, const struct value *v,
+                                  bool is_public)
+{
+  if (info == NULL) return P11_SECRET;
+  if (info->secrecy != P11_VALUE) return info->secrecy;
+  const bool shown = !s->only_secrets || is_public || v->form != P11T_V_FULL || shape_is_certificate(v->bytes, v->kept);
+  return shown ? P11_PUBLIC : P11_SECRET;
+}
+
+static void strict_attribute(struct strict *s, struct value *a, bool is_public)
 {
   const struct p11_attribute_info *info = p11_attribute(a->number);
   if (a->count == 0) return;
@@ -166,15 +181,19 @@ static void strict_attribute(struct strict *s, struct value *a)
   } else if (v->what == VALUE_TEMPLATE) {
     strict_template(s, v);
   } else {
-    /* What is there of a CKA_VALUE was public: a certificate, or a public key. */
-    const unsigned secrecy = info == NULL ? P11_SECRET : info->secrecy == P11_VALUE ? P11_PUBLIC : info->secrecy;
-    strict_bytes(s, v, secrecy, asked);
+    strict_bytes(s, v, attribute_secrecy(s, info, v, is_public), asked);
   }
 }
 
 static void strict_template(struct strict *s, struct value *v)
 {
-  for (size_t i = 0; i < v->count; i++) strict_attribute(s, &v->item[i]);
+  bool is_public = false; /* the template says that it is of a certificate or a public key */
+  for (size_t i = 0; i < v->count; i++) {
+    const struct value *a = &v->item[i];
+    if (a->number != CKA_CLASS || a->count == 0 || a->item->what != VALUE_NUMBER) continue;
+    is_public = a->item->number == CKO_CERTIFICATE || a->item->number == CKO_PUBLIC_KEY;
+  }
+  for (size_t i = 0; i < v->count; i++) strict_attribute(s, &v->item[i], is_public);
 }
 
 static unsigned plain_secrecy(uint64_t mechanism)
@@ -258,4 +277,12 @@ void strict_leave(struct strict *s, struct call *call)
     strict_value(s, &call->info->param[i], &call->arg[i].in);
     strict_value(s, &call->info->param[i], &call->arg[i].out);
   }
+}
+
+bool strict_secrets(struct strict *s, struct call *call)
+{
+  s->only_secrets = true;
+  s->payload = false;
+  strict_leave(s, call);
+  return s->payload;
 }

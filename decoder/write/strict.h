@@ -23,8 +23,9 @@ struct strict {
   unsigned drop; /* enum strict_drop */
   const uint64_t *attribute;
   size_t attributes;
-  uint8_t key[3][16]; /* of the tags: payload, secrets, PINs */
-  uint64_t taken;     /* values that were taken away */
+  uint8_t key[3][16];         /* of the tags: payload, secrets, PINs */
+  bool only_secrets, payload; /* for strict_secrets: payload in clear was met */
+  uint64_t taken;             /* values that were taken away */
 };
 
 /* Makes the keys. Ends the program when the machine has no random bytes. */
