@@ -1,8 +1,10 @@
 #include "decoder/replay/guard.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "decoder/model/table.h"
 #include "decoder/replay/maps.h"
@@ -15,13 +17,41 @@ struct guard {
     bool known;
     uint64_t tag, slot; /* with which the given PIN was good today */
   } proved[USERS];
-  pthread_mutex_t turn;
 };
+
+/* What the replays of all processes of a trace share: they may be played side by side, on one token. */
+static struct shared {
+  pthread_mutex_t turn; /* of calls with a PIN */
+  bool refused;
+  char refusal[160];
+} * shared;
+
+void guard_share(void)
+{
+  if (shared) return;
+  shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) {
+    fputs("p11trace: replay: out of memory\n", stderr);
+    exit(2);
+  }
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  /* A module may take its process along in the middle of a login. */
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(&shared->turn, &attributes);
+  pthread_mutexattr_destroy(&attributes);
+}
+
+static void take_turn(void)
+{
+  if (pthread_mutex_lock(&shared->turn) == EOWNERDEAD) pthread_mutex_consistent(&shared->turn);
+}
 
 struct guard *guard_new(void)
 {
   struct guard *guard = model_alloc(sizeof *guard);
-  pthread_mutex_init(&guard->turn, NULL);
+  guard_share();
   return guard;
 }
 
@@ -29,7 +59,6 @@ void guard_free(struct guard *guard)
 {
   if (!guard) return;
   for (unsigned i = 0; i < USERS; i++) table_clear(&guard->good[i], NULL);
-  pthread_mutex_destroy(&guard->turn);
   free(guard);
 }
 
@@ -131,9 +160,14 @@ static bool slot_of(struct player *player, const struct call *call, uint64_t *sl
   return known;
 }
 
-const char *guard_enter(struct guard *guard, struct player *player, const struct call *call, char *text, size_t size)
+const char *guard_enter(struct player *player, const struct call *call, char *text, size_t size)
 {
-  pthread_mutex_lock(&guard->turn);
+  take_turn();
+  if (shared->refused) {
+    snprintf(text, size, "before #%" PRIu64 " (%s): %s in the replay of another process: the card counts wrong PINs",
+             call->number, call->info->name, shared->refusal);
+    return text;
+  }
   const CK_FUNCTION_LIST_3_2 *functions = target_functions(player->target);
   uint64_t slot;
   CK_TOKEN_INFO info;
@@ -163,6 +197,8 @@ const char *guard_refused(const struct live *live, char *text, size_t size)
            " (%s): the module answered %s to the PIN that was given; the card counts wrong PINs, so it is not "
            "tried again: is it the PIN of this token?",
            call->number, call->info->name, name ? name : "a refusal");
+  snprintf(shared->refusal, sizeof shared->refusal, "the PIN that was given was refused at #%" PRIu64, call->number);
+  shared->refused = true;
   return text;
 }
 
@@ -180,5 +216,5 @@ void guard_leave(struct guard *guard, struct player *player, const struct live *
     }
     pthread_mutex_unlock(&player->lock);
   }
-  pthread_mutex_unlock(&guard->turn);
+  pthread_mutex_unlock(&shared->turn);
 }

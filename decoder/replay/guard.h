@@ -9,6 +9,9 @@
 
 struct guard;
 
+/* To be called before the processes that replay are made: a PIN that one of them saw refused is not tried by another. */
+void guard_share(void);
+
 struct guard *guard_new(void);
 void guard_free(struct guard *guard);
 
@@ -21,7 +24,7 @@ const char *guard_withholds(struct guard *guard, struct player *player, const st
 /* Has the call a PIN? Then guard_enter and guard_leave go around it, so that no other such call is between them. */
 bool guard_concerns(const struct call *call);
 /* Waits for its turn. Then: in words, in `text`, why the replay must stop; NULL: it need not. Without player->lock. */
-const char *guard_enter(struct guard *guard, struct player *player, const struct call *call, char *text, size_t size);
+const char *guard_enter(struct player *player, const struct call *call, char *text, size_t size);
 /* The PIN was refused, and must not be tried again: the same in words; NULL: it was not. */
 const char *guard_refused(const struct live *live, char *text, size_t size);
 /* `live` NULL: the call was not made after all. Without player->lock. */

@@ -135,6 +135,10 @@ const char *lost_excuse(struct player *player, const struct call *call, char *te
     snprintf(text, size, "nobody is logged in: #%" PRIu64 " was not made or failed", place->no_login);
     return text;
   }
+  if (place && place->no_try && call->known == P11_F_C_GetTokenInfo) {
+    snprintf(text, size, "the wrong PIN of #%" PRIu64 " was not tried", place->no_try);
+    return text;
+  }
   if (session && session->session->explained && call->info->class == P11_CLASS_FIND) {
     snprintf(text, size, "its token has other objects today because of #%" PRIu64, session->session->explained);
     return text;
@@ -167,18 +171,34 @@ const char *lost_excuse(struct player *player, const struct call *call, char *te
   return text;
 }
 
+static bool is_login(const struct call *call)
+{
+  return call->known == P11_F_C_Login || call->known == P11_F_C_LoginUser;
+}
+
+/* The token counts wrong PINs until the right one comes. */
+static void note_tries(struct player *player, const struct call *call, bool made)
+{
+  const struct life *session = session_of(player->maps, call);
+  if (!session || !session->session->place) return;
+  if (call->rv == CKR_OK)
+    session->session->place->no_try = 0;
+  else if (!made)
+    session->session->place->no_try = number_of(call);
+}
+
 /* Of a login for one key (CKU_CONTEXT_SPECIFIC): the operations that it is for. */
 static const uint16_t of_one_key = 1u << LOST_SIGN | 1u << LOST_DECRYPT;
 
 static bool is_login_of_key(const struct call *call)
 {
-  return (call->known == P11_F_C_Login || call->known == P11_F_C_LoginUser) &&
-         call->arg[1].in.number == CKU_CONTEXT_SPECIFIC;
+  return is_login(call) && call->arg[1].in.number == CKU_CONTEXT_SPECIFIC;
 }
 
 void lost_note(struct player *player, const struct call *call, bool made, uint64_t rv)
 {
   struct operation_use use = use_of_call(call);
+  if (is_login(call)) note_tries(player, call, made);
   if (is_login_of_key(call)) use.bits = of_one_key;
   if (!use.bits && call->known != P11_F_C_SessionCancel) return;
   struct life *life = session_of(player->maps, call);

@@ -13,15 +13,17 @@
 /* One recorded slot. */
 struct place {
   uint64_t id, now;
-  bool paired, fixed; /* fixed: the user said so */
-  bool known;         /* the recorded module had it */
-  uint64_t lost;      /* the call after which there was none for it */
-  unsigned sessions;  /* open */
-  uint64_t epoch;     /* moves when handles of its objects may have become invalid, */
-  uint64_t era;       /* and this one when all may have */
-  uint64_t no_login;  /* the login that was not made or failed, until the recorded logout */
-  uint64_t withheld;  /* the last call not made that would have changed the token */
-  bool has_token;     /* what C_GetTokenInfo first said: */
+  bool paired, was_paired; /* now; at all: `now` is the last one */
+  bool fixed;              /* the user said so */
+  bool known;              /* the recorded module had it */
+  uint64_t lost;           /* the call after which there was none for it */
+  unsigned sessions;       /* open */
+  uint64_t epoch;          /* moves when handles of its objects may have become invalid, */
+  uint64_t era;            /* and this one when all may have */
+  uint64_t no_login;       /* the login that was not made or failed, until the recorded logout */
+  uint64_t no_try;         /* the last login with a wrong PIN that was not made, until one with the right one */
+  uint64_t withheld;       /* the last call not made that would have changed the token */
+  bool has_token;          /* what C_GetTokenInfo first said: */
   uint8_t label[32], serial[16], model[16];
   bool initialised;
 };

@@ -70,7 +70,7 @@ void maps_foresee(struct player *player, const struct call *call)
 static void pair(struct maps *maps, struct place *place, uint64_t now)
 {
   place->now = now;
-  place->paired = true;
+  place->paired = place->was_paired = true;
   place->lost = 0;
   table_put(&maps->slot_now, now, place);
 }
@@ -163,13 +163,15 @@ void maps_pair_slots(struct player *player, const uint64_t *recorded, size_t rec
   free(open);
 }
 
-/* The trace begins later, or the application knows its slots without a C_GetSlotList. */
-static void pair_all(struct player *player)
+/* The trace begins later, or the application knows its slots without a C_GetSlotList. False: the module says nothing of its
+ * slots, because it is not initialised. */
+static bool pair_all(struct player *player)
 {
   struct maps *maps = player->maps;
   const CK_FUNCTION_LIST_3_2 *functions = target_functions(player->target);
   CK_ULONG count = 0;
-  if (!functions->C_GetSlotList || functions->C_GetSlotList(CK_FALSE, NULL, &count) != CKR_OK || count > 65536) return;
+  if (!functions->C_GetSlotList || functions->C_GetSlotList(CK_FALSE, NULL, &count) != CKR_OK || count > 65536)
+    return false;
   CK_SLOT_ID *list = model_alloc((count + 1) * sizeof *list);
   if (functions->C_GetSlotList(CK_FALSE, list, &count) != CKR_OK) count = 0;
   uint64_t *now = model_alloc((count + 1) * sizeof *now);
@@ -182,6 +184,7 @@ static void pair_all(struct player *player)
   free(open);
   free(now);
   free(list);
+  return true;
 }
 
 bool maps_slot(struct player *player, uint64_t recorded, uint64_t *now, uint64_t *why)
@@ -192,7 +195,10 @@ bool maps_slot(struct player *player, uint64_t recorded, uint64_t *now, uint64_t
   *now = recorded;
   struct place *place = place_of(maps, recorded);
   if (place && place->known && !place->paired && !place->lost) {
-    pair_all(player);
+    if (!pair_all(player)) {
+      if (place->was_paired) *now = place->now;
+      return true;
+    }
     if (!place->paired && !place->lost) place->lost = maps->at ? number_of(maps->at) : 0;
   }
   if (place && place->paired) {

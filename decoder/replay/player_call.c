@@ -6,6 +6,7 @@
 #include "decoder/replay/lost.h"
 #include "decoder/replay/maps.h"
 #include "decoder/replay/player_part.h"
+#include "decoder/replay/portrait.h"
 
 void play_withhold(struct play *play, const struct call *call, const char *reason)
 {
@@ -111,7 +112,7 @@ void play_call(struct play *play, struct worker *worker, const struct call *call
   }
   const bool has_pin = guard_concerns(call);
   char text[sizeof player->results->stopped];
-  const char *stop = has_pin ? guard_enter(play->guard, player, call, text, sizeof text) : NULL;
+  const char *stop = has_pin ? guard_enter(player, call, text, sizeof text) : NULL;
   if (stop || (has_pin && play_stopped(play))) {
     guard_leave(play->guard, player, NULL);
     if (stop) play_stop(play, true, stop);
@@ -178,6 +179,14 @@ void play_begin(struct play *play, const struct call *call)
     play->seen_initialize = true;
     initialise(play);
   }
+  struct player *player = &play->player;
+  if (!player->options->prepare || play->prepared || !atomic_load(&play->initialised)) return;
+  play->prepared = true;
+  const int made = prepare(player);
+  if (made < 0)
+    atomic_store(&play->stop, true);
+  else
+    player->results->prepared = (uint64_t)made;
 }
 
 void play_end(struct play *play)
