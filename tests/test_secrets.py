@@ -10,6 +10,8 @@ import pytest
 import zstandard
 from cryptography.hazmat.primitives import serialization
 
+import p11t_reader
+import sealing
 from conftest import ROOT
 from nss import environment, run_demo, softhsm, spy
 from softhsm import make_token
@@ -112,14 +114,15 @@ def files_below(folder) -> dict:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def printed(build, traces) -> dict:
-    """Everything that the decoder says about the traces."""
+def printed(build, traces, *key) -> dict:
+    """Everything that the decoder says about the traces; what it does with the private key."""
     blobs = {}
-    for verb in [(v, *json) for v in ("info", "dump", "stat", "check") for json in ((), ("--json",))]:
+    verbs = ("dump",) if key else ("info", "dump", "stat", "check")
+    for verb in [(v, *json, *key) for v in verbs for json in ((), ("--json",))]:
         p = subprocess.run([build / "p11trace", *verb, traces], capture_output=True, timeout=120)
         assert p.returncode in (0, 1), (verb, p.stderr.decode())
         assert len(p.stdout) > 20, verb
-        blobs[" ".join(verb)] = p.stdout + p.stderr
+        blobs[" ".join(v for v in verb if v not in key)] = p.stdout + p.stderr
     return blobs
 
 
@@ -203,10 +206,10 @@ def test_demo_file_modes(demo):
 
 # --- a killed program: its live file ----------------------------------------------------------------------------------
 
-@pytest.fixture(scope="module", params=["safe", "clear"])
+@pytest.fixture(scope="module", params=["safe", "clear", "full", "clear and sealed"])
 def killed(build, tmp_path_factory, request):
     """A client that was killed after it had logged in and made keys, under a umask that would let everybody read.
-    capture=clear is for payload: PINs and keys stay out of the trace even then."""
+    capture=clear is for payload: PINs and keys stay out of the trace even then. With `full` they are in it, sealed."""
     folder = tmp_path_factory.mktemp("killed")
     token = make_token(folder / "softhsm")
     env = environment(folder, **token.env)
@@ -221,8 +224,12 @@ def killed(build, tmp_path_factory, request):
     # `live` in the same folder: wherever the recorder would put it otherwise, it must be looked at here.
     for name in ("traces", "live"):
         (folder / name).mkdir(mode=0o700)
+    seal = []
+    if request.param in ("full", "clear and sealed"):
+        subprocess.run([build / "p11trace", "keygen", "-q", "-o", folder / "case"], check=True, capture_output=True)
+        seal = ["--seal-to", folder / "case.pub"]
     subprocess.run([build / "p11trace", "wrap", token.module, "-o", folder / "traced.so", "--out", folder / "traces",
-                    "--live", folder / "live", "--capture", request.param], env=env, check=True, capture_output=True)
+                    "--live", folder / "live", "--capture", request.param.split()[0], *seal], env=env, check=True, capture_output=True)
     p = subprocess.run([build / "tests/clients/killed_login", folder / "traced.so", token.pin, LABEL,
                         folder / "key.txt"], env=env, capture_output=True, umask=0)
     assert p.returncode == -signal.SIGKILL, p.stderr.decode()
@@ -234,7 +241,20 @@ def test_killed_files(build, killed):
     wanted = needles({"pin": token.pin, "so-pin": token.so_pin}, keys)
     blobs = {**files_below(folder / "traces"), **files_below(folder / "live"), **printed(build, folder / "traces")}
     assert any(name.endswith(".live") for name in blobs), blobs.keys()
+    if (folder / "case.key").exists():
+        assert b", sealed, tag " in blobs["dump"]
+        blobs["dump --key"] = printed(build, folder / "traces", "--key", folder / "case.key")["dump"]
     assert search(blobs, wanted, keys) == []
+
+
+def test_killed_and_sealed_opens(killed):
+    """What the search did not find is there for whoever has the private key."""
+    folder, token, keys = killed
+    if not (folder / "case.key").exists():
+        return
+    trace = p11t_reader.read(next((folder / "traces").glob("*.p11t")))
+    found = {data for _, _, data, _ in sealing.opened(trace, sealing.key_of(folder / "case.key"))}
+    assert {token.pin.encode(), *(value for name, value in keys.items() if name != "PKCS #8")} <= found
 
 
 def test_killed_calls_are_there(build, killed):

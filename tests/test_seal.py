@@ -1,0 +1,445 @@
+"""capture=full with seal-to=: everything is kept, nobody without the private key can read it, and each value opens in its place
+only. The other half, that nothing lies in clear anywhere, is in test_secrets.py."""
+import ctypes
+import json
+import os
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import p11t_reader
+import sealing
+from lab import assert_nothing_lost, lab  # noqa: F401
+from reader_tools import tool
+from sealing import DATA, PIN, SECRET, SODIUM, Refused, key_of, open_value, opened, process_key, sealed
+from test_secrets import files_below, needles, search
+from test_transparency import WAYS, assert_same, both
+
+@pytest.fixture
+def pair(lab):
+    """(public, private) key file."""
+    tool(lab.run, lab.build, "keygen", "-o", lab.tmp / "case")
+    return lab.tmp / "case.pub", lab.tmp / "case.key"
+
+
+@dataclass
+class Token:
+    module: Path
+    env: dict
+
+
+def make_token(lab):
+    """Our token "Trace Test", whose user's PIN is 1234-pin."""
+    env = {"P11TOKEN_DIR": str(lab.tmp / "tokens")}
+    lab.run(lab.build / "p11token", "init", "--label", "Trace Test", "--pin", "1234-pin", "--so-pin", "5678-so-pin",
+            "--kdf-cost", "4", env=env)
+    return Token(lab.build / "libp11token.so", env)
+
+
+def script(lab, module, text, env, **more):
+    """Runs Python on a module, `s` being a session that is logged in as the user 1234-pin."""
+    head = ("import sys; sys.path.insert(0, sys.argv[1])\nfrom cryptoki import *\nm = Module(sys.argv[2]).__enter__()\n"
+            "s = m.open_session(m.slot_of('Trace Test'))\ns.login('1234-pin')\n")
+    return lab.run("/usr/bin/python3", "-c", head + text + "\nm.__exit__()\n", os.path.dirname(__file__), module, env=env, **more)
+
+
+# --- keygen -----------------------------------------------------------------------------------------------------------
+
+def test_keygen(run, build, tmp_path):
+    out = tool(run, build, "keygen", "-o", tmp_path / "a", "-c", "for the card reader", umask=0).stdout
+    public, private = tmp_path / "a.pub", tmp_path / "a.key"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert stat.S_IMODE(public.stat().st_mode) & 0o111 == 0
+    assert public.read_text().endswith(" for the card reader\n") and public.read_text().count("\n") == 1
+    made = ctypes.create_string_buffer(32)
+    SODIUM.crypto_scalarmult_base(made, key_of(private))
+    assert made.raw == key_of(public)
+    digest = ctypes.create_string_buffer(32)
+    SODIUM.crypto_generichash(digest, ctypes.c_size_t(32), key_of(public), ctypes.c_ulonglong(32), None, ctypes.c_size_t(0))
+    name = "-".join(digest.raw[i:i + 2].hex() for i in range(0, 16, 2))
+    assert f"fingerprint  {name}\n" in out and name in private.read_text()
+    assert key_of(private).hex() not in out + public.read_text()
+    assert tool(run, build, "keygen", "-q", "-o", tmp_path / "b").stdout.strip() != name
+
+
+@pytest.mark.parametrize("there", ["a.pub", "a.key"])
+def test_keygen_overwrites_nothing(run, build, tmp_path, there):
+    (tmp_path / there).write_text("mine")
+    p = tool(run, build, "keygen", "-o", tmp_path / "a", status=2)
+    assert f"{there}: is there already and is not overwritten" in p.stderr and p.stderr.count("\n") == 1
+    assert [f.read_text() for f in tmp_path.glob("a.*")] == ["mine"]
+
+
+def test_key_files_are_told_apart(lab, pair):
+    """Each is refused where the other belongs, with what to do; and a private key that others can read."""
+    public, private = pair
+    traced = lab.wrap("mock32", "m", capture="full", seal_to=public)
+    lab.client("lifecycle", "sign", traced)
+    (trace,) = lab.files()
+    for key, words in ((public, "is the public key: give the private one"), (trace, "is not a private key"),
+                       (lab.tmp / "nowhere", "No such file"), (lab.tmp, "is not a regular file")):
+        p = lab.p11trace("dump", "--key", key, trace, status=2)
+        assert p.stderr.startswith(f"p11trace dump: {key}: ") and words in p.stderr and p.stdout == ""
+    private.chmod(0o640)
+    assert "chmod 600" in lab.p11trace("dump", "--key", private, trace, status=2).stderr
+    for path, words in ((private, "is a private key, which belongs to whoever reads the trace"), (trace, "is not a public key"),
+                        (lab.tmp / "nowhere", "`p11trace keygen` makes a pair"), (lab.tmp, "is not a regular file")):
+        for verb in (["wrap", lab.mock("mock32"), "-o", lab.tmp / "x.so"], ["run"]):
+            p = lab.p11trace(*verb[:1], "--capture", "full", "--seal-to", path, *verb[1:], *(["true"] if verb == ["run"] else []),
+                             status=2)
+            assert p.stderr.startswith(f"p11trace {verb[0]}: --seal-to {path}: ") and words in p.stderr
+    for verb in (["wrap", lab.mock("mock32"), "-o", lab.tmp / "x.so"], ["run", "--", "true"]):
+        p = lab.p11trace(verb[0], "--capture", "full", *verb[1:], status=2)
+        assert "--capture full needs --seal-to FILE" in p.stderr and p.stderr.count("\n") == 1
+    assert not (lab.tmp / "x.so").exists()
+
+
+# --- the recorder without a key that can be used ----------------------------------------------------------------------
+
+def spoil(lab, public, how):
+    match how:
+        case "missing": public.unlink()
+        case "private": public.write_bytes((lab.tmp / "case.key").read_bytes())
+        case "writable": public.chmod(0o666)
+        case "short": public.write_text(public.read_text()[:60])
+        case "letter": public.write_text(public.read_text().replace(public.read_text()[30], "g", 1))
+        case "order": public.write_text("p11trace-seal-public-1 " + "00" * 32 + "\n")  # a point that all keys give one secret with
+        case "fifo":
+            public.unlink()
+            os.mkfifo(public)
+
+
+@pytest.mark.parametrize("how, words", [
+    ("missing", "cannot be read: No such file or directory"), ("private", "is a private key"),
+    ("writable", "others may write it"), ("short", "is not a public key"), ("letter", "is not a public key"),
+    ("order", "nothing can be sealed to this public key"), ("fifo", "is not a regular file")])
+def test_a_key_that_cannot_be_used_is_safe(lab, pair, how, words):
+    """The trace is one of capture=safe, and a line says why."""
+    traced = lab.wrap("mock32", "m", capture="full", seal_to=pair[0])
+    spoil(lab, pair[0], how)
+    p = lab.client("lifecycle", "sign", traced)
+    lines = [line for line in p.stderr.splitlines() if line.startswith("p11trace: ")]
+    assert words in lines[0]
+    assert len(lines) == (1 if how == "order" else 2)
+    assert how == "order" or "capture=full needs seal-to=FILE" in lines[1]
+    trace = lab.trace()
+    assert trace.text(17) == "safe" and 24 not in trace.fields and sealed(trace) == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_full_alone_is_safe(lab, way):
+    library, env = lab.traced(way, "mock32") if way == "preloaded" else (lab.wrap("mock32"), {})
+    p = lab.client("lifecycle", "sign", library, env={**env, "P11TRACE_CAPTURE": "full"})
+    assert p.stderr.count("p11trace: capture=full needs seal-to=FILE") == 1
+    assert lab.trace().text(17) == "safe"
+
+
+def test_key_of_the_environment_wins(lab, pair):
+    """Over the .conf; one that cannot be used leaves that in force."""
+    tool(lab.run, lab.build, "keygen", "-o", lab.tmp / "other")
+    traced = lab.wrap("mock32", "m", capture="full", seal_to=pair[0])
+    for value, public in ((lab.tmp / "other.pub", lab.tmp / "other.pub"), (lab.tmp / "nowhere", pair[0])):
+        lab.client("lifecycle", "sign", traced, env={"P11TRACE_SEAL_TO": value})
+        path = max(lab.files(), key=lambda f: f.stat().st_mtime_ns)
+        trace = p11t_reader.read(path)
+        assert trace.text(17) == "full" and trace.fields[24][0][1:33] == key_of(public)
+        path.unlink()
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+SIZES = [1, 31, 32, 33, 63, 64, 65, 95, 96, 511, 512, 543, 544, 545, 576, 4095, 4096, 4097, 16384, 70000, 1048576]
+
+
+@pytest.fixture
+def real(lab, pair):
+    """A token used with all sizes of payload, an imported key, a login and a failed one."""
+    token = make_token(lab)
+    traced = lab.wrap(token.module, "traced", capture="full", seal_to=pair[0], cut="2M")
+    script(lab, traced, f"""
+for n in {SIZES}: s.digest(CKM.SHA256, bytes(i * 7 % 251 for i in range(n)))
+key = s.create({{CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: b'An AES key value', CKA.ENCRYPT: True,
+                CKA.TOKEN: False, CKA.LABEL: 'imported'}})
+s.encrypt((CKM.AES_CBC_PAD, b'initial vector 1'), key, b'what is encrypted')
+s.logout()
+for pin in ('wrong-pin', '1234-pin'):
+  try: s.login(pin)
+  except CkError: pass
+""", token.env)
+    return token
+
+
+def test_everything_is_kept(lab, pair, real):
+    """Payload, key and PINs open to what went through the call, whatever their size; lengths, tags and shapes are as with
+    capture=safe."""
+    trace = lab.trace()
+    assert_nothing_lost(trace)
+    assert trace.text(17) == "full"
+    found = opened(trace, key_of(pair[1]))
+    by_call = {}
+    for call, kind, data, v in found:
+        by_call.setdefault(call.name, []).append((kind, data))
+        assert v.length == len(data)
+    assert [d for d in by_call["C_Digest"] if len(d[1]) != 32 or d[1][:2] == b"\0\7"] == \
+        [(DATA, bytes(i * 7 % 251 for i in range(n))) for n in SIZES]
+    assert by_call["C_Login"] == [(PIN, p) for p in (b"1234-pin", b"wrong-pin", b"1234-pin")]
+    assert (SECRET, b"An AES key value") in by_call["C_CreateObject"]
+    assert by_call["C_Encrypt"][0] == (DATA, b"what is encrypted") and len(by_call["C_Encrypt"][1][1]) == 32
+    pins = [v for call, kind, _, v in found if kind == PIN]
+    assert pins[0].tag == pins[2].tag != pins[1].tag and {v.shape for v in pins} == {8}
+    nonces = [(record, v.number) for _, record, v in sealed(trace)]
+    assert len(set(nonces)) == len(nonces)
+
+
+def test_public_things_stay_in_clear(lab, pair, real):
+    text = lab.p11trace("dump", *lab.files()).stdout
+    assert 'CKA_LABEL="imported"' in text and "CKM_AES_CBC_PAD" in text
+
+
+def test_cut(lab, pair):
+    """cut= bounds what is sealed as what is kept in full."""
+    token = make_token(lab)
+    traced = lab.wrap(token.module, "traced", capture="full", seal_to=pair[0], cut="100")
+    script(lab, traced, "s.digest(CKM.SHA256, bytes(range(250)))\n", token.env)
+    trace = lab.trace()
+    (whole,) = [(data, v) for call, _, data, v in opened(trace, key_of(pair[1])) if call.name == "C_Digest"]
+    assert whole[0] == bytes(range(100)) and whole[1].length == 250
+    digest = [c for c in trace.calls if c.name == "C_Digest"][-1]
+    (out,) = sealing.values(digest.argument("pDigest")[1])
+    assert (out.form, out.length) == (3, 32), "no room was left: length, tag and shape"
+    shown = lab.p11trace("dump", "-e", "fn=C_Digest", *lab.files()).stdout
+    assert "pData=<250 bytes, sealed in part, tag " in shown
+    shown = lab.p11trace("dump", "-v", "--key", pair[1], "-e", "fn=C_Digest", *lab.files()).stdout
+    assert "0x" + bytes(range(100)).hex() + "...<250 bytes, cut when recorded>" in shown
+
+
+def test_clear_with_a_key(lab, pair):
+    """capture=clear with seal-to: payload in clear, secrets and PINs sealed."""
+    token = make_token(lab)
+    traced = lab.wrap(token.module, "traced", capture="clear", seal_to=pair[0])
+    script(lab, traced, "s.digest(CKM.SHA256, b'in the open')\ns.random(16)\n", token.env)
+    trace = lab.trace()
+    found = opened(trace, key_of(pair[1]))
+    assert {(c.name, kind) for c, kind, _, _ in found} == {("C_Login", PIN), ("C_GenerateRandom", SECRET)}
+    digest = [c for c in trace.calls if c.name == "C_Digest"][-1]
+    assert digest.argument("pData")[1]["value"].data == b"in the open"
+
+
+def test_safe_with_a_key_seals_nothing(lab, pair):
+    token = make_token(lab)
+    script(lab, lab.wrap(token.module, "traced", seal_to=pair[0]), "s.digest(CKM.SHA256, b'payload')\n", token.env)
+    trace = lab.trace()
+    assert 24 not in trace.fields and sealed(trace) == []
+
+
+def test_each_process_has_its_key(lab, pair):
+    """A fork's child makes its own, and one trace's key opens nothing in the other."""
+    token = make_token(lab)
+    script(lab, lab.wrap(token.module, "traced", capture="full", seal_to=pair[0]), """
+import os
+s.digest(CKM.SHA256, b'the parent speaks')
+if os.fork() == 0:
+  m.initialize()
+  m.open_session(m.slot_of('Trace Test')).digest(CKM.SHA256, b'the child speaks')
+  os._exit(0)
+os.wait()""", token.env)
+    traces = lab.traces()
+    keys = [process_key(t, key_of(pair[1])) for t in traces]
+    assert len(traces) == 2 and len(set(keys)) == 2
+    spoken = [{data for call, _, data, _ in opened(t, key_of(pair[1])) if call.name == "C_Digest"} for t in traces]
+    assert sorted(sum(b"the parent speaks" in d for d in spoken) * [1] + sum(b"the child speaks" in d for d in spoken) * [2]) == [1, 2]
+    for trace, other in zip(traces, reversed(keys)):
+        for _, record, v in sealed(trace):
+            with pytest.raises(Refused):
+                open_value(other, record, v)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_transparent(lab, pair, way):
+    """Every function with every argument wrong answers the same, and what was sealed opens."""
+    library, env = lab.traced(way, "mock32", capture="full", **({"seal_to": pair[0]}))
+    direct, traced = both(lab, ["-a"], lab.mock("mock32"), library, env_traced=env)
+    assert_same(direct, traced)
+    trace = lab.trace()
+    assert_nothing_lost(trace)
+    assert len(opened(trace, key_of(pair[1]))) > 1000
+
+
+def test_structures(lab, pair):
+    """The client's buffers say what they hold: payload is sealed as payload, secrets as secrets, public things not at all."""
+    lab.client("structures", lab.wrap("mock32", "m", capture="full", seal_to=pair[0]))
+    trace = lab.trace()
+    words = {DATA: set(), SECRET: set()}
+    for _, kind, data, _ in opened(trace, key_of(pair[1])):
+        for word in (b"public", b"payload", b"secret"):
+            if word in data:
+                words[kind].add(word)
+    assert words == {DATA: {b"payload"}, SECRET: {b"secret"}}
+    content = b"".join(content for _, content in trace.frames)
+    assert b"public--" in content and b"payload-" not in content and b"secret--" not in content
+
+
+# --- a value belongs where it is --------------------------------------------------------------------------------------
+
+def test_a_value_opens_in_its_place_only(lab, pair, real):
+    trace = lab.trace()
+    key = process_key(trace, key_of(pair[1]))
+    _, record, v = next(x for x in sealed(trace) if x[0].name == "C_Login")
+    for number, place, kind, length in ((record + 2, v.number, PIN, v.length), (record, v.number + 1, PIN, v.length),
+                                        (record, v.number, DATA, v.length), (record, v.number, PIN, v.length + 1)):
+        with pytest.raises(Refused):
+            open_value(key, number, type(v)(4, length, v.data, number=place, seal_class=kind))
+    with pytest.raises(Refused):
+        open_value(key, record, type(v)(4, v.length, bytes([v.data[0] ^ 1]) + v.data[1:], number=v.number, seal_class=PIN))
+    assert open_value(key, record, v) == b"1234-pin"
+
+
+# --- dump --key -------------------------------------------------------------------------------------------------------
+
+def test_dump_shows_payload_only(lab, pair, real):
+    """With the key: payload. Never a PIN or a key, in text or JSON."""
+    for options in ((), ("-v",), ("--json",)):
+        p = lab.p11trace("dump", *options, "--key", pair[1], *lab.files())
+        assert b"what is encrypted".hex() in p.stdout and p.stderr == ""
+        for secret in (b"1234-pin", b"wrong-pin", b"An AES key value"):
+            assert secret.hex() not in p.stdout and secret.decode() not in p.stdout
+        assert b"what is encrypted".hex() not in lab.p11trace("dump", *options, *lab.files()).stdout
+    shown = {c["call"]: c for c in map(json.loads, p.stdout.splitlines()) if c["type"] == "call"}
+    login = next(c for c in shown.values() if c["fn"] == "C_Login")
+    pin = next(a["in"] for a in login["args"] if a["name"] == "pPin")
+    assert (pin["form"], pin["class"], pin["length"], pin["kept"], pin["shape"]) == ("sealed", "pin", 8, 8, ["text"])
+
+
+def test_the_wrong_key(lab, pair, real):
+    """Refused with both fingerprints; what needs no key is shown."""
+    given = tool(lab.run, lab.build, "keygen", "-q", "-o", lab.tmp / "other").stdout.strip()
+    wanted = lab.p11trace("info", *lab.files()).stdout.split("sealed to ")[1].split("\n")[0]
+    p = lab.p11trace("dump", "--key", lab.tmp / "other.key", *lab.files(), status=2)
+    assert f"is sealed to {wanted}, the key that was given is {given}: give the private key of that one" in p.stderr
+    assert p.stderr.count("\n") == 1
+    assert p.stdout == lab.p11trace("dump", *lab.files()).stdout
+
+
+def test_a_key_that_is_not_needed(lab, pair):
+    lab.client("lifecycle", "sign", lab.wrap("mock32"))
+    p = lab.p11trace("dump", "--key", pair[1], *lab.files())
+    assert "nothing in it is sealed (capture=safe): the key is not needed" in p.stderr
+
+
+# --- nothing lies in clear --------------------------------------------------------------------------------------------
+
+def test_nothing_in_clear(lab, pair):
+    """Payload, PIN and key are in no file: not in the trace, not in the live file of a program that was killed, and not in what
+    is sent; nor is the private key, or the process's. All is searched as it is, decompressed, backwards and as digits."""
+    token = make_token(lab)
+    traced = lab.wrap(token.module, "traced", capture="full", seal_to=pair[0])
+    words = {"payload": "c4nary-payload-of-full", "value": "c4nary AES value", "pin": "1234-pin", "wrong": "c4nary-wrong"}
+    text = f"""s.digest(CKM.SHA256, b'{words["payload"]}')
+s.create({{CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: b'{words["value"]}', CKA.TOKEN: False}})
+s.logout()
+try: s.login('{words["wrong"]}')
+except CkError: pass
+"""
+    script(lab, traced, text, token.env)
+    (ended,) = lab.files()
+    script(lab, traced, text + "import os\nos.kill(os.getpid(), 9)", token.env, status=-9)
+    lab.p11trace("pack", "-q", "-o", lab.tmp / "case.tar.zst", *lab.files())
+    blobs = {f"{folder.name}/{k}": v for folder in (lab.out, lab.tmp / "run") for k, v in files_below(folder).items()}
+    assert any(name.endswith(".live") for name in blobs)
+    for verb in ("info", "dump", "stat", "check"):
+        for options in ((), ("--json",)):
+            blobs[verb, options] = lab.p11trace(verb, *options, *lab.files(), status=None, text=False).stdout
+    blobs["pack"] = (lab.tmp / "case.tar.zst").read_bytes()
+    keys = {f"process {t.pid}": process_key(t, key_of(pair[1])) for t in lab.traces()} | {"private": key_of(pair[1])}
+    assert len(keys) == 3
+    assert search(blobs, needles(words, keys), keys) == []
+    found = [{data for _, _, data, _ in opened(t, key_of(pair[1]))} for t in lab.traces()]
+    assert all({w.encode() for w in words.values()} <= f for f in found), "all of it is there for who has the key"
+
+
+# --- after the process ------------------------------------------------------------------------------------------------
+
+def test_recover_and_pack_carry_it(lab, pair):
+    """A killed client's live file, recovered, and the file that is sent: what was sealed opens in both."""
+    token = make_token(lab)
+    traced = lab.wrap(token.module, "traced", capture="full", seal_to=pair[0])
+    p = subprocess.run(["/usr/bin/python3", "-c", "import sys, os, signal; sys.path.insert(0, sys.argv[1])\n"
+                        "from cryptoki import *\nm = Module(sys.argv[2])\nm.initialize()\ns = m.open_session(m.slot_of('Trace Test'))\n"
+                        "s.login('1234-pin')\ns.digest(CKM.SHA256, b'before the end')\nos.kill(os.getpid(), signal.SIGKILL)",
+                        os.path.dirname(__file__), traced], env={**lab.env, **token.env}, capture_output=True, text=True)
+    assert p.returncode == -9, p.stderr
+    (path,) = lab.files()
+
+    def pieces(where):
+        shown = lab.p11trace("dump", "--json", "--key", pair[1], where).stdout
+        return b"before the end".hex() in shown
+    assert pieces(path)
+    lab.p11trace("pack", "-q", "-o", lab.tmp / "case.tar.zst", path)
+    assert pieces(lab.tmp / "case.tar.zst")
+    lab.p11trace("recover", path)
+    assert pieces(path) and not list(lab.tmp.rglob("*.live"))
+    assert (PIN, b"1234-pin") in [(kind, data) for _, kind, data, _ in opened(p11t_reader.read(path), key_of(pair[1]))]
+
+
+def test_several_files(lab, pair):
+    """Rotation and a flight recorder: each file's HEAD has the key, which is one."""
+    traced = lab.wrap("mock32", "m", capture="full", seal_to=pair[0], max="256K", files="3")
+    lab.client("bounded", traced, "poll", "100000")
+    files = lab.files()
+    assert len(files) == 3
+    fields = {p11t_reader.parse_head(f.read_bytes()[8:8 + int.from_bytes(f.read_bytes()[4:8], "little")])[2][24][0] for f in files}
+    assert len(fields) == 1
+
+
+@pytest.mark.nosan
+def test_no_core_holds_the_key(lab, pair):
+    """The process's key is in no core dump of the program that is recorded."""
+    token = make_token(lab)
+    traced = lab.wrap(token.module, "traced", capture="full", seal_to=pair[0])
+    p = subprocess.Popen(["/usr/bin/python3", "-c", "import sys; sys.path.insert(0, sys.argv[1])\nfrom cryptoki import *\n"
+                          "m = Module(sys.argv[2])\nm.initialize()\ns = m.open_session(m.slot_of('Trace Test'))\ns.login('1234-pin')\n"
+                          "s.digest(CKM.SHA256, b'x' * 5000)\nprint('ready', flush=True)\nsys.stdin.read()\nm.__exit__()",
+                          os.path.dirname(__file__), traced], env={**lab.env, **token.env}, stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, text=True)
+    try:
+        assert p.stdout.readline() == "ready\n"
+        lab.run("gcore", "-o", lab.tmp / "core", p.pid)
+    finally:
+        p.stdin.close()
+        p.wait()
+    (core,) = lab.tmp.glob("core.*")
+    data, trace = core.read_bytes(), lab.trace()
+    key = process_key(trace, key_of(pair[1]))
+    assert key_of(pair[0]) in data, "the public key is in the core: it is one of this process"
+    assert [i for i in range(25) if key[i:i + 8] in data] == []
+
+
+def test_a_spoilt_head(lab, pair, real):
+    """One bit of the sealed key in HEAD: said, and nothing opens."""
+    (path,) = lab.files()
+    data = bytearray(path.read_bytes())
+    at = data.index(key_of(pair[0])) + 32 + 40
+    data[at] ^= 1
+    path.write_bytes(data)
+    p = lab.p11trace("dump", "--key", pair[1], path, status=2)
+    assert "its HEAD does not open with that key: it is damaged or was changed" in p.stderr
+    assert b"what is encrypted".hex() not in p.stdout
+
+
+# --- doctor -----------------------------------------------------------------------------------------------------------
+
+def test_doctor(lab, pair):
+    traced = lab.wrap("mock32", "m", capture="full", seal_to=pair[0])
+    name = lab.p11trace("keygen", "-q", "-o", lab.tmp / "other").stdout.strip()
+    assert "is a public key, " in lab.p11trace("doctor", traced, status=None).stdout
+    p = lab.p11trace("doctor", traced, env={"P11TRACE_SEAL_TO": lab.tmp / "other.pub", "P11TRACE_CAPTURE": "safe"}, status=None)
+    assert f"is a public key, {name}, that nothing is sealed to: that takes capture = full" in p.stdout
+    pair[0].unlink()
+    p = lab.p11trace("doctor", traced, status=1)
+    assert f"seal-to = {pair[0]}: is not there: `p11trace keygen` makes a pair" in p.stdout
+    conf = traced.with_suffix(".conf")
+    conf.write_text("".join(line for line in conf.read_text().splitlines(True) if not line.startswith("seal-to")))
+    assert "capture = full needs seal-to" in lab.p11trace("doctor", traced, status=1).stdout
