@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "decoder/diff/hash.h"
+#include "decoder/diff/shape.h"
 #include "decoder/filter/tracker.h"
 #include "decoder/read/arena.h"
 
@@ -20,6 +21,7 @@ void names_free(struct names *names)
 {
   table_clear(&names->sessions, free);
   table_clear(&names->made, NULL);
+  table_clear(&names->alike, NULL);
   free(names->slot);
   free(names->ring);
   free(names->value);
@@ -219,15 +221,48 @@ static void opened(struct names *names, const struct call *call)
   s->ordinal = names->ordinals ? lowest(names, slot) : 0;
 }
 
-static void made(struct names *names, uint64_t handle, uint64_t name)
+static void count_alike(struct names *names, uint64_t kind, int more)
+{
+  const uintptr_t count = (uintptr_t)table_take(&names->alike, kind) + (uintptr_t)more;
+  if (count) table_put(&names->alike, kind, (void *)count); /* NOLINT: a number in a table of pointers */
+}
+
+static void forget_made(struct names *names, uint64_t key)
+{
+  const uintptr_t at = (uintptr_t)table_take(&names->made, key);
+  if (!at) return;
+  count_alike(names, names->ring[at - 1].kind, -1);
+  names->ring[at - 1].key = 0;
+}
+
+static void made(struct names *names, uint64_t handle, uint64_t kind)
 {
   const uint64_t key = object_key(handle, names->generation);
   const size_t at = (size_t)(names->made_count++ % NAMES_MADE);
-  if (names->ring[at].key && (uintptr_t)table_get(&names->made, names->ring[at].key) == at + 1)
-    table_take(&names->made, names->ring[at].key);
+  if (names->ring[at].key) forget_made(names, names->ring[at].key);
+  forget_made(names, key);
   names->ring[at].key = key;
-  names->ring[at].name = name;
+  names->ring[at].kind = kind;
+  names->ring[at].name = names->ordinals ? hash_mix(kind, (uintptr_t)table_get(&names->alike, kind)) : kind;
+  count_alike(names, kind, 1);
   table_put(&names->made, key, (void *)(uintptr_t)(at + 1)); /* NOLINT: a number in a table of pointers */
+}
+
+/* The name of what a call makes: by what, of which class, kind and label. Not by all of the template: one flag that is set
+ * otherwise would make every later call with the object a difference. */
+static uint64_t made_by(struct names *names, const struct call *call)
+{
+  uint64_t name = hash_text(NAME_OBJECT, call->info->name);
+  for (unsigned i = 0; i < call->info->arity; i++) {
+    const struct value *v = &call->arg[i].in;
+    if (v->what == VALUE_MECHANISM) name = hash_mix(name, v->number);
+    for (size_t k = 0; v->what == VALUE_TEMPLATE && k < v->count; k++) {
+      const uint64_t type = v->item[k].number;
+      if (type == CKA_CLASS || type == CKA_KEY_TYPE || type == CKA_TOKEN || type == CKA_LABEL)
+        name = hash_mix(hash_mix(name, type), shape_attribute(names, &v->item[k]));
+    }
+  }
+  return name;
 }
 
 void names_leave(struct names *names, const struct call *call, uint64_t question)
@@ -250,6 +285,8 @@ void names_leave(struct names *names, const struct call *call, uint64_t question
     case P11_F_C_Finalize:
       close_all(names, call, 0, true);
       table_clear(&names->made, NULL);
+      table_clear(&names->alike, NULL);
+      memset(names->ring, 0, NAMES_MADE * sizeof *names->ring);
       names->generation++;
       return;
     case P11_F_C_DestroyObject: table_take(&names->made, object_key(call->arg[1].in.number, names->generation)); return;
@@ -258,7 +295,7 @@ void names_leave(struct names *names, const struct call *call, uint64_t question
   if (call->info->class != P11_CLASS_OBJECT) return;
   for (unsigned i = 0; i < call->info->arity; i++) {
     if (call->info->param[i].kind != P11_K_OUT_OBJECT || call->arg[i].out.what != VALUE_NUMBER) continue;
-    made(names, call->arg[i].out.number, hash_mix(hash_mix(NAME_OBJECT, question), i));
+    made(names, call->arg[i].out.number, hash_mix(made_by(names, call), i));
     if (call->known == P11_F_C_GenerateKey || call->known == P11_F_C_GenerateKeyPair) names->generated = true;
   }
 }

@@ -1,8 +1,9 @@
 /* What handles are called while a trace is read: names that are the same in both traces where the same thing is meant.
  *
  * A session is called after its slot, whether it is read/write, and (in a single thread, where that is no chance) the lowest
- * number that was free when it was opened. An object that a call of the trace made is called after that call; one that a
- * search found after the one of the other trace that it was paired with (survey.h). */
+ * number that was free when it was opened. An object that a call of the trace made is called after that call (and, in a
+ * single thread, how many like it there were); one that a search found after the one of the other trace that it was paired
+ * with (survey.h). */
 #ifndef DIFF_NAMES_H
 #define DIFF_NAMES_H
 
@@ -38,8 +39,9 @@ struct names {
   size_t slots;
   struct table made; /* key of object -> name + 1 in ring */
   struct {
-    uint64_t key, name;
+    uint64_t key, name, kind;
   } * ring;
+  struct table alike; /* kind of made object -> how many there are */
   uint64_t made_count;
   uint64_t *value; /* hashes of byte values seen before the first key was generated, open addressing */
   size_t values;
@@ -65,7 +67,7 @@ uint64_t names_begun(const struct names *names, const struct call *call);
 void names_enter(struct names *names, const struct call *call);
 /* Who is logged in on the slot of this call (a part of the question in crowds); *unsure: that changed during the call. */
 uint64_t names_login(const struct names *names, const struct call *call, bool *unsure);
-/* EVENT_CALL: what it made and ended. `question` names the objects that it made. */
+/* EVENT_CALL: what it made, began and ended. `question`: of the call, names the operation that it began. */
 void names_leave(struct names *names, const struct call *call, uint64_t question);
 
 #endif

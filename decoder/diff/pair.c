@@ -102,22 +102,31 @@ static int fit(const struct object_seen *a, const struct object_seen *b)
   return score;
 }
 
+static void pair_object(struct object_seen *a, struct object_seen *b)
+{
+  a->paired = b->paired = true;
+  b->name = a->name;
+}
+
+/* Those of the same handle first, where nothing speaks against it; then each of A with what fits it best. */
 static void pair_objects(struct module_seen *a, struct module_seen *b)
 {
   for (size_t i = 0; i < a->objects; i++) a->object[i].name = hash_mix(5, i);
   for (size_t i = 0; i < b->objects; i++) b->object[i].name = hash_mix(6, i);
   for (size_t i = 0; i < a->objects; i++) {
+    const uintptr_t at = (uintptr_t)table_get(&b->by_key, a->object[i].key);
+    if (at && fit(&a->object[i], &b->object[at - 1]) > 0) pair_object(&a->object[i], &b->object[at - 1]);
+  }
+  for (size_t i = 0; i < a->objects; i++) {
     struct object_seen *best = NULL;
     int most = 0;
-    for (size_t k = 0; k < b->objects; k++) {
+    for (size_t k = 0; k < b->objects && !a->object[i].paired; k++) {
       const int score = b->object[k].paired ? -1 : fit(&a->object[i], &b->object[k]);
       if (score <= most) continue;
       best = &b->object[k];
       most = score;
     }
-    if (!best) continue;
-    best->paired = true;
-    best->name = a->object[i].name;
+    if (best) pair_object(&a->object[i], best);
   }
 }
 

@@ -75,6 +75,12 @@ bool shape_is_read(const struct call *call)
   return false;
 }
 
+bool shape_has_template(const struct call *call)
+{
+  return call->rv == CKR_OK || call->rv == CKR_ATTRIBUTE_SENSITIVE || call->rv == CKR_ATTRIBUTE_TYPE_INVALID ||
+         call->rv == CKR_BUFFER_TOO_SMALL;
+}
+
 static uint64_t hash_of(struct names *names, const struct value *v);
 
 static uint64_t of_bytes(struct names *names, const struct value *v)
@@ -303,7 +309,7 @@ static void answer(struct shape *s, struct names *names, const struct call *call
   const struct meaning meaning = meaning_of_param(p);
   switch (p->kind) {
     case P11_K_OUT_TEMPLATE:
-      if (v->what == VALUE_TEMPLATE) answered_template(s, names, p, v);
+      if (v->what == VALUE_TEMPLATE && shape_has_template(call)) answered_template(s, names, p, v);
       return;
     case P11_K_OUT_LENGTH:
       if (call->rv != CKR_OK && call->rv != CKR_BUFFER_TOO_SMALL) return;

@@ -30,6 +30,9 @@ uint64_t shape_template(struct names *names, const struct value *template);
 /* The value of an attribute. */
 uint64_t shape_attribute(struct names *names, const struct value *attribute);
 
+/* C_GetAttributeValue: the return code leaves something to read in the template. */
+bool shape_has_template(const struct call *call);
+
 /* Only asks: its answer changes by what others do, and it is made again and again. */
 bool shape_is_poll(const struct call *call);
 /* Reads an object: the same question twice in a row is one. */

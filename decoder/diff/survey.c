@@ -107,7 +107,8 @@ static void see_objects(struct reading *r, const struct call *call)
     for (size_t i = 0; i < list->count; i++) found(r, list->item[i].number, names_begun(&r->names, call), &index);
     return;
   }
-  if (call->known != P11_F_C_GetAttributeValue || call->arg[2].out.what != VALUE_TEMPLATE) return;
+  if (call->known != P11_F_C_GetAttributeValue || call->arg[2].out.what != VALUE_TEMPLATE || !shape_has_template(call))
+    return;
   struct object_seen *o = object_of(r, call->arg[1].in.number);
   if (!o) return;
   const struct value *t = &call->arg[2].out;
