@@ -18,6 +18,7 @@
  *   MOCK_FORK=FN         FN forks; parent and child both return
  *   MOCK_NOTIFY=FN       FN calls the session's Notify callback, which may throw or jump
  *   MOCK_LIE=FN          FN succeeds with lengths 1,000 larger than what it wrote
+ *   MOCK_OVERRUN=FN      FN writes 12 bytes more than there is room for into each of its buffers
  *   MOCK_SLOW=US         every function takes that long
  *   MOCK_FRAGILE=1       a card that forgets its key when it is asked anything between C_SignInit or C_DecryptInit and the end
  *                        of that: from then on these fail with CKR_USER_NOT_LOGGED_IN
@@ -56,7 +57,7 @@ static struct {
 } mock_session[MOCK_SESSIONS];
 
 static struct {
-  int hang, crash, fork, notify, lie, fragile, remove;
+  int hang, crash, fork, notify, lie, overrun, fragile, remove;
   long block, slow;
 } mock_env;
 
@@ -377,6 +378,21 @@ static void mock_lie(const struct p11_function_info *f, const uintptr_t *a)
   }
 }
 
+/* Into buffers of bytes and values of attributes; `room` has what there was for each parameter. */
+static void mock_overrun(const struct p11_function_info *f, const uintptr_t *a, const CK_ULONG *room)
+{
+  for (int i = 0; i < f->arity; i++) {
+    if (a[i] != 0 && f->param[i].kind == P11_K_OUT_BYTES) memset((char *)a[i] + room[f->param[i].link - 1], 0xee, 12);
+    if (a[i] != 0 && f->param[i].kind == P11_K_OUT_STRUCT)
+      memset((char *)a[i] + p11_struct_info(f->param[i].aux)->size, 0xee, 12);
+    if (f->param[i].kind != P11_K_OUT_TEMPLATE) continue;
+    for (CK_ULONG k = 0; k < a[f->param[i].link - 1]; k++) {
+      CK_ATTRIBUTE_PTR one = (CK_ATTRIBUTE_PTR)a[i] + k; /* one that was filled exactly */
+      if (one->type == CKA_TOKEN && one->pValue != NULL) memset((char *)one->pValue + one->ulValueLen, 0xee, 12);
+    }
+  }
+}
+
 /* Three counters, without a lock: a question that begins while a key is used, or the other way round, is seen by whichever of
  * the two comes second. */
 static atomic_int mock_keys, mock_questions, mock_broken;
@@ -470,7 +486,12 @@ static CK_RV mock_answer(int fn, const uintptr_t *a)
   mock_misbehave(fn);
   if (rv == CKR_OK && fn == mock_env.notify) rv = mock_notify(a);
   if (rv == CKR_OK) rv = mock_state(fn, a);
+  CK_ULONG room[10] = {0};
+  for (int i = 0; i < f->arity && rv == CKR_OK && fn == mock_env.overrun; i++) {
+    if (f->param[i].kind == P11_K_OUT_LENGTH) room[i] = *(CK_ULONG_PTR)a[i];
+  }
   if (rv == CKR_OK) rv = mock_write(fn, a, hash);
+  if (fn == mock_env.overrun) mock_overrun(f, a, room);
   if (rv == CKR_OK && fn == mock_env.lie) mock_lie(f, a);
   if (rv == CKR_OK && fn == P11_F_C_GetSlotInfo && mock_env.remove && mock_env.remove++ % 2)
     ((CK_SLOT_INFO_PTR)a[1])->flags &= ~(CK_FLAGS)CKF_TOKEN_PRESENT;

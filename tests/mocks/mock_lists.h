@@ -190,6 +190,7 @@ __attribute__((constructor)) static void mock_load(void)
   mock_env.fork = mock_named("MOCK_FORK");
   mock_env.notify = mock_named("MOCK_NOTIFY");
   mock_env.lie = mock_named("MOCK_LIE");
+  mock_env.overrun = mock_named("MOCK_OVERRUN");
   mock_env.fragile = getenv("MOCK_FRAGILE") != NULL;
   mock_env.remove = getenv("MOCK_REMOVE") != NULL;
   mock_env.block = getenv("MOCK_BLOCK") ? atol(getenv("MOCK_BLOCK")) : 0;
