@@ -8,10 +8,11 @@
 
 /* One recorded process, to be replayed. */
 struct job {
-  const char **paths; /* its files, or the arguments when it lies in a packed one; */
+  const char **paths; /* its files, or the arguments when it lies in a packed one */
   size_t count;
   unsigned index; /* of the process in those */
   bool piped;     /* one of `paths` is - */
+  bool sealed;    /* it has values that only --key opens, and none was given */
   char *trace;    /* the file that names it */
   char *program;
   uint32_t pid;
@@ -38,7 +39,7 @@ struct jobs {
   bool failed;        /* said on stderr */
 };
 
-/* survey.c: reads the traces, chooses the module of each process (options->recorded, options->module) and makes a job of each
+/* replay_survey.c: reads the traces, chooses the module of each process (options->recorded, options->module) and makes a
  * that has calls of it, in order of their start. False with lines on stderr when there is nothing to replay. */
 bool jobs_survey(struct jobs *jobs, const char *const *paths, size_t count, const struct replay_options *options);
 

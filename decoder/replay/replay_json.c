@@ -34,6 +34,8 @@ static json_t *process(const struct job *job)
   if (job->results != NULL && job->results->first_difference != 0)
     number(o, "first_difference", job->results->first_difference);
   if (job->results != NULL && job->results->prepared > 0) number(o, "prepared", job->results->prepared);
+  if (job->results != NULL && job->results->prepared_text[0] != '\0') text(o, "prepare", job->results->prepared_text);
+  if (job->sealed) json_put(o, "sealed", json_true());
   if (job->results != NULL && job->results->stopped[0] != '\0') text(o, "stopped", job->results->stopped);
   if (job->broke[0] != '\0') text(o, "broke", job->broke);
   if (job->lost[0] != '\0') text(o, "lost", job->lost);

@@ -36,6 +36,16 @@ static void summary(FILE *to, const struct judgement *v)
   if (v->outcome[OUTCOME_WITHHELD] > 0) fprintf(to, ", %" PRIu64 " withheld", v->outcome[OUTCOME_WITHHELD]);
   fputc('\n', to);
   if (v->prepared > 0) fprintf(to, "made %" PRIu64 " object%s on the token first\n", v->prepared, plural(v->prepared));
+  size_t sealed = 0;
+  for (size_t i = 0; i < v->jobs->count; i++) {
+    const struct job *job = &v->jobs->job[i];
+    sealed += job->sealed;
+    if (job->results != NULL && job->results->prepared_text[0] != '\0')
+      fprintf(to, "%s\n", job->results->prepared_text);
+  }
+  if (sealed > 0)
+    fprintf(to, "sealed values of %zu process%s stay closed, others stand in for them: give --key\n", sealed,
+            sealed == 1 ? "" : "es");
 }
 
 static bool broken(const struct result_kind *kind)

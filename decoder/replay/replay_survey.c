@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "decoder/replay/job.h"
+#include "decoder/seal/seal.h"
 #include "decoder/show/dump.h"
 
 /* Of one process, while it is read. */
@@ -79,14 +80,31 @@ static void tell_losses(struct job *job, const struct process *p)
         job->unknown_name);
 }
 
-/* A CK_ULONG of the trace has to fit into one of ours; a trace of a smaller one replays. */
+/* A CK_ULONG of the trace has to fit into one of ours (a smaller one does), and bytes that no table describes are handed over
+ * as they were. */
 static void refuse(struct job *job, const struct process *p)
 {
   const unsigned ours = 8 * sizeof(CK_ULONG);
-  if (p->word_bits != 0 && p->word_bits <= ours) return;
-  add(job->refused, sizeof job->refused,
-      "its CK_ULONG has %u bits and ours has %u: replay it with a p11trace built for %s", p->word_bits, ours,
-      p->machine != NULL && p->machine[0] != '\0' ? p->machine : "that machine");
+  const char *machine = p->machine != NULL && p->machine[0] != '\0' ? p->machine : "that machine";
+  if (p->word_bits > ours)
+    add(job->refused, sizeof job->refused, "its CK_ULONG has %u bits and ours has %u: replay it on %s", p->word_bits,
+        ours, machine);
+  if (p->byte_order != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__))
+    add(job->refused, sizeof job->refused, "it was recorded on a %s-endian machine and this is none: replay it on %s",
+        p->byte_order != 0 ? "big" : "little", machine);
+}
+
+/* A key that does not open the trace is refused: whoever gave it wants more than stand-ins. */
+static void look_at_seal(struct job *job, const struct process *p, const struct seal_key *key)
+{
+  job->sealed = p->has_seal && key == NULL;
+  if (key == NULL) return;
+  struct seal_process *opened = NULL;
+  const enum seal_fit fit = seal_open_process(key, p, &opened);
+  seal_process_free(opened);
+  seal_tell("p11trace replay", key, p, fit);
+  if (fit == SEAL_OTHER_KEY || fit == SEAL_SPOILT)
+    add(job->refused, sizeof job->refused, "its sealed values do not open with this key");
 }
 
 /* --- a job of a process ------------------------------------------------------------------------------------------------ */
@@ -108,8 +126,8 @@ static void take_paths(struct job *job, const struct process *p, const char *con
   }
 }
 
-static struct job *add_job(struct jobs *jobs, const struct process *p, const struct seen *seen,
-                           const struct candidate *module, const char *const *paths, size_t count)
+static void add_job(struct jobs *jobs, const struct process *p, const struct seen *seen, const struct candidate *module,
+                    const char *const *paths, size_t count, const struct seal_key *key)
 {
   jobs->job = read_realloc(jobs->job, (jobs->count + 1) * sizeof *jobs->job);
   struct job *job = &jobs->job[jobs->count++];
@@ -123,7 +141,7 @@ static struct job *add_job(struct jobs *jobs, const struct process *p, const str
   job->ended = dump_realtime(p, seen->last);
   tell_losses(job, p);
   refuse(job, p);
-  return job;
+  look_at_seal(job, p, key);
 }
 
 static void list_modules(const struct process *p, const struct seen *seen, const struct replay_options *options)
@@ -186,7 +204,7 @@ bool jobs_survey(struct jobs *jobs, const char *const *paths, size_t count, cons
     if (chosen == -2) list_modules(process[i], s, options);
     if (chosen == -2) fine = false;
     if (chosen == -1) jobs->passed_over++;
-    if (chosen >= 0) add_job(jobs, process[i], s, &s->module[chosen], paths, count);
+    if (chosen >= 0) add_job(jobs, process[i], s, &s->module[chosen], paths, count, options->key);
   }
   if (fine) drop_beside(jobs, options);
   if (fine && jobs->count == 0) {
