@@ -39,8 +39,8 @@ struct jobs {
   bool failed;        /* said on stderr */
 };
 
-/* replay_survey.c: reads the traces, chooses the module of each process (options->recorded, options->module) and makes a
- * that has calls of it, in order of their start. False with lines on stderr when there is nothing to replay. */
+/* replay_survey.c: reads the traces, chooses the module of each process, and makes a job of each process that has calls of
+ * it, in order of their start. False with lines on stderr when there is nothing to replay. */
 bool jobs_survey(struct jobs *jobs, const char *const *paths, size_t count, const struct replay_options *options);
 
 /* choose.c: a module of the recorded process, by path. */
