@@ -126,7 +126,7 @@ static const struct place *place_of_call(struct maps *maps, const struct call *c
   return NULL;
 }
 
-const char *lost_excuse(struct player *player, const struct call *call, char *text, size_t size)
+const char *lost_excuse(struct player *player, const struct call *call, uint64_t rv, char *text, size_t size)
 {
   struct maps *maps = player->maps;
   const struct life *session = session_of(maps, call);
@@ -166,7 +166,7 @@ const char *lost_excuse(struct player *player, const struct call *call, char *te
   }
   const struct operation_use use = use_of_call(call);
   const uint64_t gone = session && use.begins ? gone_of(session, use.bits) : 0;
-  if (!gone) return NULL;
+  if (!gone || (rv != CKR_OPERATION_ACTIVE && call->rv != CKR_OPERATION_ACTIVE)) return NULL;
   snprintf(text, size, "the operation before it went another way with #%" PRIu64, gone);
   return text;
 }

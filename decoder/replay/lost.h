@@ -22,8 +22,8 @@ enum lost_operation {
 
 /* Why the call cannot be made; NULL: nothing is in its way. `text` has room for the words. Under player->lock. */
 const char *lost_reason(struct player *player, const struct call *call, char *text, size_t size);
-/* The call came out otherwise: why that says nothing; NULL when it does. After live_compare, before live_learn. */
-const char *lost_excuse(struct player *player, const struct call *call, char *text, size_t size);
+/* The call came out otherwise, with `rv`: why that says nothing; NULL when it does. After live_compare, before live_learn. */
+const char *lost_excuse(struct player *player, const struct call *call, uint64_t rv, char *text, size_t size);
 /* The call is over, or (`made` false) was not made. Before live_learn or maps_lost. */
 void lost_note(struct player *player, const struct call *call, bool made, uint64_t rv);
 

@@ -54,6 +54,8 @@ static const char *lay_out(struct play *play, struct open_one *one)
   struct player *player = &play->player;
   const struct call *call = &one->call;
   if (call->known < 0) return "this p11trace does not know the function";
+  if (!atomic_load(&play->initialised) && play->seen_initialize)
+    return "it had not returned when the trace ended, which was after C_Finalize";
   if (guard_concerns(call)) return "it had not returned when the trace ended: its PIN may not have been the right one";
   if (call->known == P11_F_C_WaitForSlotEvent && !(call->arg[0].in.number & CKF_DONT_BLOCK))
     return "it waited for a card when the trace ended";

@@ -48,7 +48,7 @@ static void into_module(struct play *play, struct worker *worker)
   struct live *live = &worker->live;
   struct results *results = play->player.results;
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t); /* for a watchdog that counts in seconds */
   const uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
   atomic_store_explicit(&results->thread[worker->place].call, live->call->number, memory_order_relaxed);
   atomic_store_explicit(&results->thread[worker->place].function, (uint32_t)live->call->known, memory_order_relaxed);
@@ -69,7 +69,7 @@ static void take_in(struct play *play, struct worker *worker)
   maps_at(player->maps, call);
   enum outcome outcome = live_compare(live, player, found, &count, &reason);
   if (outcome == OUTCOME_DIFFERENT) {
-    const char *excuse = lost_excuse(player, call, worker->text, sizeof worker->text);
+    const char *excuse = lost_excuse(player, call, live->rv, worker->text, sizeof worker->text);
     if (excuse) outcome = OUTCOME_INCOMPARABLE, reason = excuse;
   }
   lost_note(player, call, true, live->rv);
