@@ -27,8 +27,8 @@ static bool long_value_is_there(const uint8_t *b, uint64_t size)
          sys_readable(b + size - 8);
 }
 
-/* How many of the bytes are kept: as far as the option `cut` allows in one record. */
-static uint64_t room_for(const struct p11t_writer *w, const uint8_t *b, uint64_t size)
+/* How many of the bytes may be kept: as far as the option `cut` allows in one record. */
+static inline uint64_t room_for(const struct p11t_writer *w, const uint8_t *b, uint64_t size)
 {
   uint64_t room = p11t_options.cut > w->kept ? p11t_options.cut - w->kept : 0;
   if (size > P11T_EARLY) { /* every page of a long value is asked for before it is read */
@@ -36,31 +36,31 @@ static uint64_t room_for(const struct p11t_writer *w, const uint8_t *b, uint64_t
       if (!sys_readable(b + (at + 8 <= size ? at : size - 8))) room = at;
     }
   }
-  return size <= room ? size : room;
+  return room;
 }
 
-/* Notes what was kept of a value. */
-static void note_kept(struct p11t_writer *w, uint64_t size, uint64_t kept)
+static void note_cut(struct p11t_writer *w)
 {
-  w->kept += (uint32_t)kept;
-  if (kept == size) return;
   w->head.flags |= P11T_CUT;
   atomic_fetch_add_explicit(&p11t_cut, 1, memory_order_relaxed);
 }
 
 static void keep(struct p11t_writer *w, const uint8_t *b, uint64_t size)
 {
-  uint64_t kept = room_for(w, b, size);
-  if (kept == size) {
+  uint64_t room = room_for(w, b, size);
+  if (size <= room) {
     p11t_u8(w, P11T_V_FULL);
     p11t_n(w, size);
-  } else {
-    p11t_u8(w, P11T_V_CUT);
-    p11t_n(w, size);
-    p11t_n(w, kept);
+    p11t_bytes(w, b, size);
+    w->kept += (uint32_t)size;
+    return;
   }
-  p11t_bytes(w, b, kept);
-  note_kept(w, size, kept);
+  p11t_u8(w, P11T_V_CUT);
+  p11t_n(w, size);
+  p11t_n(w, room);
+  p11t_bytes(w, b, room);
+  w->kept += (uint32_t)room;
+  note_cut(w);
 }
 
 static void tag(struct p11t_writer *w, enum p11t_tag_domain domain, const uint8_t *b, uint64_t size)
@@ -76,24 +76,20 @@ static enum p11t_tag_domain domain_of(enum p11_secrecy secrecy)
   return secrecy == P11_DATA ? P11T_TAG_DATA : secrecy == P11_PIN ? P11T_TAG_PIN : P11T_TAG_SECRET;
 }
 
-/* capture=full and clear: payload and secrets, in clear only if it is payload and the user said so. */
-static __attribute__((noinline, cold)) void keep_more(struct p11t_writer *w, enum p11_secrecy secrecy, const uint8_t *b,
-                                                      uint64_t size)
+/* What capture=full and clear keep sealed. False when there is no key to seal to or no room is left: nothing was written. */
+static __attribute__((noinline, cold)) bool keep_sealed(struct p11t_writer *w, enum p11_secrecy secrecy,
+                                                        const uint8_t *b, uint64_t size)
 {
-  if (secrecy == P11_DATA && p11t_options.capture == P11T_CAPTURE_CLEAR) {
-    keep(w, b, size);
-    return;
-  }
-  uint64_t kept = p11t_seals() ? room_for(w, b, size) : 0;
-  if (p11t_seals() && (kept > 0 || size == 0)) {
-    enum p11t_seal_class class = secrecy == P11_DATA  ? P11T_SEAL_DATA
-                                 : secrecy == P11_PIN ? P11T_SEAL_PIN
-                                                      : P11T_SEAL_SECRET;
-    p11t_seal_value(w, class, b, size, kept, p11t_tag(domain_of(secrecy), b, size), p11t_shape(b, size));
-  } else {
-    tag(w, domain_of(secrecy), b, size);
-  }
-  if (p11t_seals()) note_kept(w, size, kept);
+  if (!p11t_seals()) return false;
+  uint64_t room = room_for(w, b, size), kept = size <= room ? size : room;
+  if (kept < size) note_cut(w);
+  if (kept == 0 && size > 0) return false;
+  enum p11t_seal_class class = secrecy == P11_DATA  ? P11T_SEAL_DATA
+                               : secrecy == P11_PIN ? P11T_SEAL_PIN
+                                                    : P11T_SEAL_SECRET;
+  p11t_seal_value(w, class, b, size, kept, p11t_tag(domain_of(secrecy), b, size), p11t_shape(b, size));
+  w->kept += (uint32_t)kept;
+  return true;
 }
 
 void p11t_value(struct p11t_writer *w, enum p11_secrecy secrecy, const void *bytes, uint64_t size)
@@ -108,11 +104,9 @@ void p11t_value(struct p11t_writer *w, enum p11_secrecy secrecy, const void *byt
     p11t_n(w, secrecy == P11_PIN ? 0 : size); /* not even how long a PIN is */
   } else if (!long_value_is_there(bytes, size)) {
     p11t_value_unread(w, size);
-  } else if (secrecy == P11_PUBLIC) {
+  } else if (secrecy == P11_PUBLIC || (secrecy == P11_DATA && capture == P11T_CAPTURE_CLEAR)) {
     keep(w, bytes, size);
-  } else if (capture > P11T_CAPTURE_SAFE) {
-    keep_more(w, secrecy, bytes, size);
-  } else {
+  } else if (capture <= P11T_CAPTURE_SAFE || !keep_sealed(w, secrecy, bytes, size)) {
     tag(w, domain_of(secrecy), bytes, size);
   }
 }
