@@ -236,7 +236,13 @@ static char *tell(const struct judgement *v, struct history *h)
   if (count > 1) qsort(all, count, sizeof *all, by_number);
   struct text out;
   text_open(&out, -1);
-  text_s(&out, "the first difference, and what led to it:\n");
+  text_s(&out, "the first difference");
+  if (v->jobs->count > 1) {
+    text_s(&out, " (");
+    text_escaped(&out, h->job->trace, strlen(h->job->trace), "");
+    text_c(&out, ')');
+  }
+  text_s(&out, ", and what led to it:\n");
   for (size_t i = 0; i < count; i++) line(&out, all[i]);
   line(&out, &h->call);
   differences(&out, v, h);
