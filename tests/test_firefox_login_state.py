@@ -46,12 +46,13 @@ def test_table(build, tmp_path):
     assert len(rows) == 3 and "NSS-LOGIN-09" in (tmp_path / "out" / "stale-state" / "check.txt").read_text()
     # The way in NSS that led to each prompt.
     asked = "NSS has asked the user for the PIN (PK11_DoPassword)"
+    lists = "NSS has asked the user for the PIN before it looks for certificates, as on a token that is not marked friendly (PK11_DoPassword)"
     again = "NSS asks the user again: the PIN before was wrong (PK11_DoPassword)"
     key = "NSS has found a private key and asks for the PIN before it is used (PK11_MakePrivKey)"
-    assert reasons(build, tmp_path / "out" / "healthy") == [asked]
+    assert reasons(build, tmp_path / "out" / "healthy") == [lists]
     assert reasons(build, tmp_path / "out" / "wrong-pin") == [asked, again, again]
     stale = reasons(build, tmp_path / "out" / "stale-state")
-    assert len(stale) == prompts and set(stale) == {asked, key}
+    assert len(stale) == prompts and stale[0] == lists and set(stale[1:]) <= {asked, key} and key in stale
 
 
 def test_one_scenario_shows_the_life_lines(build, tmp_path):

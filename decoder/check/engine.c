@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "decoder/check/suspects.h"
+#include "decoder/model/idiom.h"
 #include "decoder/model/serial.h"
 #include "decoder/rules/rules.h"
 
@@ -17,8 +18,9 @@ struct checker {
       child[P11_FUNCTIONS];
   struct listeners state, answer, list, marker, close;
   struct kept *kept;
-  struct table users;  /* hash of a serial number -> struct users */
-  struct table logins; /* hash of module and token -> struct note: the last successful login of the user */
+  struct table users;      /* hash of a serial number -> struct users */
+  struct table logins;     /* hash of module and token -> struct note: the last successful login of the user */
+  struct symbols *symbols; /* for the stacks of logins */
   uint64_t calls, origin;
   unsigned enabled;
   bool runs[RULE_COUNT];
@@ -70,10 +72,13 @@ static void listen(struct checker *c, const struct rule *rule)
   c->runs[rule - rules] = true;
 }
 
+static const struct symbols_options as_the_trace_says = {0};
+
 struct checker *checker_new(const char *const *only, size_t count, uint64_t origin)
 {
   struct checker *c = model_alloc(sizeof *c);
   c->origin = origin;
+  c->symbols = symbols_new(&as_the_trace_says);
   bool wanted[RULE_COUNT] = {0};
   for (size_t i = 0; i < RULE_COUNT; i++) wanted[i] = !count;
   for (size_t i = 0; i < count; i++) wanted[rule_by_id(only[i]) - rules] = true;
@@ -198,12 +203,27 @@ static void settled(struct checker *c, const struct event *event, const struct c
   }
 }
 
+/* What a login was for, in the evidence that it is already. */
+static void turn(struct checker *c, const struct process *process, const struct model_place *place)
+{
+  for (size_t i = 0; place->turned.number && i < c->store.count; i++) {
+    struct finding *f = c->store.list[i];
+    for (unsigned k = 0; k < f->evidences; k++) {
+      struct note *n = &f->evidence[k].note;
+      if (n->number == place->turned.number && n->process == process && idiom_may_turn(n->idiom))
+        n->idiom = place->turned.idiom;
+    }
+  }
+}
+
 static void call_over(struct checker *c, const struct event *event)
 {
   const struct call *call = event->call;
   struct check check = {.event = event, .call = call, .checker = c, .probe = call->flags & P11T_PROBE};
   if (!check.probe) c->calls++;
   model_place(event, &check.place);
+  check.place.idiom = (uint8_t)idiom_by_stack(check.place.idiom, event, c->symbols);
+  turn(c, event->process, &check.place);
   c->store.causes = 0;
   const struct listeners *to = of_call(c, &check);
   if (to) run(&check, to);
@@ -357,5 +377,6 @@ void checker_free(struct checker *checker)
   table_clear(&checker->logins, free);
   kept_clear(&checker->kept);
   table_clear(&checker->users, free);
+  symbols_free(checker->symbols);
   free(checker);
 }

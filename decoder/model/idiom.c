@@ -10,12 +10,20 @@ struct last {
   int16_t function;
   bool is_private; /* C_GetAttributeValue: of CKA_PRIVATE */
   uint64_t end, rv, handle, count;
+  uint64_t login; /* the number of a login that may have been for what comes now; 0 none */
+  bool checked;   /* IDIOM_PASSWORD */
 };
 
 struct threads {
   struct last last[THREADS];
 };
 static const struct kept_type threads_type = {sizeof(struct threads), NULL};
+
+/* Of a slot: has NSS looked for certificates? */
+struct searched {
+  bool certificates;
+};
+static const struct kept_type searched_type = {sizeof(struct searched), NULL};
 
 const char *idiom_text(enum idiom idiom)
 {
@@ -25,6 +33,11 @@ const char *idiom_text(enum idiom idiom)
 #undef IDIOM
   };
   return text[idiom];
+}
+
+bool idiom_may_turn(enum idiom idiom)
+{
+  return idiom == IDIOM_LOGIN || idiom == IDIOM_PASSWORD;
 }
 
 static bool interface_is(const struct call *call, const char *name)
@@ -117,7 +130,47 @@ static enum idiom recognise(const struct model_place *place, const struct call *
   }
 }
 
-enum idiom idiom_of(const struct model_place *place, const struct call *call)
+/* Without CKA_LABEL or the like: all of the token's. */
+static bool lists_certificates(const struct call *call)
+{
+  uint64_t class, count;
+  return call->known == P11_F_C_FindObjectsInit && pick_attribute_number(pick_template(call), CKA_CLASS, &class) &&
+         class == CKO_CERTIFICATE && pick_in(call, 2, &count) && count == 2;
+}
+
+/* What NSS does on the way from a login to what it was for: trust of certificates that other tokens have is looked for in all. */
+static bool looks_only(const struct call *call)
+{
+  uint64_t class;
+  if (call->known == P11_F_C_FindObjectsInit)
+    return pick_attribute_number(pick_template(call), CKA_CLASS, &class) &&
+           (class == CKO_TRUST || class == CKO_NSS_TRUST);
+  if (call->known == P11_F_C_FindObjects || call->known == P11_F_C_FindObjectsFinal) return true;
+  return call->known == P11_F_C_GetSessionInfo || call->known == P11_F_C_GetSlotInfo ||
+         call->known == P11_F_C_OpenSession || call->known == P11_F_C_CloseSession;
+}
+
+/* PK11_CheckUserPassword before PK11_ChangePW; and a token whose certificates NSS looks for only after the login, which it does
+ * where the module is not marked friendly: the first thing then is the search that wanted the login. */
+static void look_back(struct model_place *place, const struct call *call, struct last *last)
+{
+  struct searched *s = place->slot ? kept_make(&place->slot->kept, &searched_type) : NULL;
+  const bool lists = lists_certificates(call);
+  if (last->login && !looks_only(call)) {
+    place->turned.number = last->login;
+    place->turned.idiom = IDIOM_NONE;
+    if (call->known == P11_F_C_SetPIN && last->checked) place->turned.idiom = IDIOM_PIN_CHANGE;
+    if (lists && !last->checked && s && !s->certificates) place->turned.idiom = IDIOM_LOGIN_LISTS;
+    if (!place->turned.idiom) place->turned.number = 0;
+    last->login = 0;
+  }
+  if (s && lists) s->certificates = true;
+  if (!place->turned.number || !place->slot) return;
+  struct note *login = &place->slot->last.login;
+  if (login->number == place->turned.number && idiom_may_turn(login->idiom)) login->idiom = place->turned.idiom;
+}
+
+enum idiom idiom_of(struct model_place *place, const struct call *call)
 {
   struct model_module *m = place->module;
   /* Its first calls come before C_Initialize tells that it is NSS: they are named when it does. */
@@ -126,6 +179,11 @@ enum idiom idiom_of(const struct model_place *place, const struct call *call)
   struct last *last = &t->last[call->tid % THREADS];
   if (last->tid != call->tid) *last = (struct last){.tid = call->tid, .function = -1};
   const enum idiom idiom = recognise(place, call, last);
+  look_back(place, call, last);
+  if (call->rv == CKR_OK && (idiom == IDIOM_LOGIN || idiom == IDIOM_PASSWORD)) {
+    last->login = call->number;
+    last->checked = idiom == IDIOM_PASSWORD;
+  }
   last->function = (int16_t)call->known;
   last->end = call->end;
   last->rv = call->rv;

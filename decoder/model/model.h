@@ -312,6 +312,11 @@ struct model_place {
   struct model_session *session;
   struct model_object *object;
   uint8_t idiom; /* enum idiom: what NSS does with the call */
+  /* The call tells what an earlier one, a login, was for; number 0: it does not. */
+  struct {
+    uint64_t number;
+    uint8_t idiom;
+  } turned;
   void *changes; /* what the call may have changed: the module, one of its slots, or NULL */
 };
 

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decoder/model/idiom.h"
 #include "decoder/read/arena.h"
 #include "decoder/state/state.h"
 
@@ -111,6 +112,17 @@ static void login_line(struct states *s, struct life *l, const struct event *eve
   if (n->user != CKU_SO) n->prompt = ++l->prompts;
 }
 
+/* The login that the call tells the reason of. */
+static void turn(struct life *l, const struct model_place *place)
+{
+  for (size_t i = l->lines; place->turned.number && i > 0; i--) {
+    struct line *n = &l->line[i - 1];
+    if (n->number < place->turned.number) return;
+    if (n->kind == LINE_LOGIN && n->number == place->turned.number && idiom_may_turn(n->idiom))
+      n->idiom = place->turned.idiom;
+  }
+}
+
 /* What the call is to the slot; before model_apply(). */
 static void take_call(struct states *s, const struct event *event, const struct model_place *place)
 {
@@ -209,10 +221,12 @@ static void call_over(struct states *s, const struct event *event)
   struct model_place place;
   struct model_observation seen;
   model_place(event, &place);
+  place.idiom = (uint8_t)idiom_by_stack(place.idiom, event, s->symbols);
   if (s->call) s->call(s->user, event, &place);
   struct life *life = place.slot ? states_life(s, place.slot) : NULL;
   const size_t before = life ? life->lines : 0;
   const bool absent = place.slot && place.slot->absent;
+  if (life) turn(life, &place);
   take_call(s, event, &place);
   if (event->call->known == P11_F_C_Finalize && call_returned(event->call, CKR_OK)) finalized(s, event, &place);
   model_observe(event, &place);
