@@ -115,8 +115,8 @@ static void pin(struct laying *l)
   unsigned link = call->info->param[l->param].link - 1u;
   enum payload_class class = pin_class(l);
   const struct replay_pin *given = payload_pin(l->player, class);
-  bool wrong = pin_is_wrong(call->rv);
-  if (value->pointer == P11T_P_NULL || value->pointer == P11T_P_UNREADABLE || live_absurd(value->length)) {
+  bool wrong = pin_is_wrong(call->rv), empty = value->length == 0 && value->form != P11T_V_LENGTH;
+  if (empty || value->pointer == P11T_P_NULL || value->pointer == P11T_P_UNREADABLE || live_absurd(value->length)) {
     in_bytes(l, PAYLOAD_SECRET);
   } else if (given != NULL && !wrong) {
     uint8_t *to = arena_alloc(&live->memory, given->length + 1);
