@@ -3,8 +3,10 @@ only. The other half, that nothing lies in clear anywhere, is in test_secrets.py
 import ctypes
 import json
 import os
+import shutil
 import stat
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -382,6 +384,79 @@ def test_recover_and_pack_carry_it(lab, pair):
     lab.p11trace("recover", path)
     assert pieces(path) and not list(lab.tmp.rglob("*.live"))
     assert (PIN, b"1234-pin") in [(kind, data) for _, kind, data, _ in opened(p11t_reader.read(path), key_of(pair[1]))]
+
+
+def test_the_verbs_that_write_traces(lab, pair, real):
+    """trim, merge and redact --keep-sealed carry what is sealed; redact without leaves tags, and JSON has no more than these."""
+    (path,) = lab.files()
+    inputs = "what is encrypted".encode().hex()
+    tags = sorted((v.length, v.tag) for _, _, v in sealed(lab.trace()))
+    for verb, *options in (["trim", "--calls", "1-"], ["merge"], ["redact", "--keep-sealed"]):
+        out = lab.tmp / f"{verb}.p11t"
+        lab.p11trace(verb, *options, "-o", out, path)
+        assert inputs in lab.p11trace("dump", "--key", pair[1], out).stdout, verb
+        assert len(opened(p11t_reader.read(out), key_of(pair[1]))) == len(tags), verb
+    (lab.tmp / "lines").write_text(lab.p11trace("dump", "--json", path).stdout)
+    for verb, *options in (["redact", "-o", lab.tmp / "out.p11t", path], ["import", "-o", lab.tmp / "in.p11t", lab.tmp / "lines"]):
+        lab.p11trace(verb, *options)
+        trace = p11t_reader.read(options[1])
+        assert sealed(trace) == [] and 24 not in trace.fields
+        kept = [v for c in trace.calls for part in c.arguments() for v in sealing.values(part[1:]) if v.form == 3]
+        assert sorted((v.length, v.tag) for v in kept) == tags, verb
+
+
+def test_threads(lab, pair):
+    """Each thread seals in its own records: no nonce is used twice, and all opens."""
+    token = make_token(lab)
+    script(lab, lab.wrap(token.module, "traced", capture="full", seal_to=pair[0]), """
+import threading
+def work(i):
+  mine = m.open_session(m.slot_of('Trace Test'))
+  for n in range(40): mine.digest(CKM.SHA256, b'%d %d ' % (i, n) * 50)
+threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+for t in threads: t.start()
+for t in threads: t.join()""", token.env)
+    trace = lab.trace()
+    assert_nothing_lost(trace)
+    places = [(record, v.number) for _, record, v in sealed(trace)]
+    assert len(set(places)) == len(places) > 6 * 40 * 2
+    found = {data for _, _, data, _ in opened(trace, key_of(pair[1]))}
+    assert {b"%d %d " % (i, n) * 50 for i in range(6) for n in range(40)} <= found
+
+
+@pytest.mark.root
+@pytest.mark.nosan  # a set-id program gets no runtime preloaded, and its environment is the subject
+def test_set_id_program(lab, pair):
+    """A program with another user's rights seals to what the .conf beside its library says, and to nothing that the environment
+    names; a key that belongs to neither root nor that user is not used."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        folder.chmod(0o755)
+        for name in ("libp11trace.so", "libp11token.so", "tests/clients/token_setid", "tests/mocks/mock32.so"):
+            shutil.copy(lab.build / name, folder)
+        shutil.copy(pair[0], folder / "case.pub")
+        tool(lab.run, lab.build, "keygen", "-o", folder / "other")
+        (folder / "out").mkdir()
+        lab.p11trace("wrap", folder / "mock32.so", "-o", folder / "traced.so", "--out", folder / "out", "--quiet", "--recorder",
+                     folder / "libp11trace.so", "--capture", "full", "--seal-to", folder / "case.pub", "--live", folder / "out")
+        program = folder / "token_setid"
+        for path in (program, folder / "out"):
+            shutil.chown(path, "nobody")
+        program.chmod(0o4755)
+        for owner, policy in (("root", "full"), ("nobody", "full"), ("daemon", "safe")):
+            shutil.chown(folder / "case.pub", owner)
+            p = subprocess.run([program, folder / "traced.so"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                               env={"P11TRACE_CAPTURE": "clear", "P11TRACE_SEAL_TO": str(folder / "other.pub")})
+            assert p.stdout.startswith("secure 1 "), p.stdout + p.stderr
+            assert ("must belong to root or to the program's owner" in p.stderr) == (policy == "safe")
+            (path,) = (folder / "out").glob("*.p11t")
+            trace = p11t_reader.read(path)
+            assert trace.text(17) == policy
+            if policy == "full":
+                assert trace.fields[24][0][1:33] == key_of(pair[0])
+            path.unlink()
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_several_files(lab, pair):

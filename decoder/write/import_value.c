@@ -128,7 +128,7 @@ static bool bytes(struct import *im, const json_t *json, const char *where, stru
       {"full",        P11T_V_FULL       },
       {"cut",         P11T_V_CUT        },
       {"tag",         P11T_V_TAG        },
-      {"sealed",      P11T_V_SEALED     },
+      {"sealed",      P11T_V_TAG        }, /* the box is not in JSON */
       {"unread",      P11T_V_UNREAD     },
       {"length",      P11T_V_LENGTH     },
       {"deferred",    P11T_V_DEFERRED   },
@@ -149,7 +149,7 @@ static bool bytes(struct import *im, const json_t *json, const char *where, stru
   }
   if (v->form == P11T_V_UNAVAILABLE) v->length = UINT64_MAX;
   if (v->form == P11T_V_NULL || v->form == P11T_V_UNAVAILABLE) return true;
-  if (v->form == P11T_V_FULL || v->form == P11T_V_CUT || v->form == P11T_V_SEALED) {
+  if (v->form == P11T_V_FULL || v->form == P11T_V_CUT) {
     if (!hex(im, json_object_get(json, "hex"), where, &v->bytes, &v->kept)) return false;
   }
   v->length = v->kept;
