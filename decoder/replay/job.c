@@ -32,6 +32,8 @@ struct runner {
   struct shared *shared;
   pid_t pid;
   uint64_t begun;
+  struct replay_change before[REPLAY_CHANGES];
+  unsigned changes;
   uint64_t calls, moved; /* how many were done when it last moved on, and when that was */
 };
 
@@ -64,6 +66,8 @@ static _Noreturn void child(struct runner *r, const struct replay_options *optio
   if (null >= 0) dup2(null, STDIN_FILENO);
   struct replay_options mine = *options;
   mine.chosen = r->job->chosen;
+  mine.before = r->before;
+  mine.changes_before = r->changes;
   bool played = trace_again(r->job->paths, r->job->count);
   if (played)
     played = replay_play(r->job->paths, r->job->count, r->job->index, &mine, &r->shared->results);
@@ -73,7 +77,25 @@ static _Noreturn void child(struct runner *r, const struct replay_options *optio
   _exit(0); /* no destructors: the module's may be as bad as the rest of it */
 }
 
-static bool start(struct runner *r, struct job *job, const struct replay_options *options)
+/* What the processes that are over left otherwise than the recorded ones did. */
+static void take_changes(const struct jobs *jobs, struct runner *r)
+{
+  for (size_t i = 0; i < jobs->count; i++) {
+    const struct job *job = &jobs->job[i];
+    if (job->state != JOB_OVER || job->results == NULL) continue;
+    const char *slash = strrchr(job->trace, '/');
+    for (unsigned k = 0; k < job->results->changes && r->changes < REPLAY_CHANGES; k++) {
+      const struct replay_change *change = &job->results->change[k];
+      const struct replay_options known = {.before = r->before, .changes_before = r->changes};
+      if (results_change_before(&known, change->slot, change->pin) != NULL) continue;
+      r->before[r->changes] = *change;
+      snprintf(r->before[r->changes].trace, sizeof change->trace, "%s", slash != NULL ? slash + 1 : job->trace);
+      r->changes++;
+    }
+  }
+}
+
+static bool start(struct jobs *jobs, struct runner *r, struct job *job, const struct replay_options *options)
 {
   struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) {
@@ -83,6 +105,7 @@ static bool start(struct runner *r, struct job *job, const struct replay_options
   }
   *r = (struct runner){.job = job, .shared = shared, .begun = now()};
   r->moved = r->begun;
+  take_changes(jobs, r);
   job->results = &shared->results;
   fflush(NULL);
   const pid_t parent = getpid();
@@ -261,7 +284,7 @@ void jobs_run(struct jobs *jobs, const struct replay_options *options, unsigned 
   for (;;) {
     struct job *job;
     while (!stopped && running < at_once && (job = next_waiting(jobs)) != NULL) {
-      if (start(&runner[running], job, options)) running++;
+      if (start(jobs, &runner[running], job, options)) running++;
       wait = LOOK_FIRST;
     }
     if (running == 0) break;

@@ -28,6 +28,15 @@ enum replay_mode {
   REPLAY_FREE    /* the recorded threads; a call waits for those that had returned before it was made, for no others */
 };
 
+/* A token is not today what it was after the recorded process: results_changed. */
+struct replay_change {
+  uint64_t slot;   /* today's number */
+  bool pin;        /* a PIN is another one; else: objects */
+  uint64_t call;   /* that was not made, or came out otherwise */
+  char trace[100]; /* file name of its trace */
+};
+#define REPLAY_CHANGES 32
+
 struct replay_pin {
   bool given;
   uint8_t bytes[256];
@@ -41,6 +50,8 @@ struct replay_options {
   /* Of the process that is played, as choose.c found it: the path of that module, exactly. Loaded more than once it has
    * several ids: choose_takes. NULL: every module. */
   const char *chosen;
+  const struct replay_change *before; /* by processes that were replayed earlier; the first of each slot and sort */
+  unsigned changes_before;
   const char *parameters; /* the member after `flags` of CK_C_INITIALIZE_ARGS; NULL: as recorded, as far as it is */
   struct replay_pin user, so;
   const char *const *slot; /* "OLD=NEW", numbers; ends with NULL. NULL: by label, serial, model, then order */

@@ -113,6 +113,21 @@ void results_withheld(struct results *results, const struct call *call, const ch
   results_note(results, call->known, OUTCOME_WITHHELD, NULL, reason, call->number);
 }
 
+void results_changed(struct results *results, uint64_t slot, bool pin, uint64_t call)
+{
+  for (unsigned i = 0; i < results->changes; i++)
+    if (results->change[i].slot == slot && results->change[i].pin == pin) return;
+  if (results->changes == REPLAY_CHANGES) return;
+  results->change[results->changes++] = (struct replay_change){.slot = slot, .pin = pin, .call = call};
+}
+
+const struct replay_change *results_change_before(const struct replay_options *options, uint64_t slot, bool pin)
+{
+  for (unsigned i = 0; i < options->changes_before; i++)
+    if (options->before[i].slot == slot && options->before[i].pin == pin) return &options->before[i];
+  return NULL;
+}
+
 unsigned results_bucket(uint64_t ns)
 {
   if (ns < 8) return (unsigned)ns;

@@ -39,6 +39,8 @@ struct results {
     _Atomic uint64_t call, since; /* number, ns CLOCK_MONOTONIC; 0: not in the module */
     _Atomic uint32_t function;
   } thread[RESULTS_THREADS];
+  unsigned changes;
+  struct replay_change change[REPLAY_CHANGES]; /* for the processes that are replayed later */
   unsigned kinds;
   uint64_t kinds_lost; /* more kinds than there is room for */
   struct result_kind kind[RESULTS_KINDS];
@@ -53,6 +55,11 @@ void results_withheld(struct results *results, const struct call *call, const ch
 /* One call more of this kind; `recorded` and `replayed` or, but for OUTCOME_DIFFERENT, `reason`. No outcome is counted. */
 void results_note(struct results *results, int function, enum outcome outcome, const struct difference *found,
                   const char *reason, uint64_t call);
+
+/* From `call` on the token in today's `slot` has other objects (or another PIN) than the recorded one. The first time counts. */
+void results_changed(struct results *results, uint64_t slot, bool pin, uint64_t call);
+/* The change by an earlier process that the slot's token shows; NULL none. */
+const struct replay_change *results_change_before(const struct replay_options *options, uint64_t slot, bool pin);
 
 /* Where a duration belongs. */
 unsigned results_bucket(uint64_t ns);
