@@ -1,8 +1,18 @@
 /* What depends on what: return codes on data, outputs on chance, attributes on the key. */
 #include "decoder/replay/live_part.h"
 
+/* A decryption, or the use of an object made of anything, may fail without more words; a verification has a code for what it finds,
+ * and a question for a length has nothing to fail on. */
+static bool may_fail(const struct call *call)
+{
+  const struct live_role *role = live_role(call->known);
+  if (live_is_size_query(call)) return false;
+  if (role->ops & (1u << LIVE_VERIFY | 1u << LIVE_MESSAGE_VERIFY)) return false;
+  return role->consumes || call->info->class == P11_CLASS_OBJECT;
+}
+
 /* Codes that other bytes of the same length, or another key of the same kind, may turn into others. All the rest is about
- * handles, states, rights, devices. A decryption that fails may say so in many words. */
+ * handles, states, rights, devices. */
 bool code_depends_on_data(const struct call *call, uint64_t rv)
 {
   switch (rv) {
@@ -25,10 +35,10 @@ bool code_depends_on_data(const struct call *call, uint64_t rv)
     case CKR_WRAPPED_KEY_LEN_RANGE:
     case CKR_UNWRAPPING_KEY_SIZE_RANGE:
     case CKR_PUBLIC_KEY_INVALID:
-    case CKR_SAVED_STATE_INVALID:
-    case CKR_BUFFER_TOO_SMALL: return true;
+    case CKR_SAVED_STATE_INVALID: return true;
+    case CKR_BUFFER_TOO_SMALL: return live_role(call->known)->consumes && !live_is_size_query(call);
     case CKR_GENERAL_ERROR:
-    case CKR_FUNCTION_FAILED: return live_role(call->known)->consumes || call->info->class == P11_CLASS_OBJECT;
+    case CKR_FUNCTION_FAILED: return may_fail(call);
     case CKR_PIN_INCORRECT:
     case CKR_PIN_INVALID:
     case CKR_PIN_LEN_RANGE:

@@ -266,6 +266,8 @@ static void judge(struct live *live, struct player *player)
   }
   if (live->stand_in != 0) live->taint |= TAINT_STAND_IN;
   bool foreign = (live->taint & TAINT_FRESH) && role->consumes && !role->begins && live->followed == 0;
+  /* How long an answer would be does not depend on what it would say. */
+  if (live_is_size_query(live->call) && !role->consumes) live->taint &= (uint8_t)~TAINT_STAND_IN;
   live->tainted = (live->taint & (TAINT_STAND_IN | TAINT_LOST)) != 0 || foreign;
 }
 

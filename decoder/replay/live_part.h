@@ -168,7 +168,11 @@ struct payload {
   bool so;         /* the latest login was the security officer's */
   bool asked_seal; /* whether the key opens what the process sealed */
   struct seal_process *opened;
+  uint64_t random_tag, random_name; /* of the latest random numbers: recorded and today's */
 };
+
+/* A number for bytes, the same for the same. */
+uint64_t payload_name(const uint8_t *bytes, size_t length);
 
 /* The bytes that the value is now, and how; NULL when it has none of its own. */
 const uint8_t *payload_find(struct player *player, const struct value *value, size_t *length, enum payload_how *how);

@@ -43,8 +43,7 @@ static uint64_t mix(uint64_t hash, const uint8_t *bytes, size_t length)
   return hash ^ hash >> 32;
 }
 
-/* The name of a value that the trace has in full. */
-static uint64_t name_of(const uint8_t *bytes, size_t length)
+uint64_t payload_name(const uint8_t *bytes, size_t length)
 {
   uint64_t hash = 0x6a09e667f3bcc908ull ^ length;
   if (length <= 2 * HASHED) return mix(hash, bytes, length);
@@ -64,7 +63,7 @@ const uint8_t *payload_find(struct player *player, const struct value *value, si
   if (value_is_tagged(value)) {
     kept = kept_value_find(payload->kept, value->number);
   } else if (payload->renamed && has_name(value)) {
-    kept = kept_value_find(payload->kept, name_of(value->bytes, value->kept));
+    kept = kept_value_find(payload->kept, payload_name(value->bytes, value->kept));
   }
   if (kept != NULL) {
     *length = kept->length;
@@ -143,7 +142,7 @@ static void rename_value(struct payload *payload, const uint8_t *then, size_t th
                          size_t length)
 {
   payload->renamed = true;
-  kept_value_put(payload->kept, name_of(then, then_length), now, length, false);
+  kept_value_put(payload->kept, payload_name(then, then_length), now, length, false);
 }
 
 void payload_learn(struct player *player, const struct value *value, enum payload_class class, const uint8_t *bytes,
@@ -157,7 +156,7 @@ void payload_learn(struct player *player, const struct value *value, enum payloa
   }
   if (!has_name(value)) return;
   if (length == value->kept && memcmp(bytes, value->bytes, length) == 0 &&
-      (!payload->renamed || kept_value_find(payload->kept, name_of(bytes, length)) == NULL)) {
+      (!payload->renamed || kept_value_find(payload->kept, payload_name(bytes, length)) == NULL)) {
     return;
   }
   rename_value(payload, value->bytes, value->kept, bytes, length);
