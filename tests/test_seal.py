@@ -362,6 +362,64 @@ except CkError: pass
     assert all({w.encode() for w in words.values()} <= f for f in found), "all of it is there for who has the key"
 
 
+# --- replay -----------------------------------------------------------------------------------------------------------
+
+CANARIES = {"payload": "c4nary-payload-of-full", "value": "c4nary AES value", "pin": "1234-pin"}
+
+
+@pytest.fixture
+def replayed(lab, pair):
+    """(replay, what): `replay` plays a trace of CANARIES on the same token and gives the process; `what` opens what the module
+    was then given: its traced copy records that, sealed too."""
+    token = make_token(lab)
+    script(lab, lab.wrap(token.module, "first", capture="full", seal_to=pair[0]), f"""s.digest(CKM.SHA256, b'{CANARIES["payload"]}')
+key = s.create({{CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: b'{CANARIES["value"]}', CKA.ENCRYPT: True,
+                CKA.TOKEN: False}})
+s.encrypt((CKM.AES_CBC_PAD, b'initial vector 1'), key, b'{CANARIES["payload"]}')""", token.env)
+    (trace,) = lab.files()
+    again = lab.wrap(token.module, "again", out=lab.tmp / "again", capture="full", seal_to=pair[0])
+
+    def replay(*options, **more):
+        return lab.p11trace("replay", *options, "--module", again, trace, env=token.env, **more)
+
+    def what():
+        return {data for path in (lab.tmp / "again").glob("*.p11t") for _, _, data, _ in opened(p11t_reader.read(path), key_of(pair[1]))}
+    return replay, what
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--junit", "junit.xml")])
+def test_replay_with_the_key(lab, pair, replayed, options):
+    """The login, the imported key and the payload are those that were recorded, so what comes out is too; and none of them is in
+    anything that was written or said."""
+    replay, what = replayed
+    p = replay("--key", pair[1], *options)
+    assert "withheld" not in p.stdout or "--json" in options
+    assert {w.encode() for w in CANARIES.values()} <= what()
+    blobs = {name: data for folder in (lab.out, lab.tmp / "again", lab.tmp / "run") for name, data in files_below(folder).items()}
+    blobs |= {"stdout": p.stdout.encode(), "stderr": p.stderr.encode()}
+    if "--junit" in options:
+        blobs["junit"] = (lab.tmp / "junit.xml").read_bytes()
+    assert search(blobs, needles(CANARIES, {"private": key_of(pair[1])}), {}) == []
+
+
+def test_replay_without_the_key(replayed):
+    """What it left out is said, and others stand in."""
+    replay, what = replayed
+    p = replay()
+    assert "sealed values of 1 process stay closed, others stand in for them: give --key\n" in p.stdout
+    assert "C_Login no PIN was given: give --pin-file" in p.stdout
+    assert {w.encode() for w in CANARIES.values()} & what() == set()
+
+
+def test_replay_with_the_wrong_key(lab, replayed):
+    """Refused: nothing is played."""
+    replay, what = replayed
+    given = tool(lab.run, lab.build, "keygen", "-q", "-o", lab.tmp / "other").stdout.strip()
+    p = replay("--key", lab.tmp / "other.key", status=2)
+    assert f"the key that was given is {given}" in p.stderr and "do not open with this key" in p.stdout
+    assert what() == set()
+
+
 # --- after the process ------------------------------------------------------------------------------------------------
 
 def test_recover_and_pack_carry_it(lab, pair):

@@ -8,6 +8,7 @@
 
 #include "decoder/model/table.h"
 #include "decoder/replay/maps.h"
+#include "decoder/replay/payload.h"
 
 enum { USERS = 2 /* SO, user */ };
 
@@ -104,7 +105,7 @@ static const char *withholds_login(struct guard *guard, struct player *player, c
   const unsigned user = user_of(call);
   uint64_t tag;
   if (is_refusal(call->rv) && !destructive) return "its PIN was refused when it was recorded (--destructive makes it)";
-  if (!(user ? &player->options->user : &player->options->so)->given)
+  if (!payload_pin_is_known(player, &call->arg[2].in, user ? PAYLOAD_PIN_USER : PAYLOAD_PIN_SO))
     return user ? "no PIN was given: give --pin-file" : "no PIN of the security officer was given: give --so-pin-file";
   if (!tag_of(call, &tag) || destructive) return NULL;
   if (call->rv != CKR_OK && guard->good[user].count && !table_get(&guard->good[user], tag))
