@@ -60,7 +60,7 @@ void life_move(struct side *side, struct life *life, uint64_t now)
 struct life *life_of(const struct maps *maps, const struct side *side, uint64_t handle)
 {
   struct life *life = table_get(&side->recorded, handle);
-  const uint64_t at = maps->at ? number_of(maps->at) : UINT64_MAX;
+  const uint64_t at = !maps->at ? UINT64_MAX : maps->at_end ? maps->at->end_number : number_of(maps->at);
   while (life && life->from > at) life = life->older;
   return life;
 }

@@ -138,8 +138,19 @@ static uint64_t drop_explained(const struct maps *maps, struct session *search)
   return because;
 }
 
-void maps_pair_found(struct player *player, uint64_t session, const struct call *call, const uint64_t *now,
-                     size_t count, size_t *missing, size_t *more)
+/* How many of the recorded objects have no other of today's either. */
+static size_t count_lost(const struct maps *maps, const struct handles *recorded)
+{
+  size_t lost = 0;
+  for (size_t i = 0; i < recorded->count; i++) {
+    const struct life *life = life_of(maps, &maps->object, recorded->at[i]);
+    lost += !life || life->lost;
+  }
+  return lost;
+}
+
+static void pair_found(struct player *player, uint64_t session, const struct call *call, const uint64_t *now,
+                       size_t count, size_t *missing, size_t *more)
 {
   struct maps *maps = player->maps;
   *missing = *more = 0;
@@ -147,9 +158,9 @@ void maps_pair_found(struct player *player, uint64_t session, const struct call 
   if (!life || life->lost) return;
   struct session *search = life->session;
   const bool final = call->known == P11_F_C_FindObjectsFinal;
-  const struct value *found = &call->arg[1].out;
-  bool over = final, both = final;
+  bool over = false, both = false;
   if (!final) {
+    const struct value *found = &call->arg[1].out;
     for (size_t i = 0; i < found->count; i++) handles_add(&search->recorded, found->item[i].number);
     for (size_t i = 0; i < count; i++) handles_add(&search->now, now[i]);
     const uint64_t asked = call->arg[2].in.number;
@@ -160,9 +171,20 @@ void maps_pair_found(struct player *player, uint64_t session, const struct call 
   const uint64_t because = drop_explained(maps, search);
   if (because) search->because = because;
   search->explained = search->recorded.count || search->now.count ? 0 : search->because;
-  if (!over) return;
-  *missing = search->recorded.count;
-  *more = search->now.count;
+  if (!over) maps_look_around(player, search, call);
+  /* Until it is found. */
   for (size_t i = 0; i < search->recorded.count; i++) maps_lose_found(maps, search->recorded.at[i], call);
+  if (!over && !final) return;
+  /* Where the application ended the search before it had all, which ones it had is the module's own affair. */
+  *missing = over ? search->recorded.count : count_lost(maps, &search->recorded);
+  *more = over ? search->now.count : 0;
   search->recorded.count = search->now.count = 0;
+}
+
+void maps_pair_found(struct player *player, uint64_t session, const struct call *call, const uint64_t *now,
+                     size_t count, size_t *missing, size_t *more)
+{
+  player->maps->at_end = call->end_number != 0;
+  pair_found(player, session, call, now, count, missing, more);
+  player->maps->at_end = false;
 }

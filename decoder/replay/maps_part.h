@@ -70,6 +70,7 @@ enum { ENDED_KEPT = 256, OBJECTS_KEPT = 1 << 18 };
 
 struct maps {
   const struct call *at;
+  bool at_end; /* as things are when it returns, instead of when it is made */
   struct side session, object;
   struct life *ended[ENDED_KEPT]; /* the last ones that ended, kept for calls that overlapped with their end */
   unsigned ended_at;
@@ -106,6 +107,9 @@ void maps_finalized(struct maps *maps);
 
 /* maps_pair.c: a search did not find it today. */
 void maps_lose_found(struct maps *maps, uint64_t handle, const struct call *call);
+
+/* maps_around.c: recorded objects that the search has not come to today, though they are there. */
+void maps_look_around(struct player *player, const struct session *search, const struct call *call);
 
 /* maps_slots.c */
 struct place *place_of(struct maps *maps, uint64_t id);
