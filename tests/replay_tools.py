@@ -20,11 +20,11 @@ class Replayer:
         self.stage, self.folder = stage, folder
         self.token, self.faulty = stage.build / "libp11token.so", stage.build / "libp11faulty.so"
 
-    def record(self, name, *steps, folder=None):
+    def record(self, name, *steps, folder=None, wrap=()):
         """NAME.p11t of the client `play` on the token."""
         folder = folder or self.folder
         self.stage.reset()
-        self.stage.traced("--quiet")
+        self.stage.traced("--quiet", *wrap)
         self.stage.must(self.stage.build / "tests/clients/play", self.stage.module, LABEL, PIN, *steps)
         (trace,) = self.stage.traces.glob("*.p11t")
         folder.mkdir(parents=True, exist_ok=True)

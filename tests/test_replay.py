@@ -302,6 +302,24 @@ def test_processes_without_the_module_are_passed_over(replay, signing, tmp_path)
     assert p.stderr == "p11trace replay: 2 processes without a call of the module are passed over\n"
 
 
+# --- sealed values ------------------------------------------------------------------------------------------------------
+
+def test_sealed_values(replay, tmp_path):  # noqa: F811
+    for name in ("right", "wrong"):
+        subprocess.run([replay.stage.build / "p11trace", "keygen", "-o", tmp_path / name], check=True, capture_output=True)
+    trace = replay.record("sealed", *SIGNING, folder=tmp_path,
+                          wrap=("--capture", "full", "--seal-to", tmp_path / "right.pub"))
+    # With the key the data are those of then, and the signatures over them too.
+    assert replay("--key", tmp_path / "right.key", trace).stdout.endswith("no difference\n")
+    p = replay(trace)
+    assert "sealed values of 1 process stay closed, others stand in for them: give --key" in p.stdout.splitlines()[1]
+    (process,) = replay.json("--key", tmp_path / "wrong.key", trace, status=2)["processes"]
+    assert process["could_not"] == "its sealed values do not open with this key" and process["same"] == 0
+    p = replay("--key", tmp_path / "wrong.key", trace, status=2)
+    assert p.stderr.startswith(f"p11trace replay: {trace}: is sealed to ") and first(p).startswith("replayed 0 of ")
+    assert "/nonexistent" in replay("--key", "/nonexistent", trace, status=2).stderr
+
+
 # --- traces that are not whole ------------------------------------------------------------------------------------------
 
 def test_a_damaged_trace(replay, signing, tmp_path):  # noqa: F811
