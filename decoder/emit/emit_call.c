@@ -305,7 +305,7 @@ static void take(struct emitting *m, unsigned i)
 /* "p11->C_Sign" or, of what came later, "v3.C_LoginUser". */
 static const char *function(struct emit *e, const struct call *call)
 {
-  if (call->info->since <= P11_V2_40) return emit_format(e, "p11->%s", call->info->name);
+  if (p11_functions[call->known].since <= P11_V2_40) return emit_format(e, "p11->%s", call->info->name);
   e->function[call->known] = true;
   return emit_format(e, "v3.%s", call->info->name);
 }
@@ -355,12 +355,25 @@ static void comment(struct emit *e, const struct call *call, enum need_why why)
   if (why == NEED_INCLUDED) text_s(&e->body, ", which calls below need");
 }
 
+/* A trace brings its own table along. The program is made from ours, so they must say the same. */
+static bool is_as_we_know_it(const struct call *call)
+{
+  const struct p11_function_info *ours = &p11_functions[call->known], *theirs = call->info;
+  if (ours->arity != theirs->arity) return false;
+  for (unsigned i = 0; i < ours->arity; i++) {
+    const struct p11_param *a = &ours->param[i], *b = &theirs->param[i];
+    if (a->kind != b->kind || a->link != b->link || a->aux != b->aux) return false;
+  }
+  return true;
+}
+
 static const char *why_left_out(const struct call *call)
 {
   if (call->state == CALL_OPEN) return "had not returned when the recording ended";
   if (call->state == CALL_ABANDONED) return "never returned: an exception or longjmp went through it";
   if (call->state == CALL_HEADLESS) return "the record of its parameters is lost";
   if (call->known < 0) return "not a function of PKCS #11 3.2";
+  if (!is_as_we_know_it(call)) return "its parameters are not those of PKCS #11 3.2";
   return (call->flags & P11T_CUT) ? "its parameters are not recorded in full" : NULL;
 }
 
