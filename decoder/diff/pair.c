@@ -108,15 +108,24 @@ static void pair_object(struct object_seen *a, struct object_seen *b)
   b->name = a->name;
 }
 
-/* Those of the same handle first, where nothing speaks against it; then each of A with what fits it best. */
+static void pair_by_handle(struct module_seen *a, struct module_seen *b, bool any)
+{
+  for (size_t i = 0; i < a->objects; i++) {
+    struct object_seen *x = &a->object[i];
+    const uintptr_t at = (uintptr_t)table_get(&b->by_key, x->key);
+    if (x->paired || !at || b->object[at - 1].paired) continue;
+    if (any ? x->search == b->object[at - 1].search : fit(x, &b->object[at - 1]) > 0)
+      pair_object(x, &b->object[at - 1]);
+  }
+}
+
+/* Those of the same handle first, where nothing speaks against it; then each of A with what fits it best; what is left, and
+ * came with the same handle out of the same search, has all its attributes changed. */
 static void pair_objects(struct module_seen *a, struct module_seen *b)
 {
   for (size_t i = 0; i < a->objects; i++) a->object[i].name = hash_mix(5, i);
   for (size_t i = 0; i < b->objects; i++) b->object[i].name = hash_mix(6, i);
-  for (size_t i = 0; i < a->objects; i++) {
-    const uintptr_t at = (uintptr_t)table_get(&b->by_key, a->object[i].key);
-    if (at && fit(&a->object[i], &b->object[at - 1]) > 0) pair_object(&a->object[i], &b->object[at - 1]);
-  }
+  pair_by_handle(a, b, false);
   for (size_t i = 0; i < a->objects; i++) {
     struct object_seen *best = NULL;
     int most = 0;
@@ -128,6 +137,7 @@ static void pair_objects(struct module_seen *a, struct module_seen *b)
     }
     if (best) pair_object(&a->object[i], best);
   }
+  pair_by_handle(a, b, true);
 }
 
 void pair_names(struct module_seen *a, struct module_seen *b)
