@@ -8,6 +8,7 @@ import time
 import junitparser
 import pytest
 
+from conftest import ROOT
 from p11t_make import FUNCTIONS, Trace, field, n
 from p11t_writer import Writer, pointer
 from reader_tools import save, session_call
@@ -29,6 +30,12 @@ def first(p):
 def calls_of(replay, trace):  # noqa: F811
     p = subprocess.run([replay.stage.build / "p11trace", "info", "--json", trace], capture_output=True, text=True)
     return json.loads(p.stdout)["processes"][0]["calls"]
+
+
+def dumped(build, paths):
+    """The calls of traces that the application made, with both ends."""
+    lines = subprocess.run([build / "p11trace", "dump", "--json", "-e", "!probe", *paths], capture_output=True, text=True).stdout
+    return [call for call in map(json.loads, lines.splitlines()) if call["type"] == "call"]
 
 
 def test_the_same_module_is_the_same(replay, signing):  # noqa: F811
@@ -260,6 +267,25 @@ def test_processes_that_ran_at_the_same_time(replay, tmp_path):  # noqa: F811
     assert said not in replay("--jobs", "2", tmp_path).stderr
 
 
+def test_a_pipe_and_a_packed_case(replay, signing, tmp_path):  # noqa: F811
+    count = calls_of(replay, signing)
+    for jobs in ("1", "4"):
+        argv = replay.command("--jobs", jobs, "-")
+        p = subprocess.run(argv, cwd=replay.stage.folder, env=replay.stage.env, input=signing.read_bytes(), capture_output=True)
+        assert p.returncode == 0 and p.stdout.startswith(f"replayed {count} of {count} calls".encode()), p.stderr
+    other = replay.record("state", "a.open", "a.state", "a.close", folder=tmp_path)
+    subprocess.run([replay.stage.build / "p11trace", "pack", "-o", tmp_path / "case.tar.zst", signing, other], check=True,
+                   capture_output=True)
+    found = replay.json(tmp_path / "case.tar.zst")
+    assert [p["same"] == p["calls"] for p in found["processes"]] == [True, True] and found["status"] == 0
+
+
+def test_a_process_in_several_files(replay, build):  # noqa: F811
+    golden = [ROOT / "tests/golden" / name for name in ("rotated-1.0.p11t", "rotated-1.0.2.p11t")]
+    p = replay(*golden, module=build / "tests/mocks/null_module.so", status=None)
+    assert f"of {len(dumped(build, golden))} calls of 1 process on " in first(p)
+
+
 def two_modules(path, *names, calls=(1, 1), **head):
     w = Writer(**head)
     for i, name in enumerate(names, 1):
@@ -309,8 +335,8 @@ def test_sealed_values(replay, tmp_path):  # noqa: F811
         subprocess.run([replay.stage.build / "p11trace", "keygen", "-o", tmp_path / name], check=True, capture_output=True)
     trace = replay.record("sealed", *SIGNING, folder=tmp_path,
                           wrap=("--capture", "full", "--seal-to", tmp_path / "right.pub"))
-    # With the key the data are those of then, and the signatures over them too.
-    assert replay("--key", tmp_path / "right.key", trace).stdout.endswith("no difference\n")
+    # With the key the PIN and the data are those of then, and the signatures over the data too.
+    assert replay("--key", tmp_path / "right.key", trace, pin=False).stdout.endswith("no difference\n")
     p = replay(trace)
     assert "sealed values of 1 process stay closed, others stand in for them: give --key" in p.stdout.splitlines()[1]
     (process,) = replay.json("--key", tmp_path / "wrong.key", trace, status=2)["processes"]
