@@ -205,10 +205,7 @@ void lost_note(struct player *player, const struct call *call, bool made, uint64
   if (!life) return;
   struct session *session = life->session;
   const bool same = made && rv == call->rv;
-  if (use.begins && use.bits & 1u << LOST_FIND) {
-    session->recorded.count = session->now.count = 0;
-    session->because = session->explained = 0;
-  }
+  if (use.begins && use.bits & 1u << LOST_FIND) maps_search_begins(session, call);
   if (call->known == P11_F_C_SessionCancel) {
     if (same && rv == CKR_OK) memset(session->gone, 0, sizeof session->gone);
     return;

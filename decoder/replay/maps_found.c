@@ -96,6 +96,34 @@ static void match_order(struct player *player, struct session *search, const str
   }
 }
 
+/* The module says that an object is of the class that was asked for, though it is not: it does not look, and what it hands out
+ * first stands for what was first then. */
+static void match_blind(struct player *player, struct session *search, uint64_t session, const struct call *call)
+{
+  const CK_FUNCTION_LIST_3_2 *f = target_functions(player->target);
+  while (search->recorded.count && search->now.count && search->has_class && f->C_GetAttributeValue) {
+    CK_ULONG class = 0;
+    CK_ATTRIBUTE a = {CKA_CLASS, &class, sizeof class};
+    const CK_RV rv = f->C_GetAttributeValue(session, search->now.at[0], &a, 1);
+    if (rv != CKR_OK || a.ulValueLen != sizeof class || class == search->class) return;
+    if (!is_open(player->maps, search->recorded.at[0])) return;
+    pair(player, search, 0, 0, call);
+  }
+}
+
+void maps_search_begins(struct session *search, const struct call *call)
+{
+  search->recorded.count = search->now.count = 0;
+  search->because = search->explained = 0;
+  search->has_class = false;
+  const struct value *in = &call->arg[1].in;
+  for (size_t i = 0; i < in->count; i++) {
+    if (in->item[i].number != CKA_CLASS || !in->item[i].count || in->item[i].item[0].what != VALUE_NUMBER) continue;
+    search->has_class = true;
+    search->class = in->item[i].item[0].number;
+  }
+}
+
 /* `over`: of the recorded search; `both`: of today's too. */
 static void match(struct player *player, struct session *search, uint64_t session, const struct call *call, bool over,
                   bool both)
@@ -138,6 +166,13 @@ static uint64_t drop_explained(const struct maps *maps, struct session *search)
   return because;
 }
 
+/* The search is not over, and nothing that fits is anywhere: what came instead. */
+static void match_open(struct player *player, struct session *search, uint64_t session, const struct call *call)
+{
+  match_portraits(player, search, session, call, FITS_AT_ALL);
+  match_blind(player, search, session, call);
+}
+
 /* How many of the recorded objects have no other of today's either. */
 static size_t count_lost(const struct maps *maps, const struct handles *recorded)
 {
@@ -171,7 +206,10 @@ static void pair_found(struct player *player, uint64_t session, const struct cal
   const uint64_t because = drop_explained(maps, search);
   if (because) search->because = because;
   search->explained = search->recorded.count || search->now.count ? 0 : search->because;
-  if (!over) maps_look_around(player, search, call);
+  if (!over && search->recorded.count) {
+    maps_look_around(player, search, call);
+    match_open(player, search, life->now, call);
+  }
   /* Until it is found. */
   for (size_t i = 0; i < search->recorded.count; i++) maps_lose_found(maps, search->recorded.at[i], call);
   if (!over && !final) return;

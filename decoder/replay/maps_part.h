@@ -39,8 +39,10 @@ struct session {
   struct life *objects;           /* session objects made in it */
   uint64_t gone[LOST_OPERATIONS]; /* the call with which an operation went another way; 0 */
   struct handles recorded, now;   /* found in the search so far, and not paired */
-  uint64_t because;               /* a call because of which it finds other objects than then; 0 none, */
-  uint64_t explained;             /* and the same when there is no other reason, as far as it went */
+  bool has_class;                 /* it asks for this CKA_CLASS: */
+  uint64_t class;
+  uint64_t because;   /* a call because of which it finds other objects than then; 0 none, */
+  uint64_t explained; /* and the same when there is no other reason, as far as it went */
   struct session *spare;
 };
 
@@ -107,6 +109,9 @@ void maps_finalized(struct maps *maps);
 
 /* maps_pair.c: a search did not find it today. */
 void maps_lose_found(struct maps *maps, uint64_t handle, const struct call *call);
+
+/* maps_found.c: C_FindObjectsInit. */
+void maps_search_begins(struct session *search, const struct call *call);
 
 /* maps_around.c: recorded objects that the search has not come to today, though they are there. */
 void maps_look_around(struct player *player, const struct session *search, const struct call *call);
