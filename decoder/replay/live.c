@@ -107,6 +107,16 @@ static enum payload_class pin_class(struct laying *l)
   }
 }
 
+/* The user's PIN is that of today in the place of the one that was good first. What else the trace has sealed, a new PIN or an
+ * old one, goes in as it was. */
+static bool is_another_pin(struct player *player, const struct value *value, enum payload_class class, uint64_t rv)
+{
+  uint64_t *good = &player->payload->good_pin[class == PAYLOAD_PIN_SO];
+  if (!payload_opens(player, value)) return false;
+  if (*good == 0 && rv == CKR_OK) *good = value->number;
+  return value->number != *good;
+}
+
 static void pin(struct laying *l)
 {
   struct live *live = l->live;
@@ -116,9 +126,10 @@ static void pin(struct laying *l)
   enum payload_class class = pin_class(l);
   const struct replay_pin *given = payload_pin(l->player, class);
   bool wrong = pin_is_wrong(call->rv), empty = value->length == 0 && value->form != P11T_V_LENGTH;
+  bool other = is_another_pin(l->player, value, class, call->rv);
   if (empty || value->pointer == P11T_P_NULL || value->pointer == P11T_P_UNREADABLE || live_absurd(value->length)) {
     in_bytes(l, PAYLOAD_SECRET);
-  } else if (given != NULL && !wrong) {
+  } else if (given != NULL && !wrong && !other) {
     uint8_t *to = arena_alloc(&live->memory, given->length + 1);
     memcpy(to, given->bytes, given->length);
     live_secret(live, to, given->length);

@@ -168,9 +168,12 @@ struct payload {
   bool so;         /* the latest login was the security officer's */
   bool asked_seal; /* whether the key opens what the process sealed */
   struct seal_process *opened;
+  uint64_t good_pin[2]; /* tags of the PINs, the user's and the officer's, that were good first; sealed traces only */
   uint64_t random_tag, random_name; /* of the latest random numbers: recorded and today's */
 };
 
+/* Is the value sealed, and does the given key open it? */
+bool payload_opens(struct player *player, const struct value *value);
 /* A number for bytes, the same for the same. */
 uint64_t payload_name(const uint8_t *bytes, size_t length);
 

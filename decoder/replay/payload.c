@@ -93,13 +93,17 @@ static bool opens(struct player *player, const struct value *value, uint8_t *to)
          seal_open_value(payload->opened, value, to) == SEAL_OPENED;
 }
 
+bool payload_opens(struct player *player, const struct value *value)
+{
+  uint8_t bytes[1024];
+  if (value->what != VALUE_BYTES || value->length > sizeof bytes || !opens(player, value, bytes)) return false;
+  explicit_bzero(bytes, sizeof bytes);
+  return true;
+}
+
 bool payload_pin_is_known(struct player *player, const struct value *value, enum payload_class class)
 {
-  uint8_t pin[1024];
-  if (payload_pin(player, class) != NULL) return true;
-  if (value->length > sizeof pin || !opens(player, value, pin)) return false;
-  explicit_bzero(pin, sizeof pin);
-  return true;
+  return payload_pin(player, class) != NULL || payload_opens(player, value);
 }
 
 static bool is_pin(enum payload_class class)
