@@ -53,7 +53,8 @@ int cmd_emit_c(int argc, char **argv)
       "key) is added. The program needs the header of p11-kit alone, takes module and PIN as arguments, and has no PIN "
       "and no key in it; bytes that were not recorded have stand-ins.\vExample:\n"
       "  p11trace emit-c --calls 120-131 trace.p11t > repro.c\n"
-      "  cc -o repro repro.c -ldl && ./repro /usr/lib/vendor.so 1234\n\n" FILTER_HELP
+      "  cc $(pkg-config --cflags p11-kit-1) -o repro repro.c -ldl\n"
+      "  ./repro /usr/lib/vendor.so 1234\n\n" FILTER_HELP
       "\nExit status: 0, or 2 when it could not, or bytes of a trace are lost.",
       NULL,
       NULL,

@@ -10,7 +10,7 @@ static void head(struct emit *e, struct text *out)
   name = name ? name + 1 : e->process->path ? e->process->path : "a trace";
   text_s(out,
          "/* Makes the calls that an application made on a PKCS #11 module, and says which answers differ.\n *\n"
-         " *   cc -o repro repro.c -ldl\n *   ./repro MODULE.so [PIN]");
+         " *   cc $(pkg-config --cflags p11-kit-1) -o repro repro.c -ldl\n *   ./repro MODULE.so [PIN]");
   if (e->use.so_pin) text_s(out, " [so=SO-PIN]");
   if (e->slots.count) text_s(out, " [slot=NUMBER]...");
   if (e->use.parameters) text_s(out, " [parameters=TEXT]");
