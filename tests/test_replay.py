@@ -349,17 +349,22 @@ def test_sealed_values(replay, tmp_path):  # noqa: F811
 # --- traces that are not whole ------------------------------------------------------------------------------------------
 
 def test_a_damaged_trace(replay, signing, tmp_path):  # noqa: F811
-    data = bytearray(signing.read_bytes())
-    at = data.rindex(b"\x28\xb5\x2f\xfd")  # the last frame
-    data[at + 12] ^= 0xFF
-    damaged = tmp_path / "damaged.p11t"
-    damaged.write_bytes(data)
-    p = replay(damaged, status=2)
-    assert "not all of it:" in p.stdout or "no calls of any module" in p.stderr
-    cut = tmp_path / "cut.p11t"
-    cut.write_bytes(signing.read_bytes()[:-40])
+    count, data = calls_of(replay, signing), bytearray(signing.read_bytes())
+    frames = [at for at in range(len(data)) if data.startswith(b"\x28\xb5\x2f\xfd", at)]
+    damaged, cut = tmp_path / "damaged.p11t", tmp_path / "cut.p11t"
+    for at in frames:
+        changed = data.copy()
+        changed[at + 12] ^= 0xFF
+        damaged.write_bytes(changed)
+        p = replay(damaged, status=2)
+        assert " is damaged: " in p.stdout + p.stderr
+        if at == frames[-1]:
+            assert first(p).startswith(f"replayed {count} of {count} calls")
+            assert f"not all of it:\n  {damaged}: the frame at offset {at} (" in p.stdout
+    # The end is missing: all calls are there, and that something is gone is said.
+    cut.write_bytes(data[:-40])
     p = replay(cut, status=2)
-    assert "not all of it:" in p.stdout and f"  {cut}: " in p.stdout
+    assert first(p).startswith(f"replayed {count} of {count} calls") and f"not all of it:\n  {cut}: " in p.stdout
 
 
 def test_a_newer_minor_version(replay, tmp_path):  # noqa: F811

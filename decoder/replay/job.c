@@ -203,7 +203,9 @@ static void watch(struct runner *r, const struct replay_options *options)
     return;
   }
   bool inside = options->recorded_speed;
-  for (unsigned i = 0; i < RESULTS_THREADS && !inside; i++) inside = atomic_load(&results->thread[i].since) != 0;
+  for (unsigned i = 0; i < RESULTS_THREADS && !inside; i++)
+    inside = atomic_load(&results->thread[i].since) != 0 &&
+             atomic_load(&results->thread[i].function) != P11_F_C_WaitForSlotEvent;
   if (inside || results->calls == 0 || results->calls != r->calls) {
     r->calls = results->calls;
     r->moved = t;

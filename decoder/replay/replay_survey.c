@@ -71,7 +71,12 @@ static void tell_losses(struct job *job, const struct process *p)
 {
   char *const lost = job->lost;
   enum { ROOM = sizeof job->lost };
-  if (p->damage[0] != '\0') add(lost, ROOM, "%s", p->damage);
+  if (p->damage[0] != '\0') {
+    /* It may name the file, which stands in front of what is lost anyway. */
+    const size_t path = strlen(p->path);
+    const bool named = strncmp(p->damage, p->path, path) == 0 && strncmp(p->damage + path, ": ", 2) == 0;
+    add(lost, ROOM, "%s", p->damage + (named ? path + 2 : 0));
+  }
   if (p->dropped > 0) add(lost, ROOM, "%" PRIu64 " records were lost", p->dropped);
   if (p->missing > 0) add(lost, ROOM, "%" PRIu64 " records are in files that are not there", p->missing);
   if (p->complete_from > 1) add(lost, ROOM, "it begins with record %" PRIu64, p->complete_from);
@@ -208,6 +213,9 @@ bool jobs_survey(struct jobs *jobs, const char *const *paths, size_t count, cons
   }
   if (fine) drop_beside(jobs, options);
   if (fine && jobs->count == 0) {
+    for (size_t i = 0; i < processes; i++)
+      if (process[i]->damage[0] != '\0')
+        fprintf(stderr, "p11trace replay: %s: %s\n", process[i]->path, process[i]->damage);
     fprintf(stderr, "p11trace replay: %s: no calls of %s%s in it\n", count == 1 ? paths[0] : "the traces",
             options->recorded != NULL ? "a module with " : "any module",
             options->recorded != NULL ? options->recorded : "");
