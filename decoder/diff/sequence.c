@@ -11,7 +11,11 @@
 #include "decoder/diff/hash.h"
 #include "decoder/read/arena.h"
 
-enum { WINDOW = 4096, REACH = 512 /* calls of B that are looked at for a mate */ };
+enum {
+  WINDOW = 4096,
+  STEP = 512, /* exchanges that go where nothing matches */
+  REACH = 512 /* calls of B that are looked at for a mate */
+};
 
 struct side {
   struct stream stream;
@@ -171,9 +175,12 @@ static void take(struct sequence *s)
     if (a > 0) {
       end_a = a;
       end_b = b;
-    } else if (end_a + end_b == 0) {
-      end_a = left->count;
-      end_b = right->count;
+    } else {
+      /* Nothing matches. The end of a trace may belong to what is still to come in the other: it stays. */
+      const bool keep_a = left->ended && (!right->ended || left->count < right->count),
+                 keep_b = right->ended && !keep_a;
+      end_a = keep_a ? 0 : left->count < STEP ? left->count : STEP;
+      end_b = keep_b ? 0 : right->count < STEP ? right->count : STEP;
     }
   }
   a = b = 0;
