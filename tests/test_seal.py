@@ -426,11 +426,7 @@ def test_recover_and_pack_carry_it(lab, pair):
     """A killed client's live file, recovered, and the file that is sent: what was sealed opens in both."""
     token = make_token(lab)
     traced = lab.wrap(token.module, "traced", capture="full", seal_to=pair[0])
-    p = subprocess.run(["/usr/bin/python3", "-c", "import sys, os, signal; sys.path.insert(0, sys.argv[1])\n"
-                        "from cryptoki import *\nm = Module(sys.argv[2])\nm.initialize()\ns = m.open_session(m.slot_of('Trace Test'))\n"
-                        "s.login('1234-pin')\ns.digest(CKM.SHA256, b'before the end')\nos.kill(os.getpid(), signal.SIGKILL)",
-                        os.path.dirname(__file__), traced], env={**lab.env, **token.env}, capture_output=True, text=True)
-    assert p.returncode == -9, p.stderr
+    script(lab, traced, "s.digest(CKM.SHA256, b'before the end')\nimport os\nos.kill(os.getpid(), 9)", token.env, status=-9)
     (path,) = lab.files()
 
     def pieces(where):

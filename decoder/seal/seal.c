@@ -34,8 +34,10 @@ void seal_name(const uint8_t public_key[P11T_SEAL_KEY], char name[SEAL_NAME])
 {
   uint8_t hash[32];
   crypto_generichash(hash, sizeof hash, public_key, P11T_SEAL_KEY, NULL, 0);
-  for (unsigned i = 0; i < 8; i++) snprintf(name + 5 * i, 6, "%02x%02x-", hash[2 * i], hash[2 * i + 1]);
-  name[SEAL_NAME - 1] = '\0';
+  for (unsigned i = 0; i < 8; i++) {
+    if (i > 0) name[5 * i - 1] = '-';
+    snprintf(name + 5 * i, 5, "%02x%02x", hash[2 * i], hash[2 * i + 1]);
+  }
 }
 
 /* The file's text into `text`, which has `size` bytes, and who may use it. What is wrong with it, or NULL. */
