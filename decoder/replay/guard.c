@@ -111,7 +111,9 @@ static const char *withholds_login(struct guard *guard, struct player *player, c
   if (call->rv != CKR_OK && guard->good[user].count && !table_get(&guard->good[user], tag))
     return "its PIN is not the one that was good when it was recorded";
   uint64_t slot = 0;
-  if (guard->proved[user].known && guard->proved[user].tag != tag &&
+  /* Of sealed PINs each login has its own. */
+  const bool given = (user ? &player->options->user : &player->options->so)->given;
+  if (given && guard->proved[user].known && guard->proved[user].tag != tag &&
       (!maps_session_slot(player, call->arg[0].in.number, &slot) || slot != guard->proved[user].slot))
     return "its token had another PIN than the one that was given";
   return NULL;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "decoder/replay/maps_part.h"
+#include "decoder/replay/results.h"
 
 /* --- operations, from the names in the function table --- */
 
@@ -126,6 +127,20 @@ static const struct place *place_of_call(struct maps *maps, const struct call *c
   return NULL;
 }
 
+/* What the replay of an earlier process left otherwise on the token. */
+static const char *excuse_before(const struct player *player, const struct place *place, const struct call *call,
+                                 char *text, size_t size)
+{
+  const bool finds = call->info->class == P11_CLASS_FIND;
+  const bool pin = call->info->class == P11_CLASS_LOGIN || call->known == P11_F_C_GetTokenInfo;
+  if (!place || !place->paired || (!finds && !pin)) return NULL;
+  const struct replay_change *change = results_change_before(player->options, place->now, pin);
+  if (!change) return NULL;
+  snprintf(text, size, "its token has %s today because of #%" PRIu64 " of %s", pin ? "another PIN" : "other objects",
+           change->call, change->trace);
+  return text;
+}
+
 const char *lost_excuse(struct player *player, const struct call *call, uint64_t rv, char *text, size_t size)
 {
   struct maps *maps = player->maps;
@@ -164,6 +179,8 @@ const char *lost_excuse(struct player *player, const struct call *call, uint64_t
     snprintf(text, size, "the end of its session, at #%" PRIu64 ", overlapped with it", session->to);
     return text;
   }
+  const char *before = excuse_before(player, place, call, text, size);
+  if (before) return before;
   const struct operation_use use = use_of_call(call);
   const uint64_t gone = session && use.begins ? gone_of(session, use.bits) : 0;
   if (!gone || (rv != CKR_OPERATION_ACTIVE && call->rv != CKR_OPERATION_ACTIVE)) return NULL;

@@ -248,8 +248,22 @@ static uint64_t no_handle(const struct maps *maps, const struct side *side, uint
   return number;
 }
 
-static bool ask(const struct maps *maps, const struct side *side, uint64_t recorded, uint64_t *now, uint64_t *why)
+/* A handle that was dead is given as the number that it stood for, to see whether it is dead today as well. But the module
+ * may have given that number to another session or object, which nothing must happen to. */
+static bool is_harmless(const struct player *player, const struct side *side, const struct life *life)
 {
+  const struct call *call = player->maps->at;
+  if (!call || player->options->destructive) return true;
+  const bool ends_object = call->known == P11_F_C_DestroyObject || call->known == P11_F_C_SetAttributeValue;
+  /* Objects that were never seen may have it. */
+  if (side == &player->maps->object) return !ends_object;
+  return !life_is_today(side, life->now) ||
+         (call->info->class != P11_CLASS_SESSION && call->info->class != P11_CLASS_LOGIN);
+}
+
+static bool ask(const struct player *player, const struct side *side, uint64_t recorded, uint64_t *now, uint64_t *why)
+{
+  const struct maps *maps = player->maps;
   *why = 0;
   *now = recorded;
   if (recorded == CK_INVALID_HANDLE) return true;
@@ -264,20 +278,19 @@ static bool ask(const struct maps *maps, const struct side *side, uint64_t recor
   } else if (life_lasts(maps, life)) {
     *now = life->now;
   } else {
-    /* Its end may have been withheld today, or the number may be another's by now. */
-    *now = said_invalid(maps->at) || life_is_today(side, life->now) ? no_handle(maps, side, recorded) : life->now;
+    *now = is_harmless(player, side, life) ? life->now : no_handle(maps, side, recorded);
   }
   return true;
 }
 
 bool maps_session(struct player *player, uint64_t recorded, uint64_t *now, uint64_t *why)
 {
-  return ask(player->maps, &player->maps->session, recorded, now, why);
+  return ask(player, &player->maps->session, recorded, now, why);
 }
 
 bool maps_object(struct player *player, uint64_t recorded, uint64_t *now, uint64_t *why)
 {
-  return ask(player->maps, &player->maps->object, recorded, now, why);
+  return ask(player, &player->maps->object, recorded, now, why);
 }
 
 bool maps_object_made(struct player *player, uint64_t recorded)
@@ -331,9 +344,24 @@ static void forget(struct maps *maps)
   table_clear(&maps->spared, NULL);
 }
 
-void maps_finalized(struct maps *maps)
+static void end_all(struct maps *maps, struct side *side, uint64_t number)
 {
-  forget(maps);
+  struct handles all = {0};
+  size_t place = 0;
+  for (struct life *life; (life = table_next(&side->recorded, &place));)
+    if (life->to == UINT64_MAX) handles_add(&all, life->handle);
+  for (size_t i = 0; i < all.count; i++) {
+    struct life *life = table_get(&side->recorded, all.at[i]);
+    if (life) life_end(maps, side, life, number);
+  }
+  free(all.at);
+}
+
+void maps_finalized(struct maps *maps, uint64_t number)
+{
+  end_all(maps, &maps->object, number);
+  end_all(maps, &maps->session, number);
+  table_clear(&maps->spared, NULL);
   table_clear(&maps->slot_now, NULL);
   for (size_t i = 0; i < maps->places; i++) {
     struct place *place = maps->place[i];

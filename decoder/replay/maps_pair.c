@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "decoder/replay/maps_part.h"
+#include "decoder/replay/results.h"
 
 static void session_new(struct maps *maps, uint64_t recorded, uint64_t now, const struct call *call, uint64_t lost)
 {
@@ -108,7 +109,7 @@ void maps_ended(struct player *player, const struct call *call)
       break;
     case P11_F_C_CloseAllSessions: end_sessions(maps, call->arg[0].in.number, call->end_number); break;
     case P11_F_C_DestroyObject: end_object(maps, call->arg[1].in.number, call->end_number, false); break;
-    case P11_F_C_Finalize: maps_finalized(maps); break;
+    case P11_F_C_Finalize: maps_finalized(maps, call->end_number); break;
     case P11_F_C_InitToken: end_sessions(maps, call->arg[0].in.number, call->end_number); /* fall through */
     case P11_F_C_Logout: {
       struct place *place = session                            ? session->session->place
@@ -140,12 +141,15 @@ void maps_lose_found(struct maps *maps, uint64_t handle, const struct call *call
   lose(maps, &maps->object, handle, call);
 }
 
-void maps_lost(struct player *player, const struct call *call)
+/* The processes that are replayed later find the token otherwise too. */
+static void tell_later(struct player *player, const struct place *place, bool pin, const struct call *call)
+{
+  if (place && place->paired) results_changed(player->results, place->now, pin, number_of(call));
+}
+
+static void lose_outputs(struct player *player, const struct call *call)
 {
   struct maps *maps = player->maps;
-  const bool returned = call->state == CALL_DONE || call->state == CALL_HEADLESS;
-  if (!returned || call->rv != CKR_OK) return;
-  struct life *session = session_of(maps, call);
   for (unsigned i = 0; i < call->info->arity; i++) {
     const struct value *out = &call->arg[i].out;
     switch (call->info->param[i].kind) {
@@ -153,7 +157,10 @@ void maps_lost(struct player *player, const struct call *call)
         if (out->what == VALUE_NUMBER) lose(maps, &maps->session, out->number, call);
         break;
       case P11_K_OUT_OBJECT:
-        if (out->what == VALUE_NUMBER) lose(maps, &maps->object, out->number, call);
+        if (out->what != VALUE_NUMBER) break;
+        lose(maps, &maps->object, out->number, call);
+        const struct life *session = session_of(maps, call);
+        if (session && !is_session_object(call, i)) tell_later(player, session->session->place, false, call);
         break;
       case P11_K_OUT_OBJECTS:
         for (size_t k = 0; k < out->count; k++) lose(maps, &maps->object, out->item[k].number, call);
@@ -161,29 +168,49 @@ void maps_lost(struct player *player, const struct call *call)
       default: break;
     }
   }
+}
+
+void maps_lost(struct player *player, const struct call *call)
+{
+  struct maps *maps = player->maps;
+  const bool returned = call->state == CALL_DONE || call->state == CALL_HEADLESS;
+  if (!returned || call->rv != CKR_OK) return;
+  const struct life *session = session_of(maps, call);
+  struct place *place = session ? session->session->place : NULL;
+  lose_outputs(player, call);
   switch (call->known) {
     case P11_F_C_Login:
     case P11_F_C_LoginUser:
       /* That of one key is part of its operation (lost.c). */
-      if (session && session->session->place && call->arg[1].in.number != CKU_CONTEXT_SPECIFIC)
-        session->session->place->no_login = number_of(call);
+      if (place && call->arg[1].in.number != CKU_CONTEXT_SPECIFIC) place->no_login = number_of(call);
       break;
     case P11_F_C_SetAttributeValue: {
       struct life *object = life_of(maps, &maps->object, call->arg[1].in.number);
       if (object) object->withheld = number_of(call);
-      if (session && session->session->place) session->session->place->withheld = number_of(call);
+      if (place) place->withheld = number_of(call);
+      tell_later(player, place, false, call);
       break;
     }
-    case P11_F_C_InitToken: place_make(maps, call->arg[0].in.number)->withheld = number_of(call); /* fall through */
+    case P11_F_C_InitToken:
+      place = place_make(maps, call->arg[0].in.number);
+      place->withheld = number_of(call);
+      tell_later(player, place, false, call);
+      tell_later(player, place, true, call);
+      maps_ended(player, call);
+      break;
     case P11_F_C_CloseSession:
     case P11_F_C_CloseAllSessions:
     case P11_F_C_Finalize:
     case P11_F_C_Logout: maps_ended(player, call); break;
     case P11_F_C_InitPIN:
     case P11_F_C_SetPIN:
-      if (session && session->session->place) session->session->place->withheld = number_of(call);
+      if (place) place->withheld = number_of(call);
+      tell_later(player, place, true, call);
       break;
-    case P11_F_C_DestroyObject: end_object(maps, call->arg[1].in.number, call->end_number, true); break;
+    case P11_F_C_DestroyObject:
+      end_object(maps, call->arg[1].in.number, call->end_number, true);
+      tell_later(player, place, false, call);
+      break;
     default: break;
   }
 }
