@@ -1,11 +1,16 @@
 """p11trace trim and merge: fewer calls, or fewer files, and nothing else."""
 import json
+import os
+import resource
+import signal
 import subprocess
+import time
 
 import pytest
 
 import p11t_reader
-from p11t_make import Trace, field
+from lab import lab  # noqa: F401
+from p11t_make import Trace
 from reader_tools import calls, info, save, session_call, sign_enter, tool
 
 GOLDEN = ("recorded-1.0", "rotated-1.0", "dumped-1.0", "session")
@@ -106,3 +111,214 @@ def test_merge_is_the_same_trace(run, build, golden, tmp_path, name):
     whole(run, build, out)
     assert info(run, build, out)[0]["trace_id"] == info(run, build, source)[0]["trace_id"]
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["t.p11t"]
+
+
+# --- files of one process, and several processes ----------------------------------------------------------------------
+
+def test_a_rotation_becomes_one_file(lab, run, build, tmp_path):
+    lab.client("bounded", lab.wrap("mock32", out=lab.out / "t.p11t", max="256K", files=3), "poll", 160_000)
+    files = sorted(lab.out.iterdir())
+    assert len(files) > 1
+    out = tmp_path / "one.p11t"
+    tool(run, build, "merge", lab.out, "-o", out)
+    run("zstd", "-tq", out)
+    [before], [after] = info(run, build, lab.out), info(run, build, out)
+    for key in ("verdict", "calls", "complete_from", "missing", "damage", "trace_id", "started_ns", "in_flight"):
+        assert after[key] == before[key], key
+    assert after["files"] == 1 and after["file_index"] == 1 and after["calls"] > 10_000
+    assert len({tool(run, build, "stat", "--json", path).stdout for path in (lab.out, out)}) == 1
+
+
+def test_dumps_and_the_live_file_become_one(lab, run, build, tmp_path):
+    """A flight recorder that dumped twice."""
+    module = lab.wrap("mock32", out=lab.out / "t.p11t", ring="1M", dump_on="rv=failed")
+    lab.client("bounded", module, "poll", 100, "fault", "poll", 200, "fault", "poll", 10)
+    assert len(list(lab.out.iterdir())) >= 1
+    out = tmp_path / "one.p11t"
+    tool(run, build, "merge", *sorted(lab.out.iterdir()), "-o", out)
+    assert objects(run, build, out)[2:-1] == objects(run, build, lab.out)[2:-1]
+    whole(run, build, out)
+
+
+def test_a_live_file_is_merged(run, build, tmp_path):
+    t = Trace()
+    t.thread(100)
+    session_call(t, 5)
+    t.frame()
+    t.thread(100)
+    sign_enter(t, 9)
+    t.live_slot()
+    source = save(tmp_path / "t.p11t", t, t.live(frames=1))
+    before = shown(run, build, source)
+    out = tmp_path / "one.p11t"
+    tool(run, build, "merge", source, "-o", out)
+    assert shown(run, build, out) == before
+    assert whole(run, build, out).end[7] == [b"recovered"]
+    assert "ended inside C_Sign (recovered)" in tool(run, build, "info", out).stdout
+    assert source.with_name("t.p11t.live").exists()
+
+
+def until(true, seconds=20):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def two(tmp_path):
+    (tmp_path / "in").mkdir()
+    for pid in (1, 2):
+        t = Trace(pid=pid, trace_id=bytes([pid] * 16))
+        t.thread(100)
+        session_call(t, 5, time=10_000 * pid)
+        t.frame()
+        t.end()
+        t.seek_table()
+        save(tmp_path / "in" / f"{pid}.p11t", t)
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("verb", ("merge", "trim", "redact"))
+def test_several_processes_are_a_folder(run, build, tmp_path, verb):
+    folder, out = two(tmp_path), tmp_path / "out"
+    tool(run, build, verb, folder, "-o", out)
+    assert sorted(p.name for p in out.iterdir()) == ["1.p11t", "2.p11t"]
+    assert out.stat().st_mode & 0o777 == 0o700
+    for p in out.iterdir():
+        whole(run, build, p)
+    assert shown(run, build, out) == shown(run, build, folder)
+    tool(run, build, verb, folder, "-o", out, status=2)
+
+
+@pytest.mark.parametrize("verb", ("merge", "trim", "redact"))
+def test_a_trace_that_is_being_recorded_is_refused(lab, run, build, tmp_path, verb):
+    client = lab.start("lifecycle", "sign", lab.wrap("mock32", out=lab.out / "t.p11t"), env={"MOCK_HANG": "C_Sign"})
+    try:
+        until(lambda: "in flight" in run(build / "p11trace", "info", lab.out, status=None).stdout)
+        p = tool(run, build, verb, lab.out, "-o", tmp_path / "o.p11t", status=2)
+        assert f"still being recorded by pid {client.pid}" in p.stderr
+        assert not (tmp_path / "o.p11t").exists()
+    finally:
+        client.kill()
+        client.communicate()
+
+
+def masked(at, bit):
+    t = Trace()
+    t.out[8 + at] |= bit
+    t.thread(100)
+    session_call(t, 5)
+    t.frame()
+    t.end()
+    return t
+
+
+@pytest.mark.parametrize("verb", ("merge", "trim", "redact"))
+def test_unknown_features(run, build, tmp_path, verb):
+    """Read-only compatible: it may be read and must not be changed."""
+    source, out = save(tmp_path / "t.p11t", masked(24, 4)), tmp_path / "o.p11t"
+    assert "only a newer p11trace may change" in tool(run, build, verb, source, "-o", out, status=2).stderr
+    assert not out.exists()
+    source = save(tmp_path / "u.p11t", masked(32, 64))
+    tool(run, build, verb, source, "-o", out)
+
+
+@pytest.mark.parametrize("verb", ("merge", "trim", "redact"))
+def test_what_can_be_read_of_a_damaged_trace(run, build, tmp_path, verb):
+    t = Trace()
+    for i in range(3):
+        t.thread(100)
+        session_call(t, 10 * i + 5)
+        t.frame()
+    t.end()
+    t.seek_table()
+    data = bytearray(t.bytes())
+    magic = b"\x51\x2a\x4d\x18\x40\0\0\0P1FI\x02"
+    places = [i for i in range(len(data)) if data.startswith(magic, i)]
+    data[places[1] + 72 + 30] ^= 0xff
+    source, out = save(tmp_path / "t.p11t", bytes(data)), tmp_path / "o.p11t"
+    p = tool(run, build, verb, source, "-o", out, status=2)
+    assert "is damaged" in p.stderr
+    assert [c["call"] for c in calls(run, build, out)] == [5, 25]
+    whole(run, build, out)
+
+
+def test_no_call_in_what_is_left(run, build, tmp_path):
+    t = Trace()
+    session_call(t, 5)
+    t.frame()
+    source, out = save(tmp_path / "t.p11t", t), tmp_path / "o.p11t"
+    assert "no end" in tool(run, build, "trim", source, "--calls", "7", "-o", out, status=2).stderr
+    assert not out.exists()
+
+
+# --- state -------------------------------------------------------------------------------------------------------------
+
+def test_keep_state(lab, run, build, tmp_path):
+    token = lab.token()
+    module = lab.wrap(token.module)
+    env = token.env
+    for args in (("--sign", "--mechanism", "SHA256-RSA-PKCS", "--label", "rsa", "--pin", token.pin, "--login"),):
+        run("pkcs11-tool", "--module", module, "-i", "/etc/hostname", "-o", tmp_path / "sig", *args, env=env)
+    [source] = lab.files()
+    out = tmp_path / "o.p11t"
+    tool(run, build, "trim", source, "-e", "fn=C_Sign,C_SignFinal", "-o", out)
+    assert {c["fn"] for c in calls(run, build, out)} <= {"C_Sign", "C_SignFinal"}
+    tool(run, build, "trim", source, "-e", "fn=C_Sign,C_SignFinal", "--keep-state", "-o", tmp_path / "s.p11t")
+    kept = [c["fn"] for c in calls(run, build, tmp_path / "s.p11t")]
+    for name in ("C_Initialize", "C_OpenSession", "C_Login", "C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal",
+                 "C_SignInit", "C_Finalize"):
+        assert name in kept, name
+    assert "C_GetMechanismList" not in kept and len(kept) < len(calls(run, build, source))
+    assert kept.count("C_FindObjectsInit") == kept.count("C_FindObjectsFinal")
+    p = tool(run, build, "check", "--severity", "error", tmp_path / "s.p11t", status=None)
+    assert p.stdout == tool(run, build, "check", "--severity", "error", source, status=None).stdout or p.returncode == 0
+
+
+# --- long traces -------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def long_trace(tmp_path_factory):
+    """100,000 calls in fills of 500."""
+    t = Trace()
+    for i in range(200):
+        t.thread(100)
+        for k in range(500):
+            session_call(t, 1000 * i + 2 * k + 1)
+        t.frame()
+    t.end()
+    t.seek_table()
+    return save(tmp_path_factory.mktemp("long") / "t.p11t", t)
+
+
+@pytest.mark.nosan
+@pytest.mark.parametrize("verb", ("merge", "trim", "redact"))
+def test_memory_does_not_grow(build, long_trace, tmp_path, verb):
+    """In 64 MiB of address space beyond what the program itself takes."""
+    p = subprocess.run([build / "p11trace", verb, long_trace, "-o", tmp_path / "o.p11t"], capture_output=True,
+                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (96 << 20, 96 << 20)))
+    assert p.returncode == 0, p.stderr
+
+
+@pytest.mark.parametrize("verb", ("trim", "redact", "import"))
+def test_stopping_leaves_nothing(build, long_trace, tmp_path, verb):
+    """SIGINT while it works: the partial file goes, and the shell sees the signal."""
+    out = tmp_path / "out"
+    out.mkdir()
+    source = tmp_path / "fifo"
+    os.mkfifo(source)
+    p = subprocess.Popen([build / "p11trace", verb, source if verb == "import" else long_trace, "-o", out / "o.p11t"],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    if verb == "import":
+        with source.open("w") as pipe:
+            pipe.write('{"type":"call","fn":"C_Finalize","rv":"CKR_OK"}\n' * 2)
+            pipe.flush()
+            until(lambda: list(out.iterdir()))
+            p.send_signal(signal.SIGINT)
+            p.wait(timeout=20)
+    else:
+        until(lambda: list(out.iterdir()) or p.poll() is not None)
+        p.send_signal(signal.SIGINT)
+    p.communicate(timeout=20)
+    assert list(out.iterdir()) == [] and p.returncode == -signal.SIGINT or (p.returncode == 0 and verb != "import")

@@ -90,14 +90,15 @@ static bool choose(struct trim *t, const char *const *paths, size_t count, int *
   t->processes = trace_processes(set, &list);
   t->kept = read_zalloc((t->processes + 1) * sizeof *t->kept);
   fine = fine && read_all(t, set, true);
-  trace_close(set);
   for (size_t i = 0; i < t->processes; i++) chosen += t->kept[i].count;
   if (fine && chosen == 0) {
     outputs_progress_end();
     fprintf(stderr, "p11trace trim: no call is chosen, nothing was written\n");
-    *status = EXIT_FOUND;
+    const int damage = arguments_close("trim", set);
+    *status = damage == EXIT_FINE ? EXIT_FOUND : damage;
     return false;
   }
+  trace_close(set);
   if (!fine || t->state == NULL) return fine;
   set = again(paths, count);
   fine = set != NULL && read_all(t, set, false);
