@@ -134,6 +134,18 @@ def test_outputs_go_in_again(lab):
     assert made(p) == (len(functions(source)), 0)
 
 
+def test_payload_in_clear(lab):
+    """With capture=clear no call of pkcs11-tool's whole test depends on a stand-in, nor is a PIN or a key in the text."""
+    module, env = token(lab)
+    traced = lab.wrap(module, capture="clear")
+    pkcs11_tool(lab, module, env, "--keypairgen", "--key-type", "rsa:2048", "--id", "02", "--label", "tested")
+    pkcs11_tool(lab, traced, env, "--test")
+    source = emit(lab, lab.files()).stdout
+    assert PIN not in source and PIN.encode().hex() not in source
+    p = lab.run(compiled(lab, source, compilers=("gcc",)), module, PIN, env=env)
+    assert made(p) == (len(functions(source)), 0) and {"C_Sign", "C_Verify", "C_Decrypt"} <= set(functions(source))
+
+
 def test_refusals(lab):
     for _ in range(2):
         lab.client("messages", lab.wrap("mock32"))

@@ -5,6 +5,7 @@
 
 #include "decoder/emit/emit_part.h"
 #include "decoder/model/pick.h"
+#include "decoder/replay/live_part.h"
 
 #define PART 100 /* calls in one function of the program */
 #define WIDTH 116
@@ -393,6 +394,7 @@ void emit_call(struct emit *e, const struct call *call, enum need_why why)
     return;
   }
   text_s(&e->body, emit_format(e, ": recorded %s */\n", emit_constant(e, P11_DOM_CKR, call->rv)));
+  e->unread_matters = call->rv != CKR_OK && code_depends_on_data(call, call->rv);
   struct emitting m = {.e = e, .call = call};
   find_roots(&m);
   /* Lengths last: their buffers may know them better. */

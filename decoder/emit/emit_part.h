@@ -45,6 +45,7 @@ struct emit {
   struct arena arena;              /* names in the call at hand */
   unsigned names;
   bool call_stands_in;
+  bool unread_matters; /* the recorded code may come from bytes that the recorder left unread */
 
   struct emit_set sessions, objects, slots; /* variables */
   struct emit_set constants;                /* addresses of their names */

@@ -174,7 +174,14 @@ const char *emit_bytes(struct emit *e, const char *name, const struct value *v, 
     e->use.some = true;
     return "some";
   }
-  if (size == 0 || v->form == P11T_V_UNREAD) return emit_room(e, name, size);
+  if (size == 0 || (v->form == P11T_V_UNREAD && !e->unread_matters)) return emit_room(e, name, size);
+  if (v->form == P11T_V_UNREAD) {
+    /* Not zeros: their signature with bare RSA is good. */
+    struct value other = *v;
+    other.number = ++e->names;
+    stand_in_text(e, name, &other, size);
+    return name;
+  }
   if (v->form != P11T_V_FULL && v->form != P11T_V_CUT) {
     stand_in_text(e, name, v, size);
     return name;
