@@ -185,7 +185,14 @@ static void ended(struct runner *r, int status)
   broke(job, what, call, function, where);
 }
 
-/* Has a call been in the module for too long? C_WaitForSlotEvent waits for somebody to do something. */
+/* May it stay in the module as long as it likes? Where the calls of other threads go on, C_WaitForSlotEvent is ended by
+ * C_Finalize; where they wait for it, nothing ends it. */
+static bool may_wait(const struct replay_options *options, int function)
+{
+  return function == P11_F_C_WaitForSlotEvent && options->mode == REPLAY_FREE;
+}
+
+/* Has a call been in the module for too long? */
 static void watch(struct runner *r, const struct replay_options *options)
 {
   const uint64_t t = now(), most = (uint64_t)options->timeout * SECOND;
@@ -193,7 +200,7 @@ static void watch(struct runner *r, const struct replay_options *options)
   for (unsigned i = 0; i < RESULTS_THREADS; i++) {
     const uint64_t since = atomic_load(&results->thread[i].since), call = atomic_load(&results->thread[i].call);
     const int function = (int)atomic_load(&results->thread[i].function);
-    if (since == 0 || t < since || t - since < most || function == P11_F_C_WaitForSlotEvent) continue;
+    if (since == 0 || t < since || t - since < most || may_wait(options, function)) continue;
     kill(r->pid, SIGKILL);
     char what[120], where[100];
     snprintf(what, sizeof what, "did not return within %u s", options->timeout);
@@ -205,7 +212,7 @@ static void watch(struct runner *r, const struct replay_options *options)
   bool inside = options->recorded_speed;
   for (unsigned i = 0; i < RESULTS_THREADS && !inside; i++)
     inside = atomic_load(&results->thread[i].since) != 0 &&
-             atomic_load(&results->thread[i].function) != P11_F_C_WaitForSlotEvent;
+             !may_wait(options, (int)atomic_load(&results->thread[i].function));
   if (inside || results->calls == 0 || results->calls != r->calls) {
     r->calls = results->calls;
     r->moved = t;
