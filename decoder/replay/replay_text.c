@@ -5,6 +5,8 @@
 #include "decoder/replay/judgement.h"
 #include "decoder/show/text.h"
 
+enum { KINDS_SHOWN = 60 }; /* of a sort */
+
 static const char *plural(uint64_t n)
 {
   return n == 1 ? "" : "s";
@@ -77,14 +79,14 @@ static void kind_line(FILE *to, const struct judgement *v, const struct judgemen
 
 static void kinds(FILE *to, const struct judgement *v, const char *title, enum outcome outcome, bool expected)
 {
-  bool any = false;
+  size_t lines = 0;
   for (size_t i = 0; i < v->kinds; i++) {
     const struct judgement_kind *k = &v->kind[i];
     if (k->kind->outcome != outcome || (k->expected != NULL) != expected) continue;
-    if (!any) fprintf(to, "\n%s\n", title);
-    any = true;
-    kind_line(to, v, k);
+    if (lines == 0) fprintf(to, "\n%s\n", title);
+    if (lines++ < KINDS_SHOWN) kind_line(to, v, k);
   }
+  if (lines > KINDS_SHOWN) fprintf(to, "          and %zu more kinds; --json has all\n", lines - KINDS_SHOWN);
 }
 
 static void job_line(FILE *to, const struct job *job, const char *what)
