@@ -27,6 +27,14 @@ def pair(lab):
     return lab.tmp / "case.pub", lab.tmp / "case.key"
 
 
+HEAD = """import sys; sys.path.insert(0, sys.argv[1])
+from cryptoki import *
+m = Module(sys.argv[2]).__enter__()
+s = m.open_session(m.slot_of('Trace Test'))
+s.login('1234-pin')
+"""
+
+
 @dataclass
 class Token:
     module: Path
@@ -43,9 +51,7 @@ def make_token(lab):
 
 def script(lab, module, text, env, **more):
     """Runs Python on a module, `s` being a session that is logged in as the user 1234-pin."""
-    head = ("import sys; sys.path.insert(0, sys.argv[1])\nfrom cryptoki import *\nm = Module(sys.argv[2]).__enter__()\n"
-            "s = m.open_session(m.slot_of('Trace Test'))\ns.login('1234-pin')\n")
-    return lab.run("/usr/bin/python3", "-c", head + text + "\nm.__exit__()\n", os.path.dirname(__file__), module, env=env, **more)
+    return lab.run("/usr/bin/python3", "-c", HEAD + text + "\nm.__exit__()\n", os.path.dirname(__file__), module, env=env, **more)
 
 
 # --- keygen -----------------------------------------------------------------------------------------------------------
@@ -108,7 +114,7 @@ def spoil(lab, public, how):
         case "writable": public.chmod(0o666)
         case "short": public.write_text(public.read_text()[:60])
         case "letter": public.write_text(public.read_text().replace(public.read_text()[30], "g", 1))
-        case "order": public.write_text("p11trace-seal-public-1 " + "00" * 32 + "\n")  # a point that all keys give one secret with
+        case "order": public.write_text("p11trace-seal-public-1 " + "00" * 32 + "\n")  # all keys share one secret with it
         case "fifo":
             public.unlink()
             os.mkfifo(public)
@@ -252,7 +258,8 @@ os.wait()""", token.env)
     keys = [process_key(t, key_of(pair[1])) for t in traces]
     assert len(traces) == 2 and len(set(keys)) == 2
     spoken = [{data for call, _, data, _ in opened(t, key_of(pair[1])) if call.name == "C_Digest"} for t in traces]
-    assert sorted(sum(b"the parent speaks" in d for d in spoken) * [1] + sum(b"the child speaks" in d for d in spoken) * [2]) == [1, 2]
+    for who in (b"the parent speaks", b"the child speaks"):
+        assert sum(who in found for found in spoken) == 1
     for trace, other in zip(traces, reversed(keys)):
         for _, record, v in sealed(trace):
             with pytest.raises(Refused):
@@ -372,7 +379,8 @@ def replayed(lab, pair):
     """(replay, what): `replay` plays a trace of CANARIES on the same token and gives the process; `what` opens what the module
     was then given: its traced copy records that, sealed too."""
     token = make_token(lab)
-    script(lab, lab.wrap(token.module, "first", capture="full", seal_to=pair[0]), f"""s.digest(CKM.SHA256, b'{CANARIES["payload"]}')
+    script(lab, lab.wrap(token.module, "first", capture="full", seal_to=pair[0]), f"""
+s.digest(CKM.SHA256, b'{CANARIES["payload"]}')
 key = s.create({{CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: b'{CANARIES["value"]}', CKA.ENCRYPT: True,
                 CKA.TOKEN: False}})
 s.encrypt((CKM.AES_CBC_PAD, b'initial vector 1'), key, b'{CANARIES["payload"]}')""", token.env)
@@ -383,7 +391,8 @@ s.encrypt((CKM.AES_CBC_PAD, b'initial vector 1'), key, b'{CANARIES["payload"]}')
         return lab.p11trace("replay", *options, "--module", again, trace, env=token.env, **more)
 
     def what():
-        return {data for path in (lab.tmp / "again").glob("*.p11t") for _, _, data, _ in opened(p11t_reader.read(path), key_of(pair[1]))}
+        traces = [p11t_reader.read(path) for path in (lab.tmp / "again").glob("*.p11t")]
+        return {data for t in traces for _, _, data, _ in opened(t, key_of(pair[1]))}
     return replay, what
 
 
@@ -451,7 +460,8 @@ def test_the_verbs_that_write_traces(lab, pair, real):
         assert inputs in lab.p11trace("dump", "--key", pair[1], out).stdout, verb
         assert len(opened(p11t_reader.read(out), key_of(pair[1]))) == len(tags), verb
     (lab.tmp / "lines").write_text(lab.p11trace("dump", "--json", path).stdout)
-    for verb, *options in (["redact", "-o", lab.tmp / "out.p11t", path], ["import", "-o", lab.tmp / "in.p11t", lab.tmp / "lines"]):
+    for verb, *options in (["redact", "-o", lab.tmp / "out.p11t", path],
+                           ["import", "-o", lab.tmp / "in.p11t", lab.tmp / "lines"]):
         lab.p11trace(verb, *options)
         trace = p11t_reader.read(options[1])
         assert sealed(trace) == [] and 24 not in trace.fields
@@ -519,8 +529,8 @@ def test_several_files(lab, pair):
     lab.client("bounded", traced, "poll", "100000")
     files = lab.files()
     assert len(files) == 3
-    fields = {p11t_reader.parse_head(f.read_bytes()[8:8 + int.from_bytes(f.read_bytes()[4:8], "little")])[2][24][0] for f in files}
-    assert len(fields) == 1
+    heads = [f.read_bytes()[8:8 + int.from_bytes(f.read_bytes()[4:8], "little")] for f in files]
+    assert len({p11t_reader.parse_head(h)[2][24][0] for h in heads}) == 1
 
 
 @pytest.mark.nosan
@@ -528,11 +538,9 @@ def test_no_core_holds_the_key(lab, pair):
     """The process's key is in no core dump of the program that is recorded."""
     token = make_token(lab)
     traced = lab.wrap(token.module, "traced", capture="full", seal_to=pair[0])
-    p = subprocess.Popen(["/usr/bin/python3", "-c", "import sys; sys.path.insert(0, sys.argv[1])\nfrom cryptoki import *\n"
-                          "m = Module(sys.argv[2])\nm.initialize()\ns = m.open_session(m.slot_of('Trace Test'))\ns.login('1234-pin')\n"
-                          "s.digest(CKM.SHA256, b'x' * 5000)\nprint('ready', flush=True)\nsys.stdin.read()\nm.__exit__()",
-                          os.path.dirname(__file__), traced], env={**lab.env, **token.env}, stdin=subprocess.PIPE,
-                         stdout=subprocess.PIPE, text=True)
+    program = HEAD + "s.digest(CKM.SHA256, b'x' * 5000)\nprint('ready', flush=True)\nsys.stdin.read()\nm.__exit__()\n"
+    p = subprocess.Popen(["/usr/bin/python3", "-c", program, os.path.dirname(__file__), traced], env={**lab.env, **token.env},
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert p.stdout.readline() == "ready\n"
         lab.run("gcore", "-o", lab.tmp / "core", p.pid)

@@ -1,6 +1,6 @@
 /* p11trace info --json: the same facts, every name as in the manual. */
-#include "decoder/show/info.h"
 #include "decoder/seal/seal.h"
+#include "decoder/show/info.h"
 #include "decoder/show/json.h"
 
 /* A text that is not known is null. */
