@@ -332,7 +332,8 @@ def test_processes_without_the_module_are_passed_over(replay, signing, tmp_path)
 
 def test_sealed_values(replay, tmp_path):  # noqa: F811
     for name in ("right", "wrong"):
-        subprocess.run([replay.stage.build / "p11trace", "keygen", "-o", tmp_path / name], check=True, capture_output=True)
+        subprocess.run([replay.stage.build / "p11trace", "keygen", "-o", tmp_path / name], check=True, capture_output=True,
+                       env=replay.stage.env)
     trace = replay.record("sealed", *SIGNING, folder=tmp_path,
                           wrap=("--capture", "full", "--seal-to", tmp_path / "right.pub"))
     # With the key the PIN and the data are those of then, and the signatures over the data too.
