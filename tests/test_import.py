@@ -45,7 +45,7 @@ def test_all_states_of_calls(run, build, golden, tmp_path):
     """Open, unwound, headless, nested; and a text in clear that our recorder would not have kept."""
     text = lines_of(run, build, golden / "session.p11t")
     p = imported(run, build, tmp_path, text)
-    assert p.stderr == "p11trace import: 1 secrets stood there in clear: in the trace they are length and tag\n"
+    assert p.stderr == "p11trace import: 1 secret stood there in clear: length and tag are in the trace\n"
     a, b = without(text), without(lines_of(run, build, tmp_path / "o.p11t"))
     assert [x for x in a if x.get("call") != 14] == [x for x in b if x.get("call") != 14]
     assert {x["state"] for x in b if x["type"] == "call"} == {"done", "open", "unwound", "headless"}

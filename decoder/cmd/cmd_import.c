@@ -58,10 +58,13 @@ int cmd_import(int argc, char **argv)
   if (argp_parse(&argp, argc, argv, 0, NULL, &a) != 0) return EXIT_COULD_NOT;
   const int status = import_lines(a.path, a.output, &result);
   if (status != EXIT_FINE) return status;
-  if (!a.quiet) printf("%s: %" PRIu64 " calls of %" PRIu64 " lines\n", a.output, result.calls, result.lines);
+  if (!a.quiet) {
+    printf("%s: %" PRIu64 " call%s of %" PRIu64 " line%s\n", a.output, result.calls, result.calls == 1 ? "" : "s",
+           result.lines, result.lines == 1 ? "" : "s");
+  }
   if (result.secrets > 0) {
-    fprintf(stderr, "p11trace import: %" PRIu64 " secrets stood there in clear: in the trace they are length and tag\n",
-            result.secrets);
+    fprintf(stderr, "p11trace import: %" PRIu64 " secret%s stood there in clear: length and tag are in the trace\n",
+            result.secrets, result.secrets == 1 ? "" : "s");
   }
   return status;
 }

@@ -126,7 +126,8 @@ int cmd_redact(int argc, char **argv)
     a.redact.strict.attribute = a.attribute;
     status = redact_paths(a.traces.at, a.traces.count, &a.redact);
     if (status == EXIT_FINE && !a.quiet) {
-      printf("%s: %" PRIu64 " values taken away\n", a.redact.output, a.redact.strict.taken);
+      printf("%s: %" PRIu64 " value%s taken away\n", a.redact.output, a.redact.strict.taken,
+             a.redact.strict.taken == 1 ? "" : "s");
     }
   }
   free(a.traces.at);

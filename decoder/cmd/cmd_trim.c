@@ -21,6 +21,7 @@ static const struct argp_option options[] = {
     {"keep-state", KEY_KEEP_STATE, NULL, 0,
      "Also what they depend on: C_Initialize, their sessions, the logins of their tokens, the rest of their operations, and "
      "the calls that made or found their keys", 3},
+    {"quiet", 'q', NULL, 0, "Say nothing when all is well", 4},
     {0},
 };
 /* clang-format on */
@@ -66,6 +67,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   struct arguments *a = state->input;
   switch (key) {
     case 'o': a->trim.output = arg; return 0;
+    case 'q': a->trim.quiet = true; return 0;
     case 'e':
       filter_option_expression("p11trace trim", a->trim.filter, arg);
       note(a, "-e", arg);

@@ -127,7 +127,9 @@ void ends_derived(struct reader *r, struct out *out, const char *how, uint64_t w
   char text[2048], hex[33];
   size_t n = 0;
   for (size_t i = 0; i < 16; i++) snprintf(hex + 2 * i, 3, "%02x", r->p.trace_id[i]);
-  snprintf(text, sizeof text, "p11trace " P11T_VERSION " %.1500s, from trace %s", how, hex);
+  const bool again = r->p.derived != NULL && r->p.derived[0] != '\0';
+  snprintf(text, sizeof text, "p11trace " P11T_VERSION " %.1000s, from trace %s%s%.900s", how, hex,
+           again ? "; that: " : "", again ? r->p.derived : "");
   ends_id(r->p.trace_id, id);
   change[n++] = (struct head_change){P11T_HEAD_TRACE_ID, id, sizeof id};
   change[n++] = (struct head_change){P11T_HEAD_DERIVED, text, strlen(text)};

@@ -14,6 +14,7 @@ struct trim {
   const struct trim_options *options;
   struct kept_numbers *kept; /* of each process */
   size_t processes;
+  uint64_t calls; /* in all */
   struct trim_state *state;
   const struct kept_numbers *current;
 };
@@ -36,6 +37,7 @@ static bool read_all(struct trim *t, struct trace_set *set, bool choose)
   while (!outputs_stop() && trace_next(set, &event) == 0) {
     if (++events % 65536 == 0) outputs_progress(choose ? "trim: choosing" : "trim: what they need", 0, 1 + bytes);
     if (event.type != EVENT_CALL) continue;
+    if (choose) t->calls++;
     if (!choose) {
       trim_state_see(t->state, &event, &t->kept[event.process->index]);
       continue;
@@ -106,6 +108,13 @@ static bool choose(struct trim *t, const char *const *paths, size_t count, int *
   return fine;
 }
 
+static void tell(const struct trim *t)
+{
+  uint64_t kept = 0;
+  for (size_t i = 0; i < t->processes; i++) kept += t->kept[i].count;
+  printf("%s: %" PRIu64 " of %" PRIu64 " calls\n", t->options->output, kept, t->calls);
+}
+
 int trim_paths(const char *const *paths, size_t count, const struct trim_options *options)
 {
   struct trim t = {.options = options, .state = options->keep_state ? trim_state_new() : NULL};
@@ -117,6 +126,7 @@ int trim_paths(const char *const *paths, size_t count, const struct trim_options
     if (set != NULL) {
       status = outputs_write(&o, set);
       const int damage = arguments_close("trim", set);
+      if (status == EXIT_FINE && !options->quiet) tell(&t);
       if (status == EXIT_FINE) status = damage;
     }
   }

@@ -9,6 +9,7 @@ struct trim_options {
   const char *output;
   struct filter *filter;
   bool keep_state; /* also what the chosen calls depend on */
+  bool quiet;
   const char *how; /* options, as HEAD of the new trace says them */
 };
 
