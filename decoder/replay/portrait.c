@@ -273,8 +273,9 @@ static void take(struct reading *r, const struct call *call)
 /* Is `id` the module, perhaps loaded once more? */
 static bool takes(const struct process *process, uint16_t module, uint16_t id)
 {
+  if (id == module) return true;
   const struct module *a = trace_module(process, module), *b = trace_module(process, id);
-  return id == module || (a && b && a->path && b->path && strcmp(a->path, b->path) == 0);
+  return a && b && a->path && b->path && strcmp(a->path, b->path) == 0;
 }
 
 struct portraits *portraits_read(const char *const *paths, size_t count, unsigned index, uint16_t module)

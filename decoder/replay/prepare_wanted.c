@@ -45,11 +45,14 @@ static void merge(struct prepare *p, struct portrait *into, const struct portrai
   into->count = count;
 }
 
-static bool is_made_before(const struct portraits *portraits, const struct portrait *portrait)
+/* What the trace itself put on the token is there by the time that it is looked for. */
+static bool is_made_before(const struct portrait_entry *made, const struct portrait *portrait)
 {
-  for (const struct portrait_entry *e = portraits->first; e; e = e->next) {
-    if (e->portrait.from >= portrait->from) return false;
-    if (e->portrait.made && e->portrait.slot == portrait->slot && is_same(&e->portrait, portrait)) return true;
+  for (; made; made = made->next) {
+    if (made->portrait.from >= portrait->from) return false;
+    uint64_t token;
+    if (!made->portrait.made || made->portrait.slot != portrait->slot) continue;
+    if (portrait_number(&made->portrait, CKA_TOKEN, &token) && token && is_same(&made->portrait, portrait)) return true;
   }
   return false;
 }
@@ -69,7 +72,7 @@ void prepare_wanted(struct prepare *p, uint64_t slot, struct prepare_list *list)
   list->at = arena_alloc(&p->memory, (room + 1) * sizeof(struct portrait *));
   for (const struct portrait_entry *e = portraits->first; e; e = e->next) {
     if (e->portrait.made || e->portrait.slot != slot || !is_on_token(&e->portrait)) continue;
-    if (is_made_before(portraits, &e->portrait)) continue;
+    if (is_made_before(portraits->first, &e->portrait)) continue;
     size_t i = 0;
     while (i < list->count && !is_same(list->at[i], &e->portrait)) i++;
     if (i < list->count) {
