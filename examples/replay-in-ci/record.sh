@@ -8,7 +8,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-. "$here/common.sh"
+. "$here/golden.sh"
 [ $# -eq 1 ] || die 'usage: record.sh FOLDER'
 out=$1
 set_up

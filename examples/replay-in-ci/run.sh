@@ -12,7 +12,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-. "$here/common.sh"
+. "$here/golden.sh"
 out=''
 while [ $# -gt 0 ]; do
   case $1 in
