@@ -28,8 +28,8 @@ static int32_t at(const struct align *align, int d, int k)
 
 enum { NOWHERE = INT32_MIN };
 
-/* Where the path to diagonal k after d edits comes from: the diagonal above it goes down (an insertion), the one below goes
- * right (a deletion), neither out of the windows. NOWHERE: no path leads there. */
+/* Where the path to diagonal k after d edits comes from: the diagonal above it goes down (an insertion), the one
+ * below goes right (a deletion), neither out of the windows. NOWHERE: no path leads there. */
 static int came_from(const struct align *align, int d, int k)
 {
   const int32_t below = at(align, d - 1, k - 1), above = at(align, d - 1, k + 1);

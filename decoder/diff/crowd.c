@@ -1,11 +1,13 @@
-/* Several threads: which of them makes a call, in which order, and how often a cache is filled, is chance and differs between
- * two runs of the same program. A session's life does not help either: NSS's threads share one for all that is no operation.
- * What is not chance is that the same question, while the same user is logged in, gets the same answer. So each question
- * has its answers, on both sides, and differs when one side has an answer that the other never gave.
+/* Several threads: which of them makes a call, in which order, and how often a cache is filled, is chance and
+ * differs between two runs of the same program. A session's life does not help either: NSS's threads share one for
+ * all that is no operation. What is not chance is that the same question, while the same user is logged in, gets the
+ * same answer. So each question has its answers, on both sides, and differs when one side has an answer that the
+ * other never gave.
  *
- * The question of a call that goes on with an operation holds the call that began it (C_Sign: mechanism and key), that of
- * C_FindObjects the search (names.h), so that a session need not be followed. A call during which somebody logged in or out
- * may be answered either way: it only explains what is seen elsewhere. How often logins succeed or fail is compared. */
+ * The question of a call that goes on with an operation holds the call that began it (C_Sign: mechanism and key),
+ * that of C_FindObjects the search (names.h), so that a session need not be followed. A call during which somebody
+ * logged in or out may be answered either way: it only explains what is seen elsewhere. How often logins succeed or
+ * fail is compared. */
 #include <stdlib.h>
 
 #include "decoder/diff/found.h"

@@ -1,7 +1,7 @@
 /* Two traces of one scenario, side by side: what the modules answered differently to the same questions.
  *
- * A call is a question (function and arguments) and an answer (return code and what came out). Handles, slots and the
- * times stand for themselves only: names.h says what they are called in both traces, shape.c makes two hashes of a call.
+ * A call is a question (function and arguments) and an answer (return code and what came out). Handles and slots stand
+ * for themselves only: names.h says what they are called in both traces, shape.c makes two hashes of a call.
  *
  *   survey.c   first reading of a trace: its processes, modules, slots and the objects that searches found
  *   pair.c     which of them belong together
@@ -12,10 +12,10 @@
  *   crowd.c    several threads: each question with all its answers
  *   found.c    what differs, by kind and function
  *   detail.c   third reading: the calls of a difference, and what had happened to their session and object
- *   print.c    text; print_json.c; print_junit.c
+ *   print_diff.c, print_diff_json.c, print_diff_junit.c
  *
- * Memory: a window of exchanges for sequences; for crowds the distinct questions (CROWD_QUESTIONS, more are not compared
- * and counted); the objects that searches found (SURVEY_OBJECTS, more have no name). */
+ * Memory: a window of exchanges for sequences; for crowds the distinct questions (CROWD_QUESTIONS, more are counted and
+ * not compared); the objects that searches found (SURVEY_OBJECTS, more have no name). */
 #ifndef DIFF_DIFF_H
 #define DIFF_DIFF_H
 
@@ -36,7 +36,8 @@ struct diff_options {
   const char *junit; /* file that is written too; NULL none */
 };
 
-/* Compares the traces and prints what differs. Exit status: 0 the same, 1 different, 2 it could not or bytes are lost. */
+/* Compares the traces and prints what differs. Exit status: 0 the same, 1 different, 2 it could not or bytes are
+ * lost. */
 int diff_run(const char *path_a, const char *path_b, const struct diff_options *options);
 
 enum { SIDE_A, SIDE_B, SIDES };

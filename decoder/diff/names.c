@@ -248,8 +248,8 @@ static void made(struct names *names, uint64_t handle, uint64_t kind)
   table_put(&names->made, key, (void *)(uintptr_t)(at + 1)); /* NOLINT: a number in a table of pointers */
 }
 
-/* The name of what a call makes: by what, of which class, kind and label. Not by all of the template: one flag that is set
- * otherwise would make every later call with the object a difference. */
+/* The name of what a call makes: by what, of which class, kind and label. Not by all of the template: one flag that
+ * is set otherwise would make every later call with the object a difference. */
 static uint64_t made_by(struct names *names, const struct call *call)
 {
   uint64_t name = hash_text(NAME_OBJECT, call->info->name);

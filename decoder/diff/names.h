@@ -1,9 +1,10 @@
-/* What handles are called while a trace is read: names that are the same in both traces where the same thing is meant.
+/* What handles are called while a trace is read: names that are the same in both traces where the same thing is
+ * meant.
  *
- * A session is called after its slot, whether it is read/write, and (in a single thread, where that is no chance) the lowest
- * number that was free when it was opened. An object that a call of the trace made is called after that call (and, in a
- * single thread, how many like it there were); one that a search found after the one of the other trace that it was paired
- * with (survey.h). */
+ * A session is called after its slot, whether it is read/write, and (in a single thread, where that is no chance)
+ * the lowest number that was free when it was opened. An object that a call of the trace made is called after that
+ * call (and, in a single thread, how many like it there were); one that a search found after the one of the other
+ * trace that it was paired with (survey.h). */
 #ifndef DIFF_NAMES_H
 #define DIFF_NAMES_H
 
@@ -65,7 +66,8 @@ uint64_t names_begun(const struct names *names, const struct call *call);
 
 /* EVENT_ENTER: a call that may change who is logged in is under way. */
 void names_enter(struct names *names, const struct call *call);
-/* Who is logged in on the slot of this call (a part of the question in crowds); *unsure: that changed during the call. */
+/* Who is logged in on the slot of this call (a part of the question in crowds); *unsure: that changed during the
+ * call. */
 uint64_t names_login(const struct names *names, const struct call *call, bool *unsure);
 /* EVENT_CALL: what it made, began and ended. `question`: of the call, names the operation that it began. */
 void names_leave(struct names *names, const struct call *call, uint64_t question);

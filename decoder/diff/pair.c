@@ -79,9 +79,10 @@ static void pair_slots(struct module_seen *a, struct module_seen *b)
   }
 }
 
-/* How well they fit: 0 and less, they are not the same. What tells objects apart are long values (identifiers, moduli,
- * certificates) and labels; that two are private and on the token says little. One attribute that reads otherwise does not
- * make it another object: that is a difference to be told. The same module gives the same object the same handle. */
+/* How well they fit: 0 and less, they are not the same. What tells objects apart are long values (identifiers,
+ * moduli, certificates) and labels; that two are private and on the token says little. One attribute that reads
+ * otherwise does not make it another object: that is a difference to be told. The same module gives the same object
+ * the same handle. */
 static int fit(const struct object_seen *a, const struct object_seen *b)
 {
   int score = a->key == b->key ? 4 : 0;
@@ -119,8 +120,8 @@ static void pair_by_handle(struct module_seen *a, struct module_seen *b, bool an
   }
 }
 
-/* Those of the same handle first, where nothing speaks against it; then each of A with what fits it best; what is left, and
- * came with the same handle out of the same search, has all its attributes changed. */
+/* Those of the same handle first, where nothing speaks against it; then each of A with what fits it best; what is
+ * left, and came with the same handle out of the same search, has all its attributes changed. */
 static void pair_objects(struct module_seen *a, struct module_seen *b)
 {
   for (size_t i = 0; i < a->objects; i++) a->object[i].name = hash_mix(5, i);

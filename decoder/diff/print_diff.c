@@ -90,11 +90,9 @@ static void first(FILE *to, const struct diff_result *r, bool color)
     fputc('\n', to);
   }
   places(to, k, "  ");
-  uint64_t before = 0;
   const struct found_kind *earlier = NULL;
   for (unsigned i = 0; i < r->found.kinds; i++) {
     if (!r->found.kind[i].before || (int)i == r->found.first || k->kind != DIFFERENT_ANSWER) continue;
-    before += r->found.kind[i].count;
     if (!earlier) earlier = &r->found.kind[i];
   }
   if (earlier) {

@@ -1,9 +1,9 @@
 /* One thread on both sides: the order of its calls is no chance, so the two sequences are aligned.
  *
- * In windows of WINDOW exchanges, so that memory does not grow; what is behind the last match of a window is looked at
- * again in the next. Between two matches stand the calls that differ: those with the same question are an answer that differs,
- * those of the same function were asked otherwise, the rest is on one side only. A poll that one side did not make is its
- * timing and no difference, unless the other side's last answer to it was another one. */
+ * In windows of WINDOW exchanges, so that memory does not grow; what is behind the last match of a window is looked
+ * at again in the next. Between two matches stand the calls that differ: those with the same question are an answer
+ * that differs, those of the same function were asked otherwise, the rest is on one side only. A poll that one side
+ * did not make is its timing and no difference, unless the other side's last answer to it was another one. */
 #include <stdlib.h>
 
 #include "decoder/diff/align.h"
@@ -94,8 +94,9 @@ static void pair_by(struct sequence *s, size_t a, size_t end_a, size_t b, size_t
   }
 }
 
-/* Where the two part, the shortest list of edits is not always the story: [x], [] beside [] is not one C_FindObjects more,
- * but the first of them answered otherwise. So the next call on the other side is looked at too, though it has a match. */
+/* Where the two part, the shortest list of edits is not always the story: [x], [] beside [] is not one C_FindObjects
+ * more, but the first of them answered otherwise. So the next call on the other side is looked at too, though it has
+ * a match. */
 static bool parted(struct sequence *s, int side, const struct exchange *e, size_t next)
 {
   const struct side *other = &s->side[!side];
@@ -156,7 +157,8 @@ static void drop(struct side *w, size_t used)
   memmove(w->key, w->key + used, w->count * sizeof *w->key);
 }
 
-/* Takes what is sure of the windows: all when both traces have ended, else up to a match in their first three quarters. */
+/* Takes what is sure of the windows: all when both traces have ended, else up to a match in their first three
+ * quarters. */
 static void take(struct sequence *s)
 {
   struct side *left = &s->side[SIDE_A], *right = &s->side[SIDE_B];

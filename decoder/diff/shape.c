@@ -1,7 +1,7 @@
-/* What of a call is compared is what the function table says of each parameter. Left out: addresses and callbacks, PINs and
- * their lengths, payload and secrets but for their lengths, room in buffers (it follows from earlier answers), members that
- * change by themselves, and values of keys that were generated during the trace. The order of handles, slots and mechanisms
- * in a list is the module's affair. */
+/* What of a call is compared is what the function table says of each parameter. Left out: addresses and callbacks,
+ * PINs and their lengths, payload and secrets but for their lengths, room in buffers (it follows from earlier
+ * answers), members that change by themselves, and values of keys that were generated during the trace. The order of
+ * handles, slots and mechanisms in a list is the module's affair. */
 #include "decoder/diff/shape.h"
 
 #include <stdio.h>
@@ -177,8 +177,6 @@ static uint64_t of_list(const struct names *names, const struct value *list, uin
   return sum;
 }
 
-/* --- the question --------------------------------------------------------------------------------------------------- */
-
 /* Is parameter `at` the length of a PIN, or the room in a buffer that is written? */
 static bool length_is_left_out(const struct p11_function_info *info, unsigned at)
 {
@@ -254,8 +252,6 @@ static void question(struct shape *s, struct names *names, const struct call *ca
   }
   put(s, PART_QUESTION, h, p->name, "", v, meaning);
 }
-
-/* --- the answer ----------------------------------------------------------------------------------------------------- */
 
 /* What a module calls itself and its hardware is not what it does; its Cryptoki version and the token's label are. */
 static bool describes(const struct p11_field *f)

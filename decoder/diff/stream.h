@@ -38,14 +38,14 @@ struct diff_pair {
 /* False: it cannot be opened (said). */
 bool stream_open(struct stream *stream, const struct diff_pair *pair, int side, const struct diff_options *options);
 void stream_close(struct stream *stream);
-/* Next exchange, state of the login in *login (crowds: 0 nobody, else CKU_ + 1). Calls that the filter does not want and
- * probes are left out. False at the end. */
+/* Next exchange, state of the login in *login (crowds: 0 nobody, else CKU_ + 1). Calls that the filter does not want
+ * and probes are left out. False at the end. */
 bool stream_next(struct stream *stream, struct exchange *exchange, uint64_t *login);
 /* The names take the call in: after whoever wants to look at stream->event with the names of before. */
 void stream_see(struct stream *stream, const struct exchange *exchange);
 
-/* Next exchange that says anything new: a poll that is answered as before, and a read that is repeated at once, are left out
- * (and counted in *folded). */
+/* Next exchange that says anything new: a poll that is answered as before, and a read that is repeated at once, are
+ * left out (and counted in *folded). */
 bool stream_folded(struct stream *stream, struct exchange *exchange, uint64_t *folded);
 
 /* The filter of the options; never NULL. */
