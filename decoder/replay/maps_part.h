@@ -105,7 +105,7 @@ void handles_add(struct handles *list, uint64_t handle);
 void handles_drop(struct handles *list, size_t at);
 
 /* Everything ends with C_Finalize, but what the user said of slots. */
-void maps_finalized(struct maps *maps);
+void maps_finalized(struct maps *maps, uint64_t number);
 
 /* maps_pair.c: a search did not find it today. */
 void maps_lose_found(struct maps *maps, uint64_t handle, const struct call *call);
