@@ -74,3 +74,22 @@ def test_refusals(lab, listed):
             "mine", env=env)
     assert "the token has objects already: use an empty one" in prepare(lab, listed, module, env, status=2)
     assert objects(lab, module, env, PIN) == [("Secret Key Object", "mine")]
+
+
+def test_a_certificate_that_is_there(lab, tmp_path):
+    """It is not made a second time, and is no reason to refuse the token; another one is."""
+    full, empty, module = make_token(lab, "full"), make_token(lab, "empty"), lab.build / "libp11token.so"
+    (tmp_path / "pin.txt").write_text(PIN + "\n")
+    for name in ("one", "two"):
+        lab.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-outform", "DER", "-out",
+                f"{name}.der", "-subj", f"/CN={name}", "-days", 30)
+    tool = ["pkcs11-tool", "--login", "--pin", PIN, "--module"]
+    write = ["--write-object", "one.der", "--type", "cert", "--label", "one", "--id", "31"]
+    lab.run(*tool, module, *write, env=full)
+    lab.run(*tool, lab.wrap(module), "--read-object", "--type", "cert", "--id", "31", "-o", "read.der", env=full)
+    (trace,) = lab.files()
+    lab.run(*tool, module, *write, env=empty)
+    said = prepare(lab, trace, module, empty)
+    assert "made" not in said and "C_FindObjects" not in said, said
+    lab.run(*tool, module, *[a.replace("one", "two").replace("31", "32") for a in write], env=empty)
+    assert "the token has objects already: use an empty one" in prepare(lab, trace, module, empty, status=2)
