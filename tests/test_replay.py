@@ -10,7 +10,7 @@ import pytest
 
 from conftest import ROOT
 from p11t_make import FUNCTIONS, Trace, field, n
-from p11t_writer import Writer, pointer
+from p11t_writer import NOTHING, Writer, asked, attribute, gives, lists, number, pointer, template, ulong
 from reader_tools import save, session_call
 from replay_tools import SIGNING, replay  # noqa: F401
 
@@ -395,5 +395,14 @@ def test_machines_that_are_not_ours(replay, tmp_path, arch, said):  # noqa: F811
 
 
 def test_a_trace_of_a_smaller_word(replay, tmp_path):  # noqa: F811
-    trace = two_modules(tmp_path / "t.p11t", "/lib/card.so", calls=(1,), extra=field(12, b"\x20\x00i686"))
-    replay(trace)
+    """CK_ULONGs of four bytes, in templates that are given and in buffers that are asked to be filled."""
+    w = Writer(extra=field(12, b"\x20\x00i686"))
+    w.module(path="/lib/card.so")
+    w.call("C_Initialize", pointer())
+    w.call("C_OpenSession", number(1), number(4), pointer(), pointer(), gives(7))
+    w.call("C_FindObjectsInit", number(7), template(attribute(0, ulong(1), 4)), number(1))
+    w.call("C_FindObjects", number(7), lists(0x10), number(1), gives(1))
+    w.call("C_FindObjectsFinal", number(7))
+    w.call("C_GetAttributeValue", number(7), number(0x10), asked((0, 4, 4, ulong(1))), number(1))
+    w.call("C_GetAttributeValue", number(7), number(0x10), asked((0, None, 4, NOTHING)), number(1))
+    assert "replayed 7 of 7 calls" in first(replay(save(tmp_path / "t.p11t", w.bytes())))

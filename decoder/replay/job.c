@@ -20,6 +20,7 @@ enum { LOOK_FIRST = 1, LOOK_MOST = 20 };
 /* How often --timeout may pass without a call before it is said that the replay itself stands still. */
 enum { STANDSTILL = 10 };
 #define SECOND 1000000000u
+#define GRACE SECOND /* for a replay that is interrupted */
 
 /* What both processes see. */
 struct shared {
@@ -261,6 +262,9 @@ static bool look(struct runner *runner, unsigned *running, const struct replay_o
     struct runner *r = &runner[i];
     if (stopped && !r->job->interrupted) {
       r->job->interrupted = true;
+      r->moved = now();
+      kill(r->pid, SIGTERM); /* between two calls it ends what it began */
+    } else if (r->job->interrupted && now() - r->moved > GRACE) {
       kill(r->pid, SIGKILL);
     }
     int status;

@@ -10,6 +10,7 @@
 #include "decoder/replay/player_part.h"
 #include "decoder/replay/portrait.h"
 #include "decoder/replay/prepass.h"
+#include "decoder/replay/widen.h"
 
 volatile sig_atomic_t play_interrupted;
 
@@ -123,8 +124,11 @@ static void all(struct play *play, struct trace_set *set, unsigned index)
   struct opens *opens = opens_new();
   struct pauses pauses = {0};
   struct event event;
-  while (!play_stopped(play) && !trace_next(set, &event))
-    if (is_ours(play, &event, index)) one(play, mode, state, opens, &pauses, &event);
+  while (!play_stopped(play) && !trace_next(set, &event)) {
+    if (!is_ours(play, &event, index)) continue;
+    widen(event.process, event.call);
+    one(play, mode, state, opens, &pauses, &event);
+  }
   mode->end(state);
   opens_play(opens, play);
   if (play_interrupted) play_stop(play, false, "interrupted");
