@@ -109,6 +109,20 @@ def test_pin_that_is_refused_is_tried_once(card, jobs):
     assert "count low" in card.flags() and "final" not in card.flags() and "locked" not in card.flags()
 
 
+def test_preparing_tries_once_too(card):
+    """--prepare logs in before the first call of each process."""
+    data = card.tmp / "data"
+    data.write_bytes(b"some data")
+    card.keep()
+    card.pkcs11_tool("--login", "--pin", PIN, "--write-object", data, "--type", "data", "--label", "a")
+    card.forget_traces()
+    for _ in range(2):
+        card.pkcs11_tool("--login", "--pin", PIN, "-O")
+    result, _ = card.replay("--pin", "not-that", "--prepare", status=COULD_NOT)
+    assert len([p for p in result["processes"] if "PIN is refused" in p.get("could_not", "")]) == 2
+    assert "count low" in card.flags() and "final" not in card.flags() and "locked" not in card.flags()
+
+
 def test_no_pin(card):
     card.play("a.open=rw", "a.login", "a.state", "a.logout", "a.login", "a.state", "a.logout", "a.state")
     card.keep()

@@ -205,6 +205,21 @@ const char *guard_refused(const struct live *live, char *text, size_t size)
   return text;
 }
 
+CK_RV guard_login(const CK_FUNCTION_LIST_3_2 *functions, CK_SESSION_HANDLE session, const struct replay_pin *pin)
+{
+  take_turn();
+  CK_RV rv = CKR_PIN_INCORRECT;
+  if (!shared->refused) {
+    rv = functions->C_Login(session, CKU_USER, (CK_UTF8CHAR *)(uintptr_t)pin->bytes, pin->length);
+    if (is_refusal(rv)) {
+      snprintf(shared->refusal, sizeof shared->refusal, "the PIN that was given was refused before the first call");
+      shared->refused = true;
+    }
+  }
+  pthread_mutex_unlock(&shared->turn);
+  return rv;
+}
+
 void guard_leave(struct guard *guard, struct player *player, const struct live *live)
 {
   uint64_t tag, slot;

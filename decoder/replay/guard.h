@@ -30,4 +30,7 @@ const char *guard_refused(const struct live *live, char *text, size_t size);
 /* `live` NULL: the call was not made after all. Without player->lock. */
 void guard_leave(struct guard *guard, struct player *player, const struct live *live);
 
+/* C_Login of our own, with the user's PIN: CKR_PIN_INCORRECT without trying where it was refused before. */
+CK_RV guard_login(const CK_FUNCTION_LIST_3_2 *functions, CK_SESSION_HANDLE session, const struct replay_pin *pin);
+
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decoder/replay/guard.h"
 #include "decoder/replay/maps.h"
 #include "decoder/replay/payload.h"
 #include "decoder/replay/prepare_part.h"
@@ -189,7 +190,7 @@ static bool login(struct prepare *p, CK_SLOT_ID slot, bool *logged_in)
   if (!pin->given) return could_not(p, "the user's PIN is needed (--pin-file)", CKR_OK);
   if (info.flags & CKF_USER_PIN_FINAL_TRY)
     return could_not(p, "the token has one try left for the user's PIN: it is not used", CKR_OK);
-  rv = p->f->C_Login(p->session, CKU_USER, (CK_UTF8CHAR *)(uintptr_t)pin->bytes, pin->length);
+  rv = guard_login(p->f, p->session, pin);
   if (rv != CKR_OK && rv != CKR_USER_ALREADY_LOGGED_IN) return could_not(p, "the user's PIN is refused", rv);
   *logged_in = rv == CKR_OK;
   return true;
