@@ -53,7 +53,7 @@ static void places(FILE *to, const struct found_kind *k, const char *indent)
   const size_t count = result_places(k, place, PLACES);
   for (size_t i = 0; i < count; i++) {
     const struct part *a = place[i].part[SIDE_A], *b = place[i].part[SIDE_B];
-    const char *other = a && b && strcmp(a->text, b->text) == 0 ? " (another one, of the same number)" : "";
+    const char *other = a && b && strcmp(a->text, b->text) == 0 ? " (another one that reads alike)" : "";
     fprintf(to, "%s%s\n%s  A  %s\n%s  B  %s%s\n", indent, (a ? a : b)->place, indent, text_of(a), indent, text_of(b),
             other);
   }

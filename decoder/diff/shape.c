@@ -67,6 +67,7 @@ bool shape_is_poll(const struct call *call)
 
 bool shape_is_read(const struct call *call)
 {
+  if (call->info->class == P11_CLASS_RANDOM) return true;
   if (call->info->class != P11_CLASS_OBJECT) return false;
   for (unsigned i = 0; i < call->info->arity; i++) {
     const uint8_t kind = call->info->param[i].kind;
@@ -117,6 +118,15 @@ uint64_t shape_template(struct names *names, const struct value *v)
   return h;
 }
 
+/* Members that are not looked at, so that NSS leaves in them what was there before: without bExtract the salt, without
+ * bExpand the info (PKCS #11 3.0, HKDF mechanism parameters). */
+static bool is_ignored(const struct value *v, const char *member)
+{
+  if (v->structure != P11_S_CK_HKDF_PARAMS || v->count < 2) return false;
+  return (strstr(member, "Salt") && v->item[0].number == CK_FALSE) ||
+         (strstr(member, "Info") && v->item[1].number == CK_FALSE);
+}
+
 /* Bytes in the parameter of a mechanism are vectors and nonces, new in each run: their length counts. */
 static uint64_t of_member(struct names *names, const struct value *v)
 {
@@ -132,6 +142,7 @@ static uint64_t of_member(struct names *names, const struct value *v)
         const bool handle = kind == P11_FK_HANDLE || kind == P11_FK_PHANDLE;
         if (known && info->field[m->member].is_volatile) continue;
         if (known && info->field[m->member].direction == P11_OUT) continue;
+        if (known && is_ignored(v, info->field[m->member].name)) continue;
         h = hash_mix(h, m->member);
         h = hash_mix(h, handle && m->what == VALUE_NUMBER ? names_object(names, m->number) : of_member(names, m));
       }
@@ -177,7 +188,7 @@ static uint64_t of_list(const struct names *names, const struct value *list, uin
   return sum;
 }
 
-/* Is parameter `at` the length of a PIN, or the room in a buffer that is written? */
+/* Is parameter `at` the length of a PIN? */
 static bool length_is_left_out(const struct p11_function_info *info, unsigned at)
 {
   for (unsigned i = 0; i < info->arity; i++)
@@ -219,7 +230,8 @@ static void question(struct shape *s, struct names *names, const struct call *ca
   switch (p->kind) {
     case P11_K_POINTER: return;
     case P11_K_LENGTH:
-      if (length_is_left_out(call->info, at)) return;
+      /* How many random bytes it wants is the application's chance too. */
+      if (length_is_left_out(call->info, at) || call->info->class == P11_CLASS_RANDOM) return;
       h = v->number;
       break;
     case P11_K_SLOT: h = names_slot(names, v->number); break;
@@ -336,8 +348,10 @@ static void answer(struct shape *s, struct names *names, const struct call *call
     case P11_K_OUT_BYTES_OF:
     case P11_K_OUT_BYTES:
       /* The length stands beside it. That all bytes are the same is no chance in so many. */
-      if (v->what == VALUE_BYTES && v->form == P11T_V_TAG && v->length >= 16)
-        put(s, PART_ANSWER, v->shape & (P11T_SHAPE_SAME | P11T_SHAPE_ZERO), p->name, "", v, meaning);
+      if (v->what == VALUE_BYTES && v->form == P11T_V_TAG) {
+        const uint64_t flat = v->length >= 16 ? v->shape & (P11T_SHAPE_SAME | P11T_SHAPE_ZERO) : 0;
+        put(s, PART_ANSWER, flat, p->name, "", v, meaning);
+      }
       return;
     default: return;
   }
@@ -353,7 +367,7 @@ void shape_call(struct shape *s, struct names *names, const struct call *call)
   if (begun) s->question = hash_mix(s->question, begun);
   if (call->state == CALL_OPEN || call->state == CALL_ABANDONED) {
     const struct value none = {.what = VALUE_NONE};
-    put(s, PART_ANSWER, hash_mix(HASH_OPEN, call->state), "return", "", &none, (struct meaning){0});
+    put(s, PART_ANSWER, hash_mix(HASH_OPEN, call->state), "rv", "", &none, (struct meaning){0});
     return;
   }
   const struct value rv = {.what = VALUE_NUMBER, .number = call->rv};

@@ -35,7 +35,7 @@ bool shape_has_template(const struct call *call);
 
 /* Only asks: its answer changes by what others do, and it is made again and again. */
 bool shape_is_poll(const struct call *call);
-/* Reads an object: the same question twice in a row is one. */
+/* Reads an object, or draws random bytes: the same twice in a row is one. */
 bool shape_is_read(const struct call *call);
 
 #endif
