@@ -1,5 +1,6 @@
 """A scene for NSS's tools on our token: a fresh token, an NSS database that knows the traced module, keys and certificates
-made by OpenSSL.  Everything that the tools do is traced, and `Scene.verdict` is what `p11trace check` says of it."""
+made by OpenSSL.  Everything that the tools do is traced, `Scene.verdict` is what `p11trace check` says of it, and it is
+replayed on the token as it was before: no difference."""
 import re
 import shutil
 import socket
@@ -104,7 +105,7 @@ class Scene:
     `traced` False: the module itself is in the database, for `p11trace run`."""
 
     def __init__(self, folder: Path, build: Path, pki: Path, init=True, traced=True):
-        self.folder, self.build, self.traces = folder / "scene", build, folder / "traces"
+        self.folder, self.build, self.traces, self.traced = folder / "scene", build, folder / "traces", traced
         shutil.copytree(pki, self.folder)
         self.module = self.folder / "module.so"
         self.env = environment(folder, P11TOKEN_DIR=self.folder / "tokens")
@@ -115,8 +116,12 @@ class Scene:
         (self.folder / "noise").write_bytes(bytes(range(64)))
         (self.folder / "nssdb").mkdir()
         self.make_token(init)
+        shutil.copytree(self.folder / "tokens", folder / "tokens-then")
         if traced:
-            self("p11trace", "wrap", build / "libp11token.so", "-o", self.module, "--out", self.traces)
+            # Sealed, so that what the trace keeps is enough to do all of it again.
+            self("p11trace", "keygen", "-o", "seal")
+            self("p11trace", "wrap", build / "libp11token.so", "-o", self.module, "--out", self.traces, "--capture", "full",
+                 "--seal-to", self.folder / "seal.pub")
         else:
             shutil.copy(build / "libp11token.so", self.module)
         self("certutil", "-N", "-d", "sql:nssdb", "--empty-password")
@@ -179,6 +184,20 @@ class Scene:
         """The last line of `p11trace check`, which must find nothing above info."""
         return self("p11trace", "check", "--severity", "warning", self.traces).splitlines()[-1]
 
+    def replay(self, mode) -> str:
+        """What is said of the traces' replay on the token as it was at the beginning. What would be withheld from a card
+        may happen to this copy."""
+        now = self.folder.parent / "tokens-now"
+        shutil.rmtree(now, ignore_errors=True)
+        shutil.copytree(self.folder.parent / "tokens-then", now)
+        p = subprocess.run([self.build / "p11trace", "replay", "--module", self.build / "libp11token.so", "--key", "seal.key",
+                            "--destructive", "--mode", mode, self.traces], cwd=self.folder,
+                           env={**self.env, "P11TOKEN_DIR": str(now)}, stdin=subprocess.DEVNULL, capture_output=True,
+                           text=True, timeout=120)
+        # A client and its server have two traces, and are replayed one after the other.
+        assert all("replayed one after another" in line for line in p.stderr.splitlines()), p.stderr
+        return p.stdout
+
     def called(self, function) -> int:
         """How often the trace has a function."""
         text = self("p11trace", "dump", "-e", f"fn={function}", self.traces)
@@ -205,6 +224,9 @@ def new_scene(tmp_path, build, pki):
     for scene in scenes:
         if list(scene.traces.glob("*.p11t")):
             assert "0 errors, 0 warnings" in scene.verdict()
+            for mode in ("serial", "relay") if scene.traced else ():
+                said = scene.replay(mode)
+                assert re.fullmatch(r"replayed (\d+) of \1 calls of \d+ processes on .*: no difference\n", said), said
 
 
 @pytest.fixture
