@@ -17,13 +17,26 @@ static uint64_t address(const void *p)
 
 /* --- outputs ---------------------------------------------------------------------------------------------------- */
 
-/* Bytes that there was room for. */
-static uint64_t capacity(const struct call *call, unsigned i)
+/* Bytes, or entries, that there was room for. */
+static uint64_t capacity(struct laying *l, unsigned i)
 {
+  const struct call *call = l->live->call;
   const struct p11_param *p = &call->info->param[i];
   if (p->link == 0) return 0;
   const struct value *length = &call->arg[p->link - 1].in;
-  return length->what == VALUE_NUMBER ? length->number : 0;
+  if (length->what != VALUE_NUMBER) return 0;
+  bool asked = call->info->param[p->link - 1].kind == P11_K_OUT_LENGTH;
+  return asked ? live_room_for(l->player, call, length->number) : length->number;
+}
+
+/* The length that goes in with a buffer. */
+static uint64_t given_length(struct laying *l)
+{
+  const struct call *call = l->live->call;
+  for (unsigned i = 0; i < call->info->arity; i++) {
+    if (call->info->param[i].link == l->param + 1 && call->arg[i].in.pointer != P11T_P_NULL) return capacity(l, i);
+  }
+  return call->arg[l->param].in.number;
 }
 
 /* A buffer of `count` entries. One for which nobody has memory was never filled: 64 KiB, and the length as it was given. */
@@ -58,7 +71,7 @@ static void out_bytes(struct laying *l)
   struct live *live = l->live;
   const struct call *call = live->call;
   unsigned i = l->param;
-  uint64_t can = capacity(call, i);
+  uint64_t can = capacity(l, i);
   bool overlap = false;
   int in = shared_with(call, i, &overlap);
   const struct value *input = in < 0 ? NULL : &call->arg[in].in;
@@ -238,16 +251,16 @@ static void output(struct laying *l)
   }
   switch (p->kind) {
     case P11_K_OUT_BYTES: out_bytes(l); break;
-    case P11_K_OUT_BYTES_OF: live->v[i] = address(room(l, capacity(call, i), 1)); break;
+    case P11_K_OUT_BYTES_OF: live->v[i] = address(room(l, capacity(l, i), 1)); break;
     case P11_K_OUT_SLOTS:
     case P11_K_OUT_MECHANISMS:
-    case P11_K_OUT_OBJECTS: live->v[i] = address(room(l, capacity(call, i), sizeof(CK_ULONG))); break;
-    case P11_K_OUT_INTERFACES: live->v[i] = address(room(l, capacity(call, i), sizeof(CK_INTERFACE))); break;
+    case P11_K_OUT_OBJECTS: live->v[i] = address(room(l, capacity(l, i), sizeof(CK_ULONG))); break;
+    case P11_K_OUT_INTERFACES: live->v[i] = address(room(l, capacity(l, i), sizeof(CK_INTERFACE))); break;
     case P11_K_OUT_TEMPLATE: live->v[i] = address(live_asked(l, in, &call->arg[i].out)); break;
     case P11_K_OUT_STRUCT: live->v[i] = address(live_room(live, p11_struct_info(p->aux)->size, p->name, 0)); break;
     default: { /* one number, handle or pointer */
       uint64_t *word = arena_alloc(&live->memory, sizeof *word);
-      if (p->kind == P11_K_OUT_LENGTH) *word = in->number;
+      if (p->kind == P11_K_OUT_LENGTH) *word = given_length(l);
       live->v[i] = address(word);
     }
   }

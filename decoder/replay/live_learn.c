@@ -68,6 +68,8 @@ static void learn_attributes(struct live *live, struct player *player, unsigned 
   if (a == NULL || then->what != VALUE_TEMPLATE || then->count != asked->count) return;
   for (size_t k = 0; k < then->count; k++) {
     const struct value *value = then->item[k].count > 0 ? then->item[k].item : NULL;
+    if (a[k].pValue == NULL)
+      live_attribute_answered(player, live->call, a[k].type, then->item[k].length, a[k].ulValueLen);
     if (value == NULL || value->what != VALUE_BYTES || a[k].pValue == NULL || asked->item[k].length > PAYLOAD_MOST ||
         a[k].ulValueLen > asked->item[k].length) {
       continue;
@@ -91,6 +93,15 @@ static unsigned taint_of_new(const struct live *live)
   }
 }
 
+/* Was the buffer that this is the length of NULL? */
+static bool asks_for_length(const struct live *live, unsigned param)
+{
+  for (unsigned i = 0; i < live->call->info->arity; i++) {
+    if (live->call->info->param[i].link == param + 1) return live->v[i] == 0;
+  }
+  return false;
+}
+
 static void learn_output(struct live *live, struct player *player, unsigned i)
 {
   const struct argument *arg = &live->call->arg[i];
@@ -100,6 +111,10 @@ static void learn_output(struct live *live, struct player *player, unsigned i)
     case P11_K_OUT_BYTES_OF:
       if (arg->out.what == VALUE_BYTES && arg->out.form != P11T_V_NULL && live->v[i] != 0)
         payload_learn(player, &arg->out, live_class(p->secrecy), pointer_at(live->v[i]), (size_t)live_stored(live, i));
+      break;
+    case P11_K_OUT_LENGTH:
+      if (asks_for_length(live, i) && arg->out.what == VALUE_NUMBER && live->v[i] != 0)
+        live_answered(player, live->call, arg->out.number, word_at(pointer_at(live->v[i])));
       break;
     case P11_K_OUT_TEMPLATE: learn_attributes(live, player, i); break;
     case P11_K_OUT_SESSION:

@@ -159,6 +159,20 @@ bool attribute_is_of_key(uint64_t type);
 /* Entries or bytes that the module says it stored, at most as many as there was room for. */
 uint64_t live_stored(const struct live *live, unsigned param);
 
+/* --- sizes that were asked for (live_answers.c) ----------------------------------------------------------------- */
+
+#define LIVE_ANSWERS 1024
+struct live_answer {
+  uint64_t key, then, now;
+};
+/* A question for a length was answered; the room that the application would have made after it. */
+void live_answered(struct player *player, const struct call *call, uint64_t then, uint64_t now);
+uint64_t live_room_for(struct player *player, const struct call *call, uint64_t given);
+/* The same for an attribute of the object that the call is about. */
+void live_attribute_answered(struct player *player, const struct call *call, uint64_t type, uint64_t then,
+                             uint64_t now);
+uint64_t live_attribute_room(struct player *player, const struct call *call, uint64_t type, uint64_t given);
+
 struct kept_values;
 struct seal_process;
 struct payload {
@@ -168,6 +182,8 @@ struct payload {
   bool so;         /* the latest login was the security officer's */
   bool asked_seal; /* whether the key opens what the process sealed */
   struct seal_process *opened;
+  bool larger; /* some answer was */
+  struct live_answer answer[LIVE_ANSWERS];
   uint64_t good_pin[2]; /* tags of the PINs, the user's and the officer's, that were good first; sealed traces only */
   uint64_t random_tag, random_name; /* of the latest random numbers: recorded and today's */
 };

@@ -60,11 +60,13 @@ CK_ATTRIBUTE *live_asked(struct laying *l, const struct value *asked, const stru
     to[i].type = attribute->number;
     to[i].ulValueLen = attribute->length;
     if (attribute->pointer == P11T_P_NULL) continue;
-    if (live_absurd(attribute->length)) {
+    uint64_t length = live_attribute_room(l->player, l->live->call, attribute->number, attribute->length);
+    to[i].ulValueLen = length;
+    if (live_absurd(length)) {
       to[i].pValue = live_small(l->live);
       continue;
     }
-    to[i].pValue = live_room(l->live, (size_t)attribute->length, NULL, attribute->number);
+    to[i].pValue = live_room(l->live, (size_t)length, NULL, attribute->number);
     if (answered->what == VALUE_TEMPLATE && i < answered->count && answered->item[i].count > 0 &&
         answered->item[i].item->what == VALUE_TEMPLATE) {
       nested(l, &to[i], answered->item[i].item);
