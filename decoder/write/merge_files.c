@@ -74,21 +74,37 @@ static void write_process(void *user, struct reader *r, struct out *out)
   free(ref);
 }
 
+/* Reads all of it once: what is damaged inside a frame that is whole shows only then. */
+static int look(const char *const *paths, size_t count)
+{
+  struct event event;
+  struct trace_set *set = trace_again(paths, count) ? trace_open(paths, count) : NULL;
+  if (set == NULL) return -1;
+  bool fine = outputs_allowed("merge", set);
+  while (fine && !outputs_stop() && trace_next(set, &event) == 0) continue;
+  const int damage = fine ? arguments_close("merge", set) : -1;
+  if (!fine) trace_close(set);
+  return damage;
+}
+
 int merge_files(const char *const *paths, size_t count, const char *output)
 {
   const struct outputs o = {.verb = "merge", .output = output, .write = write_process};
-  if (!trace_again(paths, count)) return EXIT_COULD_NOT;
-  struct trace_set *set = trace_open(paths, count);
+  outputs_listen();
+  const int damage = look(paths, count);
+  outputs_stopped();
+  if (damage < 0) return EXIT_COULD_NOT;
+  struct trace_set *set = trace_again(paths, count) ? trace_open(paths, count) : NULL;
   if (set == NULL) return EXIT_COULD_NOT;
   struct process *const *list;
   const size_t n = trace_processes(set, &list);
-  int status = outputs_write(&o, set);
+  const int status = outputs_write(&o, set);
   for (size_t i = 0; i < n && status == EXIT_FINE; i++) {
     if (list[i]->missing > 0) {
       fprintf(stderr, "p11trace merge: %s: %" PRIu64 " records lie between its files and are in none of them\n",
               list[i]->path, list[i]->missing);
     }
   }
-  const int damage = arguments_close("merge", set);
+  trace_close(set);
   return status == EXIT_FINE ? damage : status;
 }

@@ -126,6 +126,16 @@ static void use(const struct redact *d, struct record *record, const struct put 
   if (put->full) record->flags |= P11T_CUT;
 }
 
+/* What is lost is said, unless the recorder itself said that the record is cut. */
+static void cut(struct redact *d, struct record *record, const struct call *call)
+{
+  if ((record->flags & P11T_CUT) == 0) {
+    reader_damage(d->r, 0, "record %" PRIu64 " (%s) does not hold the parameters that it should", record->number,
+                  call->info->name);
+  }
+  record->flags |= P11T_CUT;
+}
+
 static void enter(struct redact *d, struct record *record)
 {
   struct put put = room_for(d, record->length);
@@ -145,7 +155,7 @@ static void enter(struct redact *d, struct record *record)
       if (call->arg[i].in.what != VALUE_NONE) last = i;
     }
     for (unsigned i = last; i < call->info->arity; i++) call->arg[i].in = (struct value){0};
-    record->flags |= P11T_CUT;
+    cut(d, record, call);
   }
   note_late(p);
   strict_enter(&d->options->strict, call);
@@ -170,12 +180,15 @@ static void leave(struct redact *d, struct record *record)
   struct cursor body = cursor_of(record->body, record->length);
   call->state = call->number == record->number ? CALL_HEADLESS : CALL_DONE;
   call->rv = get_n(&body);
-  if (body.bad) {
+  if (call->info == NULL) {
+    if (!body.bad) put_n(&put, call->rv);
     record->flags |= P11T_CUT;
-  } else if (call->info == NULL || !value_leave(d->r, &p->call, &body)) {
+    d->unknown++;
+  } else if (body.bad) {
+    cut(d, record, call);
+  } else if (!value_leave(d->r, &p->call, &body)) {
     put_n(&put, call->rv);
-    record->flags |= P11T_CUT;
-    if (call->info == NULL) d->unknown++;
+    cut(d, record, call);
   } else {
     settle_late(p);
     strict_leave(&d->options->strict, call);

@@ -15,6 +15,7 @@ struct trim {
   struct kept_numbers *kept; /* of each process */
   size_t processes;
   uint64_t calls; /* in all */
+  int damage;     /* exit status of the first reading, which has said what is lost */
   struct trim_state *state;
   const struct kept_numbers *current;
 };
@@ -100,7 +101,7 @@ static bool choose(struct trim *t, const char *const *paths, size_t count, int *
     *status = damage == EXIT_FINE ? EXIT_FOUND : damage;
     return false;
   }
-  trace_close(set);
+  t->damage = arguments_close("trim", set);
   if (!fine || t->state == NULL) return fine;
   set = again(paths, count);
   fine = set != NULL && read_all(t, set, false);
@@ -125,9 +126,13 @@ int trim_paths(const char *const *paths, size_t count, const struct trim_options
     struct trace_set *set = again(paths, count);
     if (set != NULL) {
       status = outputs_write(&o, set);
-      const int damage = arguments_close("trim", set);
       if (status == EXIT_FINE && !options->quiet) tell(&t);
-      if (status == EXIT_FINE) status = damage;
+      if (status == EXIT_FINE) status = t.damage;
+      if (t.damage == EXIT_FINE)
+        t.damage = arguments_close("trim", set);
+      else
+        trace_close(set);
+      if (status == EXIT_FINE) status = t.damage;
     }
   }
   for (size_t i = 0; i < t.processes; i++) kept_numbers_free(&t.kept[i]);
