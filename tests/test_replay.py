@@ -204,6 +204,13 @@ def test_a_crash_is_a_result(replay, signing):  # noqa: F811
     assert int(done) < int(of)
 
 
+def test_a_crash_is_not_to_be_expected(replay, signing, tmp_path):  # noqa: F811
+    replay.stage.env.update(CRASHES)
+    (tmp_path / "expect").write_text("C_Sign * : it always does\n")
+    p = replay("--expect", tmp_path / "expect", signing, fault="crash=C_Sign", status=1)
+    assert "1 difference of 1 kind" in first(p) and "line 1: C_Sign * : it always does" in p.stdout
+
+
 def test_a_call_that_does_not_return(replay, signing):  # noqa: F811
     for mode in ("serial", "free"):
         p = replay("--timeout", "1", "--mode", mode, signing, fault="hang=C_Sign:forever", status=1)

@@ -155,7 +155,7 @@ static void broke(struct job *job, const char *what, uint64_t call, int function
   struct results *results = job->results;
   snprintf(job->broke, sizeof job->broke, "%s%s%s", what, where[0] != '\0' ? " in " : ", but in no call", where);
   job->broke_call = call;
-  struct difference found = {.place = "the call", .recorded = "returned"};
+  struct difference found = {.place = PLACE_CALL, .recorded = "returned"};
   snprintf(found.replayed, sizeof found.replayed, "%s", what);
   results_note(results, function, OUTCOME_DIFFERENT, &found, NULL, call);
   if (call != 0) {

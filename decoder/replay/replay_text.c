@@ -52,7 +52,7 @@ static void summary(FILE *to, const struct judgement *v)
 
 static bool broken(const struct result_kind *kind)
 {
-  return strcmp(kind->first.place, "the call") == 0;
+  return strcmp(kind->first.place, PLACE_CALL) == 0;
 }
 
 static void kind_line(FILE *to, const struct judgement *v, const struct judgement_kind *k)

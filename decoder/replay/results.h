@@ -11,6 +11,9 @@
 #define RESULTS_THREADS 128
 #define RESULTS_BUCKETS 256 /* of a latency: 8 to each power of two */
 
+/* Place of a difference that is the call itself: it crashed or did not return. */
+#define PLACE_CALL "the call"
+
 /* Differences of one kind: function, place, and for return codes both codes. */
 struct result_kind {
   uint16_t function; /* enum p11_function */
