@@ -191,6 +191,40 @@ void live_structure(struct laying *l, const struct p11_struct *s, uint8_t *to, c
   }
 }
 
+/* Words that may be addresses of the recorded process. */
+static bool holds_address(const uint8_t *bytes, size_t length)
+{
+  for (size_t i = 0; i + 8 <= length; i += 8) {
+    uint64_t word = load(bytes + i, 8);
+    if (word >> 32 != 0 && word >> 47 == 0) return true;
+  }
+  return false;
+}
+
+/* A parameter that no table describes, a vendor's: it may be a structure with pointers in it. What is not known of it, and what
+ * pointed somewhere once, is zeros: a NULL pointer is better than one that leads anywhere. */
+static void *undescribed(struct laying *l, const struct value *value, uint64_t *length)
+{
+  struct live *live = l->live;
+  bool known = value->what == VALUE_BYTES && (value->form == P11T_V_FULL || payload_opens(l->player, value));
+  if (value->pointer == P11T_P_NULL || value->pointer == P11T_P_UNREADABLE || value->what != VALUE_BYTES ||
+      live_absurd(value->length))
+    return live_bytes(l, value, PAYLOAD_SECRET, length);
+  uint8_t *to = known ? live_bytes(l, value, PAYLOAD_SECRET, length) : NULL;
+  if (to != NULL && !holds_address(to, (size_t)*length)) return to;
+  live->stand_in |= (uint16_t)(1u << l->param);
+  return arena_alloc(&live->memory, (size_t)value->length + 1);
+}
+
+/* A structure of a newer recorder, which ours has no layout of. */
+static bool is_laid_out(struct laying *l, const struct value *value)
+{
+  if (value->what != VALUE_STRUCT || p11_struct_info(value->structure) != NULL) return true;
+  l->why = live_cannot(l->live, "its %s is a structure that this version does not know",
+                       l->live->call->info->param[l->param].name);
+  return false;
+}
+
 CK_MECHANISM *live_mechanism(struct laying *l, const struct value *mechanism, unsigned depth)
 {
   struct live *live = l->live;
@@ -200,6 +234,7 @@ CK_MECHANISM *live_mechanism(struct laying *l, const struct value *mechanism, un
   m->mechanism = mechanism->number;
   if (mechanism->count == 0) return m;
   const struct value *parameter = mechanism->item;
+  if (!is_laid_out(l, parameter)) return m;
   uint64_t length = parameter->length;
   enum p11_plain plain = p11_mechanism_plain(mechanism->number);
   const struct p11_struct *s = parameter->what == VALUE_STRUCT ? p11_struct_info(parameter->structure) : NULL;
@@ -210,8 +245,8 @@ CK_MECHANISM *live_mechanism(struct laying *l, const struct value *mechanism, un
     live_structure(l, s, m->pParameter, parameter, depth == 0 ? l->out : NULL, depth);
     length = s->size;
   } else {
-    enum payload_class class = plain == P11_PLAIN_UNKNOWN || plain == P11_PLAIN_NONE ? PAYLOAD_SECRET : PAYLOAD_DATA;
-    m->pParameter = live_bytes(l, parameter, class, &length);
+    bool is_known = plain != P11_PLAIN_UNKNOWN && plain != P11_PLAIN_NONE;
+    m->pParameter = is_known ? live_bytes(l, parameter, PAYLOAD_DATA, &length) : undescribed(l, parameter, &length);
     if (parameter->what == VALUE_NUMBER && plain == P11_PLAIN_HANDLE)
       *(CK_ULONG *)m->pParameter = live_object(l, parameter->number, "pParameter");
   }
@@ -229,7 +264,8 @@ void *live_message(struct laying *l, const struct value *value, uint64_t session
   if (value->pointer == P11T_P_UNREADABLE) return live_nowhere(live);
   const struct p11_struct *s = value->what == VALUE_STRUCT ? p11_struct_info(value->structure) : NULL;
   bool full = value->what == VALUE_BYTES && value->form == P11T_V_FULL;
-  if (s == NULL && (full || live_absurd(length))) return live_bytes(l, value, PAYLOAD_DATA, &length);
+  if (!is_laid_out(l, value)) return NULL;
+  if (s == NULL && (full || live_absurd(length))) return undescribed(l, value, &length);
   if (s == NULL) {
     const struct live_role *role = live_role(live->call->known);
     for (unsigned kind = 0; kind < LIVE_KINDS; kind++) {
