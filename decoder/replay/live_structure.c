@@ -84,14 +84,14 @@ static void inside(struct laying *l, const struct p11_struct *s, const struct p1
 }
 
 /* Bytes that there is room for behind a pointer that the module writes through. */
-static uint64_t room_of(const struct p11_field *f, const uint8_t *at)
+static uint64_t room_of(struct laying *l, const struct p11_field *f, const uint8_t *at)
 {
   const CK_ULONG *n;
   switch (f->kind) {
     case P11_FK_BYTES_OF: return f->ref;
     case P11_FK_BYTES: return load(at + f->link, sizeof(CK_ULONG));
     case P11_FK_BITS: return (load(at + f->link, sizeof(CK_ULONG)) + 7) / 8;
-    default: n = load_pointer(at + f->link); return n != NULL ? *n : 0;
+    default: n = load_pointer(at + f->link); return n != NULL && n != live_nowhere(l->live) ? *n : 0;
   }
 }
 
@@ -101,12 +101,12 @@ static void *bytes(struct laying *l, const struct p11_field *f, uint8_t *at, con
   enum payload_class class = live_class(f->secrecy);
   if ((f->direction & P11_OUT) == 0) {
     if (v == NULL) return NULL;
-    uint64_t length = v->length, given = length;
+    uint64_t given = room_of(l, f, at), length = given > v->length ? given : v->length;
     void *p = live_bytes(l, v, class, &length);
-    if (length != given && f->kind == P11_FK_BYTES) memcpy(at + f->link, &length, sizeof length);
+    if (length != given && given == v->length && f->kind == P11_FK_BYTES) memcpy(at + f->link, &length, sizeof length);
     return p;
   }
-  uint64_t room = room_of(f, at);
+  uint64_t room = room_of(l, f, at);
   if (live_absurd(room)) return live_small(l->live);
   uint8_t *to = live_room(l->live, (size_t)room, f->name, 0);
   if (v != NULL && v->what == VALUE_BYTES && v->form != P11T_V_NULL && v->length <= room) live_fill(l, v, class, to);
@@ -120,7 +120,7 @@ static void *several(struct laying *l, const struct p11_field *f, const uint8_t 
 {
   const struct p11_struct *s = p11_struct_info(f->ref);
   size_t count = v != NULL && v->what == VALUE_LIST ? v->count : 0;
-  if (count == 0 && load(at + f->link, sizeof(CK_ULONG)) > 0) return live_small(l->live);
+  if (load(at + f->link, sizeof(CK_ULONG)) > count) return live_small(l->live);
   uint8_t *to = live_room(l->live, count * s->size, f->name, 0);
   for (size_t i = 0; i < count; i++) {
     const struct value *answer = out != NULL && out->what == VALUE_LIST && i < out->count ? &out->item[i] : NULL;
@@ -162,7 +162,7 @@ static void *behind(struct laying *l, const struct p11_field *f, uint8_t *at, co
     }
     case P11_FK_STRUCTS: return several(l, f, at, v, out, depth);
     case P11_FK_TEMPLATE:
-      if (v->count == 0 && load(at + f->link, sizeof(CK_ULONG)) > 0) return live_small(l->live);
+      if (load(at + f->link, sizeof(CK_ULONG)) > v->count) return live_small(l->live);
       return live_template(l, v, depth + 1);
     case P11_FK_MECHANISM: return live_mechanism(l, v, depth + 1);
     case P11_FK_POINTER:

@@ -8,8 +8,7 @@
 static bool is_unbelieved(struct laying *l, const struct value *template)
 {
   const struct p11_param *p = &l->live->call->info->param[l->param];
-  if (template->count > 0 || p->link == 0) return false;
-  return l->live->call->arg[p->link - 1].in.number > 0;
+  return p->link != 0 && l->live->call->arg[p->link - 1].in.number > template->count;
 }
 
 CK_ATTRIBUTE *live_template(struct laying *l, const struct value *template, unsigned depth)

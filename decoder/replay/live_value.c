@@ -53,6 +53,15 @@ static void *live_words(struct laying *l, const struct value *value, uint64_t *l
   return to;
 }
 
+/* The length that was given says how far the module reads, whatever is kept of the bytes: capture=meta has PINs without length. */
+static void *padded(struct laying *l, const struct value *value, enum payload_class class, uint64_t length)
+{
+  uint8_t *to = arena_alloc(&l->live->memory, (size_t)length + 1);
+  live_fill(l, value, class, to);
+  l->live->stand_in |= (uint16_t)(1u << l->param);
+  return to;
+}
+
 void *live_bytes(struct laying *l, const struct value *value, enum payload_class class, uint64_t *length)
 {
   struct live *live = l->live;
@@ -71,6 +80,8 @@ void *live_bytes(struct laying *l, const struct value *value, enum payload_class
     live->stand_in |= (uint16_t)(1u << l->param);
     return live_small(live);
   }
+  if (value->what == VALUE_BYTES && value->length < *length && !live_absurd(*length))
+    return padded(l, value, class, *length);
   size_t now = 0;
   enum payload_how how = PAYLOAD_RECORDED;
   const uint8_t *bytes = payload_find(l->player, value, &now, &how);
