@@ -74,6 +74,18 @@ def test_cancelled_in_a_call(lab):
     assert {c.state for c in signs} <= {"open", "abandoned"}
 
 
+@pytest.mark.nosan
+@pytest.mark.parametrize("capture", ["safe", "full"])
+def test_cancelled_at_the_first_call(lab, capture):
+    """A fork's child begins its trace in a thread that is to be cancelled: the call returns, and nobody waits for a lock that
+    the thread took with it."""
+    lab.p11trace("keygen", "-q", "-o", lab.tmp / "case")
+    lab.client("threads", "first", lab.wrap("mock32", capture=capture, seal_to=lab.tmp / "case.pub"))
+    traces = lab.traces()
+    assert len(traces) == 2 and {t.text(17) for t in traces} == {capture}
+    assert [counted(t.calls)["C_GetInfo"] for t in traces if "C_GetInfo" in counted(t.calls)] == [2]
+
+
 @pytest.mark.skipif(SANITIZE != "", reason="cancelled threads break the sanitizers themselves (gcc 12): ASan's clean-up of "
                     "the stack fails, TSan's registry of threads stays locked")
 def test_cancelled_while_flushing(lab, count):

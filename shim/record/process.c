@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 
 #include "shim/record/clock.h"
 #include "shim/record/guard.h"
@@ -173,8 +172,8 @@ bool p11t_start(void)
   atomic_store(&p11t_passed, 0);
   atomic_store(&p11t_cut, 0);
   p11t_stacks_start();
-  bool ready = !failed && getrandom(p->trace_id, sizeof p->trace_id, 0) == sizeof p->trace_id &&
-               getrandom(g->key, sizeof g->key, 0) == sizeof g->key && p11t_seal_start();
+  bool ready =
+      !failed && sys_random(p->trace_id, sizeof p->trace_id) && sys_random(g->key, sizeof g->key) && p11t_seal_start();
   if (ready) {
     p->head_counter = p11t_clock_is_counter;
     p->ticks_per_second = p11t_clock_estimate();

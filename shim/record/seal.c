@@ -2,7 +2,6 @@
 
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/random.h>
 
 #include <sodium/crypto_box.h>
 #include <sodium/crypto_core_hsalsa20.h>
@@ -68,11 +67,11 @@ bool p11t_seal_to(const char *path, const char *where)
 }
 
 /* crypto_box_seal with random bytes of our own: libsodium's generator may open files and calls abort() where it cannot. */
-static bool box_seal(uint8_t to[P11T_SEAL_BOX], const uint8_t message[P11T_SEAL_KEY])
+static __attribute__((noinline)) bool box_seal(uint8_t to[P11T_SEAL_BOX], const uint8_t message[P11T_SEAL_KEY])
 {
   uint8_t seed[crypto_box_SEEDBYTES], secret[crypto_box_SECRETKEYBYTES], both[2 * P11T_SEAL_KEY];
   uint8_t nonce[crypto_box_NONCEBYTES];
-  bool sealed = getrandom(seed, sizeof seed, 0) == sizeof seed;
+  bool sealed = sys_random(seed, sizeof seed);
   if (sealed) {
     crypto_box_seed_keypair(both, secret, seed);
     memcpy(both + P11T_SEAL_KEY, public_key, P11T_SEAL_KEY);
@@ -99,11 +98,9 @@ bool p11t_seal_start(void)
     return true;
   }
   if (capture <= P11T_CAPTURE_SAFE || !has_public_key) return true;
-  if (getrandom(g->seal_key, sizeof g->seal_key, 0) != sizeof g->seal_key) return false;
-  if (box_seal(sealed_key, g->seal_key)) {
-    g->has_seal_key = 1;
-    return true;
-  }
+  if (!sys_random(g->seal_key, sizeof g->seal_key)) return false;
+  g->has_seal_key = box_seal(sealed_key, g->seal_key);
+  if (g->has_seal_key) return true;
   p11t_say(
       "seal-to: nothing can be sealed to this public key: make another with `p11trace keygen`; secrets are not kept");
   explicit_bzero(g->seal_key, sizeof g->seal_key);
@@ -122,7 +119,8 @@ size_t p11t_seal_head(uint8_t out[P11T_SEAL_HEAD])
 
 /* crypto_secretbox, a part at a time: its stream from byte 32 on, whose first 32 bytes are the key of its authenticator. A
  * value may be much longer than what there is room for at once. */
-static void box(struct p11t_writer *w, const uint8_t nonce[P11T_SEAL_NONCE], const uint8_t *bytes, uint64_t size)
+static __attribute__((noinline)) void box(struct p11t_writer *w, const uint8_t nonce[P11T_SEAL_NONCE],
+                                          const uint8_t *bytes, uint64_t size)
 {
   uint8_t subkey[crypto_core_hsalsa20_OUTPUTBYTES], part[512] = {0}, mac[P11T_SEAL_MAC];
   crypto_onetimeauth_poly1305_state state;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -60,6 +61,10 @@ static inline void sys_block_signals(sigset_t *old)
   sigfillset(&all);
   sigdelset(&all, SIGSYS);
   P11T_SYS(SYS_rt_sigprocmask, SIG_BLOCK, &all, old, 8);
+}
+static inline bool sys_random(void *to, size_t size)
+{
+  return P11T_SYS(SYS_getrandom, to, size, 0) == (long)size;
 }
 static inline long sys_gettid(void)
 {

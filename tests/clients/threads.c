@@ -4,11 +4,13 @@
  * threads flush MODULE CALLS                 short-lived threads are cancelled while all of them make CALLS calls
  * threads churn MODULE THREADS               THREADS threads one after another, three calls each
  * threads poll MODULE CALLS                  one thread; the calls' arguments do not compress
+ * threads first MODULE                       a thread that is to be cancelled makes a fork's first call
  *
  * All end with "calls N": calls that returned, C_Initialize to C_Finalize. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -213,9 +215,39 @@ static void poll_random(unsigned long n)
   }
 }
 
+/* --- first: a thread that is to be cancelled makes the first call of a process --- */
+
+static atomic_int returned;
+
+static void *call_first(void *unused)
+{
+  CK_INFO info;
+  pthread_cancel(pthread_self());
+  list->C_GetInfo(&info);
+  atomic_store(&returned, 1);
+  pthread_testcancel();
+  return unused;
+}
+
+static void first(void)
+{
+  pid_t child = fork();
+  if (child == 0) {
+    CK_INFO info;
+    pthread_t thread;
+    alarm(20);
+    thread_start(&thread, call_first, NULL);
+    pthread_join(thread, NULL);
+    list->C_GetInfo(&info);
+    _exit(atomic_load(&returned) ? 0 : 1);
+  }
+  int status;
+  if (child < 0 || waitpid(child, &status, 0) != child || status != 0) DIE("the thread ended in its call");
+}
+
 int main(int argc, char **argv)
 {
-  if (argc < 3) DIE("usage: threads order|blocked|cancel|flush|churn|poll MODULE ...");
+  if (argc < 3) DIE("usage: threads order|blocked|cancel|flush|churn|poll|first MODULE ...");
   list = module_list(argv[2]);
   CALL(C_Initialize(NULL));
   if (strcmp(argv[1], "order") == 0 && argc == 6)
@@ -230,6 +262,8 @@ int main(int argc, char **argv)
     churn((unsigned)atoi(argv[3]));
   else if (strcmp(argv[1], "poll") == 0 && argc == 4)
     poll_random(strtoul(argv[3], NULL, 10));
+  else if (strcmp(argv[1], "first") == 0)
+    first();
   else
     DIE("unknown: %s", argv[1]);
   if (strcmp(argv[1], "blocked") != 0) CALL(C_Finalize(NULL));
