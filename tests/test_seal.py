@@ -224,6 +224,31 @@ def test_cut(lab, pair):
     assert "0x" + bytes(range(100)).hex() + "...<250 bytes, cut when recorded>" in shown
 
 
+@pytest.mark.parametrize("capture", ["full", "clear"])
+@pytest.mark.parametrize("offset", [0, 1, 100, 4089, 4095])
+def test_a_hole_in_a_value(lab, pair, capture, offset):
+    """Memory of which the middle is gone when the module has answered (its callback took it): what lies before the hole is kept,
+    and the host lives."""
+    lab.run("/usr/bin/python3", "-c", """import ctypes, mmap, sys; sys.path.insert(0, sys.argv[1])
+from cryptoki import *
+offset, session = int(sys.argv[3]), ctypes.c_ulong()
+memory = mmap.mmap(-1, 4 * 4096)
+memory[:] = bytes(range(256)) * 64
+at = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+@ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_void_p)
+def notify(*_): return ctypes.CDLL(None).mprotect(ctypes.c_void_p(at + 8192), 4096, 0)
+with Module(sys.argv[2]) as m:
+  m.call("C_OpenSession", m.slots()[0], 4, None, ctypes.cast(notify, ctypes.c_void_p), ctypes.byref(session))
+  m.call("C_SeedRandom", session, ctypes.c_void_p(at + offset), 4 * 4096 - offset)
+""", os.path.dirname(__file__), lab.wrap("mock32", "m", capture=capture, seal_to=pair[0]), offset,
+            env={"MOCK_NOTIFY": "C_SeedRandom"})
+    trace = lab.trace()
+    (call,) = [c for c in trace.calls if c.name == "C_SeedRandom"]
+    (v,) = sealing.values(call.argument("pSeed")[1])
+    kept = open_value(process_key(trace, key_of(pair[1])), call.leave.number, v)
+    assert kept == (bytes(range(256)) * 32)[offset:] and v.length == 4 * 4096 - offset
+
+
 def test_clear_with_a_key(lab, pair):
     """capture=clear with seal-to: payload in clear, secrets and PINs sealed."""
     token = make_token(lab)

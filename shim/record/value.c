@@ -27,16 +27,22 @@ static bool long_value_is_there(const uint8_t *b, uint64_t size)
          sys_readable(b + size - 8);
 }
 
+/* Every page of a long value is asked for before it is read. `room`, or how many bytes lie before the first page that is not
+ * there. Words that are aligned lie in one page. */
+static uint64_t readable_of(const uint8_t *b, uint64_t size, uint64_t room)
+{
+  const uintptr_t start = (uintptr_t)b, end = start + size;
+  for (uintptr_t at = start & ~(uintptr_t)7; at < end; at = (at | 4095) + 1) {
+    if (!sys_readable((const void *)at)) return at > start ? at - start : 0;
+  }
+  return room;
+}
+
 /* How many of the bytes may be kept: as far as the option `cut` allows in one record. */
 static inline uint64_t room_for(const struct p11t_writer *w, const uint8_t *b, uint64_t size)
 {
   uint64_t room = p11t_options.cut > w->kept ? p11t_options.cut - w->kept : 0;
-  if (size > P11T_EARLY) { /* every page of a long value is asked for before it is read */
-    for (uint64_t at = 0; at < size && at < room; at += 4096) {
-      if (!sys_readable(b + (at + 8 <= size ? at : size - 8))) room = at;
-    }
-  }
-  return room;
+  return size > P11T_EARLY ? readable_of(b, size < room ? size : room, room) : room;
 }
 
 static void note_cut(struct p11t_writer *w)
