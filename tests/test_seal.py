@@ -249,6 +249,21 @@ with Module(sys.argv[2]) as m:
     assert kept == (bytes(range(256)) * 32)[offset:] and v.length == 4 * 4096 - offset
 
 
+def test_a_long_command_line(lab, pair):
+    """HEAD has no room for all that it could say: the key of what is sealed is in it."""
+    folder = lab.tmp.joinpath(*["x" * 250] * 14)
+    folder.mkdir(parents=True)
+    python = Path(os.path.realpath("/usr/bin/python3"))
+    program = folder / "python3"
+    shutil.copy(python, program)
+    token = make_token(lab)
+    traced = lab.wrap(token.module, "traced", capture="full", seal_to=pair[0], cmdline="on")
+    lab.run(program, "-c", HEAD + "m.__exit__()", os.path.dirname(__file__), traced, "x" * 5000, env=token.env)
+    trace = lab.trace()
+    assert len(trace.fields[4][0]) > 3400 and len(trace.fields[7][0]) == 4096 and 22 not in trace.fields, "no room was left"
+    assert (PIN, b"1234-pin") in [found[1:3] for found in opened(trace, key_of(pair[1]))]
+
+
 def test_clear_with_a_key(lab, pair):
     """capture=clear with seal-to: payload in clear, secrets and PINs sealed."""
     token = make_token(lab)

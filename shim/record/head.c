@@ -179,6 +179,10 @@ size_t p11t_head_build(uint8_t out[P11T_HEAD_MAX], const char *live_path)
   struct fields f = {out + P11T_HEAD_FIXED, out + P11T_HEAD_MAX};
 
   field(&f, P11T_HEAD_TRACE_ID, p->trace_id, sizeof p->trace_id);
+  /* Before what can be long: a field for which no room is left is left out, and without this one nothing opens. */
+  uint8_t seal[P11T_SEAL_HEAD];
+  size_t sealed = p11t_seal_head(seal);
+  if (sealed > 0) field(&f, P11T_HEAD_SEAL_KEY, seal, sealed);
   if (p->parent_pid) {
     field(&f, P11T_HEAD_PARENT_ID, p->parent_id, sizeof p->parent_id);
     u32(&f, P11T_HEAD_PARENT_PID, p->parent_pid);
@@ -204,9 +208,6 @@ size_t p11t_head_build(uint8_t out[P11T_HEAD_MAX], const char *live_path)
   options(&f);
   if (*live_path) text(&f, P11T_HEAD_LIVE_PATH, live_path);
   text(&f, P11T_HEAD_RECORDER, P11T_VERSION);
-  uint8_t seal[P11T_SEAL_HEAD];
-  size_t sealed = p11t_seal_head(seal);
-  if (sealed > 0) field(&f, P11T_HEAD_SEAL_KEY, seal, sealed);
   return (size_t)(f.p - out);
 }
 
