@@ -29,9 +29,13 @@ def process_key(trace, private):
     return out.raw
 
 
+def nonce_of(record, v):
+    return struct.pack("<QIB3xQ", record, v.number, v.seal_class, v.length)
+
+
 def open_value(key, record, v):
     """The bytes of a sealed value that stands in the record of that number."""
-    nonce = struct.pack("<QIB3xQ", record, v.number, v.seal_class, v.length)
+    nonce = nonce_of(record, v)
     size = len(v.data) - 16
     out = ctypes.create_string_buffer(max(size, 1))
     if SODIUM.crypto_secretbox_open_detached(out, v.data[:size], v.data[size:], ctypes.c_ulonglong(size), nonce, key) != 0:

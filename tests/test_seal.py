@@ -590,6 +590,11 @@ def test_no_core_holds_the_key(lab, pair):
     (core,) = lab.tmp.glob("core.*")
     data, trace = core.read_bytes(), lab.trace()
     key = process_key(trace, key_of(pair[1]))
+    subkey = ctypes.create_string_buffer(32)
+    for _, record, v in sealed(trace):  # of a single value, and the beginning of its stream
+        nonce = sealing.nonce_of(record, v)
+        SODIUM.crypto_core_hsalsa20(subkey, nonce, key, None)
+        assert [i for i in range(25) if subkey.raw[i:i + 8] in data] == [], v
     assert key_of(pair[0]) in data, "the public key is in the core: it is one of this process"
     assert [i for i in range(25) if key[i:i + 8] in data] == []
 

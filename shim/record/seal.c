@@ -8,10 +8,14 @@
 #include <sodium/crypto_generichash.h>
 #include <sodium/crypto_onetimeauth_poly1305.h>
 #include <sodium/crypto_stream_salsa20.h>
+#include <sodium/utils.h>
 
 #include "shim/record/options.h"
 #include "shim/record/say.h"
 #include "shim/record/sys.h"
+
+/* How far libsodium's functions reach into the stack, at most; they leave keys there, which a core dump would hold. */
+enum { STACK_OF_BOX = 2048, STACK_OF_SEAL = 8192 };
 
 /* The public key is no secret and a fork's child needs it when it cannot read files any more. */
 static uint8_t public_key[P11T_SEAL_KEY];
@@ -100,6 +104,7 @@ bool p11t_seal_start(void)
   if (capture <= P11T_CAPTURE_SAFE || !has_public_key) return true;
   if (!sys_random(g->seal_key, sizeof g->seal_key)) return false;
   g->has_seal_key = box_seal(sealed_key, g->seal_key);
+  sodium_stackzero(STACK_OF_SEAL);
   if (g->has_seal_key) return true;
   p11t_say(
       "seal-to: nothing can be sealed to this public key: make another with `p11trace keygen`; secrets are not kept");
@@ -165,4 +170,5 @@ void p11t_seal_value(struct p11t_writer *w, enum p11t_seal_class class, const ui
   p11t_u64(w, tag);
   p11t_u8(w, shape);
   box(w, nonce, bytes, kept);
+  sodium_stackzero(STACK_OF_BOX);
 }
