@@ -1,5 +1,7 @@
 """What the tests of the reader share."""
 import json
+import subprocess
+import sys
 
 from p11t_make import P_OWN, Trace, n, u
 
@@ -44,3 +46,17 @@ def save(path, trace, live=None):
 
 def numbers(shown):
     return [(c.get("call"), c.get("end"), c["state"]) for c in shown]
+
+
+# A process's peak begins with that of the process that it was forked from: not from pytest.
+MEASURE = """import os, subprocess, sys
+p = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(p.pid, 0)
+print(os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss)"""
+
+
+def measured(argv, env=None):
+    """(exit status, seconds of processor time with its children, peak memory in KiB) of a program."""
+    p = subprocess.run([sys.executable, "-c", MEASURE, *map(str, argv)], env=env, capture_output=True, text=True, check=True)
+    status, seconds, peak = p.stdout.split()
+    return int(status), float(seconds), int(peak)

@@ -92,7 +92,7 @@ def test_client_certificate(new_scene, tmp_path):
     scene = new_scene()
     scene.trust_ca()
     scene.import_p12("user-rsa")
-    shutil.rmtree(scene.traces)  # only Chromium's calls count below
+    scene.forget()  # only Chromium's calls count below
     scene.traces.mkdir()
     with ClientAuthenticationServer(scene.folder, "server-rsa.pem", "server-rsa.key", "ca.pem") as server:
         assert visit(scene, tmp_path, f"https://localhost:{server.port}/page", server.seen) == 1

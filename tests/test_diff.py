@@ -387,7 +387,7 @@ def test_two_runs_of_one_scenario(run, build, tmp_path, pki):  # noqa: F811
     scene.trust_ca()
     for name in ("server-ec", "user-ec"):
         scene.import_p12(name)
-    shutil.rmtree(scene.traces)
+    scene.forget()
 
     def keep(name):
         scene.traces.rename(tmp_path / name)

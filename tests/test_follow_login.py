@@ -132,7 +132,7 @@ def test_live_firefox(new_scene, tmp_path):
     scene = new_scene()
     scene.trust_ca()
     scene.import_p12("user-rsa")
-    shutil.rmtree(scene.traces)
+    scene.forget()
     scene.traces.mkdir()
     profile = tmp_path / "profile"
     shutil.copytree(scene.folder / "nssdb", profile)

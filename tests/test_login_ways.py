@@ -38,7 +38,7 @@ def scene(new_scene):
 
 
 def under(scene, stack, *argv, status=0):
-    shutil.rmtree(scene.traces, ignore_errors=True)
+    scene.forget()
     scene("p11trace", "run", "-q", "--stack", stack, "-o", scene.traces, "--", *argv, status=status)
     return reasons(scene)
 
@@ -76,7 +76,7 @@ def test_the_program_logs_in(scene, stack, reason):
 
 def firefox(scene, tmp_path, stack, act):
     shutil.copytree(scene.folder / "nssdb", tmp_path / "profile")
-    shutil.rmtree(scene.traces, ignore_errors=True)
+    scene.forget()
     run = [scene.build / "p11trace", "run", "-q", "--stack", stack, "-o", scene.traces, "--"]
     with ClientAuthenticationServer(scene.folder, "server-rsa.pem", "server-rsa.key", "ca.pem") as server, \
             Firefox(tmp_path / "profile", environment_for(tmp_path / "home", scene.env), tmp_path / "log", under=run) as firefox:
@@ -113,7 +113,7 @@ def test_check_says_it_beside_the_evidence(scene, stack, reason):
     assert reason in asked
     (found,) = json.loads(scene("p11trace", "check", "--json", "--rule", "NSS-LOGIN-09", scene.traces, status=None))["findings"]
     assert [e["idiom"] for e in found["evidence"] if e["function"] == "C_Login"] == [reason]
-    shutil.rmtree(scene.traces)  # the module is at fault
+    scene.forget()  # the module is at fault
 
 
 def test_others_have_no_way(build, run, tmp_path):

@@ -9,7 +9,7 @@ import xxhash
 import zstandard
 
 from p11t_make import EVENTS, LIST, THREAD, Trace, n, s, skip
-from reader_tools import calls, info, numbers, save, session_call, tool
+from reader_tools import calls, info, measured, numbers, save, session_call, tool
 
 
 def five_frames():
@@ -109,18 +109,9 @@ def test_lists_that_say_that_they_are_endless(run, build, path):
     assert numbers(got) == [(1, 2, "done"), (4, None, "unwound"), (5, 6, "done")]
 
 
-# A process's peak begins with that of the process that it was forked from: not from pytest.
-MEASURE = """import os, subprocess, sys
-p = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-_, status, usage = os.wait4(p.pid, 0)
-print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)"""
-
-
 def peak(build, *argv):
     """Status and peak memory (MiB) of the tool."""
-    p = subprocess.run(["/usr/bin/python3", "-c", MEASURE, build / "p11trace", *argv], check=True, capture_output=True,
-                       text=True)
-    status, kib = map(int, p.stdout.split())
+    status, _, kib = measured([build / "p11trace", *argv])
     return status, kib / 1024
 
 

@@ -50,17 +50,12 @@ def traces_of(scene):  # noqa: F811
     return sorted(scene.traces.glob("*.p11t"))
 
 
-def forget(scene):  # noqa: F811
-    shutil.rmtree(scene.traces)
-    scene.traces.mkdir()
-
-
 def test_nss_tools(scene, prepared):  # noqa: F811
     """What certutil lists and tstclnt authenticates with is made: the certificate as it was, a key of its kind."""
     scene.trust_ca()
     scene.import_p12("user-rsa")
     scene.import_p12("user-ec")
-    forget(scene)
+    scene.forget()
     scene.certutil("-K")
     scene.certutil("-L")
     with ClientAuthenticationServer(scene.folder, "server-rsa.pem", "server-rsa.key", "ca.pem") as server:
@@ -85,7 +80,7 @@ def test_firefox(scene, prepared, tmp_path):  # noqa: F811
     """Firefox authenticated itself with another token; its calls do the same with a fresh key on this one."""
     scene.trust_ca()
     scene.import_p12("user-ec")
-    forget(scene)
+    scene.forget()
     profile = tmp_path / "profile"
     shutil.copytree(scene.folder / "nssdb", profile)
     with ClientAuthenticationServer(scene.folder, "server-rsa.pem", "server-rsa.key", "ca.pem") as server, \

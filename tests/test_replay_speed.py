@@ -1,24 +1,17 @@
 """What a replay costs beside reading the trace. As ratios of processor time: how fast the machine is does not matter."""
-import os
-import subprocess
-
 import pytest
+
+from reader_tools import measured
 
 pytestmark = pytest.mark.nosan
 CALLS = 25_000  # times 8
 
 
 def seconds(argv, env):
-    """Processor time of one process and its children, the least of three."""
-    best = None
-    for _ in range(3):
-        with subprocess.Popen([str(a) for a in argv], env=env, stdout=subprocess.DEVNULL) as p:
-            _, status, usage = os.wait4(p.pid, 0)
-            p.returncode = os.waitstatus_to_exitcode(status)
-        assert p.returncode == 0
-        # A process's own children are counted with it once it has waited for them.
-        best = min(best or 1e9, usage.ru_utime + usage.ru_stime)
-    return best, usage.ru_maxrss
+    """Processor time of a program and its children, the least of three; peak memory in KiB."""
+    runs = [measured(argv, env) for _ in range(3)]
+    assert [status for status, _, _ in runs] == [0, 0, 0]
+    return min(s for _, s, _ in runs), max(peak for _, _, peak in runs)
 
 
 def test_a_call_costs_little_more_than_reading_it(run, build, clean_env, tmp_path):

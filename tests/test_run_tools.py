@@ -34,7 +34,7 @@ def scene(tmp_path_factory, build, pki):
 @pytest.fixture
 def traces(scene):
     """Every test has traces of its own."""
-    shutil.rmtree(scene.traces, ignore_errors=True)
+    scene.forget()
     scene.traces.mkdir()
     return lambda: [p11t_reader.read(f) for f in sorted(scene.traces.glob("*.p11t"))]
 

@@ -19,7 +19,7 @@ def test_decryption(new_scene, tmp_path, monkeypatch):
     scene = new_scene()
     scene.trust_ca()
     scene.import_p12("user-rsa")
-    shutil.rmtree(scene.traces)  # only Thunderbird's calls count below
+    scene.forget()  # only Thunderbird's calls count below
     scene.traces.mkdir()
     profile = tmp_path / "profile"
     shutil.copytree(scene.folder / "nssdb", profile)

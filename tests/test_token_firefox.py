@@ -16,7 +16,7 @@ def test_client_authentication(new_scene, tmp_path, kind):
     scene = new_scene()
     scene.trust_ca()
     scene.import_p12(f"user-{kind}")
-    shutil.rmtree(scene.traces)  # only Firefox's calls count below
+    scene.forget()  # only Firefox's calls count below
     scene.traces.mkdir()
     profile = tmp_path / "profile"
     shutil.copytree(scene.folder / "nssdb", profile)
