@@ -1,4 +1,5 @@
 """p11trace redact: a copy that says less."""
+import json
 import re
 import subprocess
 
@@ -6,9 +7,12 @@ import pytest
 import zstandard
 
 import p11t_reader
-from p11t_make import P_OWN, Trace, u
+from p11t_make import P_OWN, Trace, field, u
 from reader_tools import calls, info, save, tool
 from test_trim import GOLDEN, golden, here, objects, shown, whole  # noqa: F401
+
+
+S_SLOT_INFO, S_TOKEN_INFO = 2, 3  # numbers of structures
 
 
 def everything(path):
@@ -171,6 +175,67 @@ def test_records_of_a_newer_recorder_go(run, build, tmp_path):
     p = tool(run, build, "redact", save(tmp_path / "t.p11t", t), "-o", out, status=2)
     assert "2 records are of a newer recorder" in p.stderr
     assert b"canary" not in everything(out) and len(calls(run, build, out)) == 1
+
+
+def test_fields_of_a_newer_recorder_go(run, build, tmp_path):
+    t = Trace(minor=9, extra=field(77, b"canary-canary"))
+    t.thread(100)
+    t.enter(5, "C_GetSessionInfo", u(7) + P_OWN)
+    t.frame()
+    t.end()
+    source, out = save(tmp_path / "t.p11t", t), tmp_path / "o.p11t"
+    tool(run, build, "trim", source, "-o", tmp_path / "trimmed.p11t")
+    assert b"canary" in everything(tmp_path / "trimmed.p11t")
+    tool(run, build, "redact", source, "-o", out)
+    assert b"canary" not in everything(out) and len(calls(run, build, out)) == 1
+
+
+def test_how_it_came_about_says_nothing_of_what_goes(run, build, golden, tmp_path):
+    """What trim was asked for may name a label."""
+    trimmed, out = tmp_path / "t.p11t", tmp_path / "o.p11t"
+    tool(run, build, "trim", golden / "session.p11t", "-e", "label=!canary", "-o", trimmed)
+    assert b"canary" in everything(trimmed)
+    tool(run, build, "redact", trimmed, "-o", out, "--drop", "labels")
+    assert b"canary" not in everything(out)
+    [of], [p] = info(run, build, trimmed), info(run, build, out)
+    assert re.fullmatch(rf"p11trace \S+ redact --drop labels, from trace {of['trace_id']}; that: p11trace \S+ trim", p["derived"])
+
+
+def value(name, hex):
+    return {"name": name, "value": {"type": "bytes", "hex": hex.hex()}}
+
+
+@pytest.mark.parametrize("drop, left", [
+    ("labels", {"id", "sha1", "modulus", "point", "slot", "serial", "mail"}),
+    ("ids,keys", {"label", "application", "sha1", "slot", "serial", "mail", "token"}),
+    ("certificates", {"label", "application", "id", "modulus", "point", "slot", "serial", "mail", "token"}),
+    ("serials,names", {"label", "application", "id", "sha1", "modulus", "point", "token"}),
+])
+def test_all_places_of_a_word(run, build, tmp_path, drop, left):
+    """Beside the usual ones: a certificate's hash, the reader's serial number in its slot's description, a data object's
+    application, the key of which CKA_ID is the hash, an NSS object's mail address."""
+    canary = {k: f"canary-of-the-{k}".encode() for k in
+              ("label", "application", "id", "sha1", "modulus", "point", "slot", "serial", "mail", "token")}
+    attributes = [value("CKA_LABEL", canary["label"]), value("CKA_APPLICATION", canary["application"]),
+                  value("CKA_ID", canary["id"]), value("CKA_NSS_CERT_SHA1_HASH", canary["sha1"]),
+                  value("CKA_MODULUS", canary["modulus"]), value("CKA_EC_POINT", canary["point"]),
+                  value("CKA_NSS_EMAIL", canary["mail"])]
+    struct = lambda number, **members: {"type": "struct", "number": number, "members": {  # noqa: E731
+        k: {"type": "bytes", "hex": v.ljust(n).hex()} for k, (v, n) in members.items()}}
+    slot, token = (S_SLOT_INFO, S_TOKEN_INFO)
+    lines = [{"type": "call", "fn": "C_GetSlotInfo", "rv": "CKR_OK", "args": [
+                 {"in": 1}, {"out": struct(slot, slotDescription=(canary["slot"], 64))}]},
+             {"type": "call", "fn": "C_GetTokenInfo", "rv": "CKR_OK", "args": [
+                 {"in": 1}, {"out": struct(token, label=(canary["token"], 32), serialNumber=(canary["serial"], 16))}]},
+             {"type": "call", "fn": "C_FindObjectsInit", "rv": "CKR_OK", "args": [
+                 {"in": 7}, {"in": {"type": "template", "attributes": attributes}}, {"in": len(attributes)}]}]
+    source, made, out = tmp_path / "in.jsonl", tmp_path / "t.p11t", tmp_path / "o.p11t"
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    tool(run, build, "import", source, "-o", made)
+    there = lambda p: {k for k, v in canary.items() if v in everything(p)}  # noqa: E731
+    assert there(made) == set(canary)
+    tool(run, build, "redact", made, "-o", out, "--drop", drop)
+    assert there(out) == left
 
 
 def test_words_that_are_not_understood(run, build, golden, tmp_path):

@@ -1,6 +1,7 @@
 #include "decoder/cmd/arguments.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "decoder/cmd/cmd.h"
 #include "decoder/model/model.h"
@@ -10,6 +11,13 @@ void arguments_add(struct arguments_list *list, const char *text)
 {
   list->at = read_realloc(list->at, (list->count + 1) * sizeof *list->at);
   list->at[list->count++] = text;
+}
+
+const char *arguments_output(struct argp_state *state, const char *output)
+{
+  if (output[0] == '\0' || strcmp(output, "-") == 0)
+    argp_error(state, "-o '%s': a trace goes to a file: name one (./- if it is to be called -)", output);
+  return output;
 }
 
 void arguments_tell_damage(const char *verb, const struct process *process)

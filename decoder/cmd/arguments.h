@@ -2,6 +2,7 @@
 #ifndef CMD_ARGUMENTS_H
 #define CMD_ARGUMENTS_H
 
+#include <argp.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -12,6 +13,9 @@ struct arguments_list {
   size_t count;
 };
 void arguments_add(struct arguments_list *list, const char *text);
+
+/* `-o OUT` of the verbs that write traces: a name, not "-", for a trace is put in its place when it is whole. */
+const char *arguments_output(struct argp_state *state, const char *output);
 
 /* Says on stderr what could not be read of the process's trace, if anything. */
 void arguments_tell_damage(const char *verb, const struct process *process);

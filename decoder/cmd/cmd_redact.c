@@ -19,8 +19,9 @@ static const struct argp_option options[] = {
      "safe (the default): payload that was recorded in clear becomes length and tag. meta: also no values of attributes but "
      "CKA_CLASS, CKA_KEY_TYPE and booleans, and no tags", 2},
     {"drop", KEY_DROP, "WORDS", 0,
-     "Takes away also, separated by commas: labels, ids, certificates, names (of X.500, with the certificates, and URLs), "
-     "serials (with the certificates), cmdline, paths (their last part stays), threads (names), marks (texts)", 2},
+     "Takes away also, separated by commas: labels, ids, certificates (and their hashes), names (of X.500, with the "
+     "certificates, and URLs), serials (with the certificates, and descriptions of slots), keys (public ones, with the "
+     "certificates; an id may be the hash of one), cmdline, paths (their last part stays), threads (names), marks (texts)", 2},
     {"drop-attribute", KEY_ATTRIBUTE, "CKA_...", 0, "Takes away the values of this attribute; a name or a number", 2},
     {"keep-sealed", KEY_SEALED, NULL, 0, "Keep what capture=full sealed; else the sealed bytes go and their tag stays", 2},
     {"quiet", 'q', NULL, 0, "Say nothing when all is well", 3},
@@ -58,10 +59,10 @@ static void drop(struct arguments *a, const char *words, struct argp_state *stat
     const size_t n = strcspn(word, ",");
     const unsigned bit = strict_word(word, n);
     if (bit == 0) {
-      argp_error(
-          state,
-          "--drop: %.*s: allowed are labels, ids, certificates, names, serials, cmdline, paths, threads and marks",
-          (int)n, word);
+      argp_error(state,
+                 "--drop: %.*s: allowed are labels, ids, certificates, names, serials, keys, cmdline, paths, threads "
+                 "and marks",
+                 (int)n, word);
     }
     a->redact.strict.drop |= bit;
     word += n;
@@ -88,7 +89,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   struct arguments *a = state->input;
   struct strict *s = &a->redact.strict;
   switch (key) {
-    case 'o': a->redact.output = arg; return 0;
+    case 'o': a->redact.output = arguments_output(state, arg); return 0;
     case 'q': a->quiet = true; return 0;
     case KEY_CAPTURE:
       s->meta = strcmp(arg, "meta") == 0;

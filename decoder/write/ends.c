@@ -21,6 +21,7 @@ static const struct head_change *changed(const struct head_change *change, size_
 void ends_head(struct reader *r, struct out *out, uint64_t compatible, uint64_t without,
                const struct head_change *change, size_t changes)
 {
+  const bool known_only = changed(change, changes, HEAD_UNKNOWN) != NULL;
   size_t room = r->head_size + P11T_HEAD_FIXED + 16;
   for (size_t i = 0; i < changes; i++) room += change[i].size + 4;
   uint8_t *head = read_zalloc(room), *at = head + P11T_HEAD_FIXED;
@@ -33,7 +34,8 @@ void ends_head(struct reader *r, struct out *out, uint64_t compatible, uint64_t 
     unsigned tag = get_u16(&c), size = get_u16(&c);
     const uint8_t *bytes = get_bytes(&c, size);
     if (bytes == NULL) break;
-    bool gone = tag == P11T_HEAD_COMPLETE_FROM || tag == P11T_HEAD_FILE_INDEX || tag == P11T_HEAD_LIVE_PATH;
+    bool gone = tag == P11T_HEAD_COMPLETE_FROM || tag == P11T_HEAD_FILE_INDEX || tag == P11T_HEAD_LIVE_PATH ||
+                (known_only && tag > P11T_HEAD_SEAL_KEY);
     if (!gone && changed(change, changes, tag) == NULL) at = out_field(at, (uint16_t)tag, bytes, size);
   }
   if (r->p.complete_from > 1) at = out_field(at, P11T_HEAD_COMPLETE_FROM, &r->p.complete_from, 8);
@@ -72,7 +74,7 @@ void ends_schema(struct reader *r, struct out *out)
   if (!found) out_schema(out);
 }
 
-static uint64_t last_number(const struct reader *r)
+uint64_t ends_last_number(const struct reader *r)
 {
   uint64_t last = r->p.last_number;
   for (size_t i = 0; i < r->frames; i++) {
@@ -85,7 +87,7 @@ void ends_end(struct reader *r, struct out *out)
 {
   const struct process *p = &r->p;
   const char *reason = p->end_reason, *trigger = p->trigger;
-  const uint64_t last = last_number(r);
+  const uint64_t last = ends_last_number(r);
   if (!p->has_end && !(reason != NULL && strcmp(reason, "full") == 0 && !p->has_live)) reason = "recovered";
   if (reason == NULL) reason = "exit";
   uint8_t *content = read_zalloc(INFO_SIZE + 256 + strlen(reason) + (trigger != NULL ? strlen(trigger) : 0)),
@@ -119,17 +121,17 @@ void ends_id(const uint8_t old[16], uint8_t id[16])
   memcpy(id, digest, 16);
 }
 
-void ends_derived(struct reader *r, struct out *out, const char *how, uint64_t without, const struct head_change *more,
-                  size_t count)
+void ends_derived(struct reader *r, struct out *out, const char *how, const char *before, uint64_t without,
+                  const struct head_change *more, size_t count)
 {
   struct head_change change[MAX_CHANGES];
   uint8_t id[16], parent[16];
   char text[2048], hex[33];
   size_t n = 0;
   for (size_t i = 0; i < 16; i++) snprintf(hex + 2 * i, 3, "%02x", r->p.trace_id[i]);
-  const bool again = r->p.derived != NULL && r->p.derived[0] != '\0';
+  const bool again = before != NULL && before[0] != '\0';
   snprintf(text, sizeof text, "p11trace " P11T_VERSION " %.1000s, from trace %s%s%.900s", how, hex,
-           again ? "; that: " : "", again ? r->p.derived : "");
+           again ? "; that: " : "", again ? before : "");
   ends_id(r->p.trace_id, id);
   change[n++] = (struct head_change){P11T_HEAD_TRACE_ID, id, sizeof id};
   change[n++] = (struct head_change){P11T_HEAD_DERIVED, text, strlen(text)};

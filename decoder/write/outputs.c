@@ -42,12 +42,14 @@ static bool progress_shown;
 void outputs_progress(const char *verb, uint64_t done, uint64_t total)
 {
   static uint64_t last;
+  static const char *of;
   if (total == 0 || !isatty(STDERR_FILENO)) return;
   const uint64_t percent = done * 100 / total;
-  if (progress_shown && percent == last) return;
+  if (progress_shown && percent == last && verb == of) return;
   last = percent;
+  of = verb;
   progress_shown = true;
-  dprintf(STDERR_FILENO, "\rp11trace %s: %" PRIu64 " %%", verb, percent);
+  dprintf(STDERR_FILENO, "\rp11trace %s: %" PRIu64 " %%\033[K", verb, percent);
 }
 
 void outputs_progress_end(void)

@@ -27,7 +27,7 @@ bool outputs_stop(void);
 void outputs_listen(void);
 /* Ends the program as the signal would have, if there was one. */
 void outputs_stopped(void);
-/* Shows how far the work is. */
+/* Shows on a terminal how far the work is. `verb` lives on: "trim", or what it is about. */
 void outputs_progress(const char *verb, uint64_t done, uint64_t total);
 void outputs_progress_end(void);
 

@@ -322,6 +322,17 @@ static char *without_paths(const char *options)
   return text;
 }
 
+/* How the trace came about, without the options of that: "p11trace 1.0 trim -e label=..." says what is to go. */
+static void verb_of(const char *derived, char to[64])
+{
+  const char *at = derived;
+  for (int word = 0; word < 3; word++) {
+    at += strspn(at, " ");
+    at += strcspn(at, " ,;");
+  }
+  snprintf(to, 64, "%.*s", (int)(at - derived), derived);
+}
+
 static void put_head(struct redact *d, struct out *out)
 {
   struct strict *s = &d->options->strict;
@@ -331,7 +342,9 @@ static void put_head(struct redact *d, struct out *out)
   const char *capture = s->meta || strcmp(p->capture, "meta") == 0          ? "meta"
                         : s->keep_sealed && strcmp(p->capture, "full") == 0 ? "full"
                                                                             : "safe";
-  char *options = NULL;
+  char *options = NULL, before[64];
+  verb_of(p->derived != NULL ? p->derived : "", before);
+  change[n++] = (struct head_change){HEAD_UNKNOWN, NULL, 0};
   change[n++] = (struct head_change){P11T_HEAD_CAPTURE, capture, strlen(capture)};
   if (!s->keep_sealed || s->meta) change[n++] = (struct head_change){P11T_HEAD_SEAL_KEY, NULL, 0};
   if (s->drop & DROP_CMDLINE) change[n++] = (struct head_change){P11T_HEAD_CMDLINE, NULL, 0};
@@ -341,7 +354,7 @@ static void put_head(struct redact *d, struct out *out)
     change[n++] = (struct head_change){P11T_HEAD_EXECUTABLE, base, strlen(base)};
     change[n++] = (struct head_change){P11T_HEAD_OPTIONS, options, strlen(options)};
   }
-  ends_derived(d->r, out, d->options->how, P11T_COMPAT_CLEAR, change, n);
+  ends_derived(d->r, out, d->options->how, before, P11T_COMPAT_CLEAR, change, n);
   free(options);
 }
 

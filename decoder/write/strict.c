@@ -35,7 +35,7 @@ void strict_end(struct strict *s)
 unsigned strict_word(const char *word, size_t length)
 {
   static const char *const words[] = {"labels",  "ids",   "certificates", "names", "serials",
-                                      "cmdline", "paths", "threads",      "marks"};
+                                      "cmdline", "paths", "threads",      "marks", "keys"};
   for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
     if (strlen(words[i]) == length && memcmp(words[i], word, length) == 0) return 1u << i;
   }
@@ -131,11 +131,20 @@ static bool is_asked(const struct strict *s, uint64_t type, const struct p11_att
   }
   if (info == NULL) return false;
   switch (type) {
-    case CKA_LABEL: return (s->drop & DROP_LABELS) != 0;
+    case CKA_LABEL:
+    case CKA_APPLICATION: return (s->drop & DROP_LABELS) != 0;
     case CKA_ID:
     case CKA_UNIQUE_ID:
     case CKA_OBJECT_ID: return (s->drop & DROP_IDS) != 0;
-    case CKA_VALUE: return (s->drop & (DROP_CERTIFICATES | DROP_NAMES | DROP_SERIALS)) != 0;
+    case CKA_VALUE: return (s->drop & (DROP_CERTIFICATES | DROP_NAMES | DROP_SERIALS | DROP_KEYS)) != 0;
+    case CKA_HASH_OF_CERTIFICATE:
+    case CKA_NSS_CERT_SHA1_HASH:
+    case CKA_NSS_CERT_MD5_HASH: return (s->drop & DROP_CERTIFICATES) != 0;
+    case CKA_HASH_OF_SUBJECT_PUBLIC_KEY:
+    case CKA_HASH_OF_ISSUER_PUBLIC_KEY: return (s->drop & (DROP_CERTIFICATES | DROP_KEYS)) != 0;
+    case CKA_MODULUS:
+    case CKA_EC_POINT:
+    case CKA_PUBLIC_KEY_INFO: return (s->drop & DROP_KEYS) != 0;
     case CKA_SERIAL_NUMBER: return (s->drop & DROP_SERIALS) != 0;
     case CKA_URL: return (s->drop & DROP_NAMES) != 0;
     default: break;
@@ -236,7 +245,8 @@ static void strict_inside(struct strict *s, struct value *v)
 static bool is_dropped_field(const struct strict *s, const struct p11_field *f)
 {
   if (strcmp(f->name, "label") == 0) return (s->drop & DROP_LABELS) != 0;
-  return strcmp(f->name, "serialNumber") == 0 && (s->drop & DROP_SERIALS) != 0;
+  const bool serial = strcmp(f->name, "serialNumber") == 0 || strcmp(f->name, "slotDescription") == 0;
+  return serial && (s->drop & DROP_SERIALS) != 0;
 }
 
 static void strict_struct(struct strict *s, struct value *v)

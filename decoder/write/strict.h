@@ -6,15 +6,16 @@
 #include "decoder/read/trace.h"
 
 enum strict_drop {
-  DROP_LABELS = 1,       /* CKA_LABEL, labels of tokens */
+  DROP_LABELS = 1,       /* CKA_LABEL, CKA_APPLICATION, labels of tokens */
   DROP_IDS = 2,          /* CKA_ID, CKA_UNIQUE_ID, CKA_OBJECT_ID */
-  DROP_CERTIFICATES = 4, /* CKA_VALUE where it was kept */
+  DROP_CERTIFICATES = 4, /* CKA_VALUE where it was kept, and their hashes */
   DROP_NAMES = 8,        /* subjects, issuers, URLs, mail addresses; certificates, which hold them */
-  DROP_SERIALS = 16,     /* of certificates and tokens; certificates, which hold them */
+  DROP_SERIALS = 16,     /* of certificates and tokens; certificates and descriptions of slots, which hold them */
   DROP_CMDLINE = 32,     /* arguments of the program */
   DROP_PATHS = 64,       /* folders of executable, modules, mapped files */
   DROP_THREADS = 128,    /* names of threads */
-  DROP_MARKS = 256       /* texts of MARK and DEVICE records */
+  DROP_MARKS = 256,      /* texts of MARK and DEVICE records */
+  DROP_KEYS = 512        /* public keys, of which an id may be the hash; certificates, which hold them */
 };
 
 struct strict {

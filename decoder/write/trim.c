@@ -25,18 +25,34 @@ static uint64_t name_of(const struct call *call)
   return call->number != 0 ? call->number : call->end_number;
 }
 
+/* How far a reading is: numbers count a process's records. */
+struct progress {
+  const char *of;
+  uint64_t *reached, done, total, events;
+};
+
+static void progress_see(struct progress *p, const struct event *event)
+{
+  uint64_t *reached = &p->reached[event->process->index];
+  if (event->number > *reached) {
+    p->done += event->number - *reached;
+    *reached = event->number;
+  }
+  if (++p->events % 4096 == 0 && p->done <= p->total) outputs_progress(p->of, p->done, p->total);
+}
+
 /* Reads all events; with `choose` the filter is asked, else what the chosen calls need is looked for. */
 static bool read_all(struct trim *t, struct trace_set *set, bool choose)
 {
   struct event event;
   struct filter *filter = t->options->filter;
   struct process *const *process;
-  uint64_t events = 0, bytes = 0;
   const size_t n = trace_processes(set, &process);
-  for (size_t i = 0; i < n; i++) bytes += reader_of(process[i])->frames;
+  struct progress progress = {choose ? "trim: choosing" : "trim: what they need", read_zalloc((n + 1) * 8), 0, 0, 0};
+  for (size_t i = 0; i < n; i++) progress.total += ends_last_number(reader_of(process[i]));
   if (choose && n > 0) filter_origin(filter, process[0]->first.monotonic);
   while (!outputs_stop() && trace_next(set, &event) == 0) {
-    if (++events % 65536 == 0) outputs_progress(choose ? "trim: choosing" : "trim: what they need", 0, 1 + bytes);
+    progress_see(&progress, &event);
     if (event.type != EVENT_CALL) continue;
     if (choose) t->calls++;
     if (!choose) {
@@ -53,6 +69,7 @@ static bool read_all(struct trim *t, struct trace_set *set, bool choose)
     }
     filter_see(filter, &event);
   }
+  free(progress.reached);
   return !outputs_stop();
 }
 
@@ -71,7 +88,7 @@ static void write_process(void *user, struct reader *r, struct out *out)
   struct trim *t = user;
   const struct refill how = {.verb = "trim", .user = t, .stays = stays};
   t->current = &t->kept[r->p.index];
-  ends_derived(r, out, t->options->how, 0, NULL, 0);
+  ends_derived(r, out, t->options->how, r->p.derived, 0, NULL, 0);
   ends_schema(r, out);
   refill_all(&how, r, out);
   ends_end(r, out);
