@@ -165,6 +165,16 @@ def test_from_a_pipe(run, build, tmp_path):
     assert "nothing is overwritten" in p.stderr
 
 
+def test_what_is_no_text(run, build, golden, tmp_path):
+    p = tool(run, build, "import", golden / "session.p11t", "-o", tmp_path / "o.p11t", status=2)
+    assert p.stderr == (f"p11trace import: {golden}/session.p11t:1: this is a trace, and import takes what "
+                        "`p11trace dump --json` prints of one\n")
+    p = tool(run, build, "import", tmp_path, "-o", tmp_path / "o.p11t", status=2)
+    assert p.stderr == f"p11trace import: {tmp_path}: cannot be read: Is a directory\n"
+    p = tool(run, build, "import", "/dev/null", "-o", tmp_path / "o.p11t", status=2)
+    assert p.stderr == "p11trace import: /dev/null: nothing is in it\n"
+
+
 def test_payload_in_clear_is_said(run, build, tmp_path):
     imported(run, build, tmp_path, [{"type": "call", "fn": "C_Digest", "rv": "CKR_OK", "args": [
         {"in": 7}, {"in": {"type": "bytes", "hex": "0102"}}, {"in": 2}]}])

@@ -1,6 +1,8 @@
 """p11trace trim and merge: fewer calls, or fewer files, and nothing else."""
 import json
 import os
+import pty
+import re
 import resource
 import signal
 import subprocess
@@ -300,25 +302,86 @@ def test_memory_does_not_grow(build, long_trace, tmp_path, verb):
     assert p.returncode == 0, p.stderr
 
 
-@pytest.mark.parametrize("verb", ("trim", "redact", "import"))
-def test_stopping_leaves_nothing(build, long_trace, tmp_path, verb):
-    """SIGINT while it works: the partial file goes, and the shell sees the signal."""
+def test_progress_of_all_readings(build, long_trace, tmp_path):
+    """On a terminal; a shorter line leaves nothing of a longer one."""
+    ours, theirs = pty.openpty()
+    p = subprocess.Popen([build / "p11trace", "trim", "--keep-state", "--calls", "1-99", long_trace, "-o", tmp_path / "o.p11t"],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            text += os.read(ours, 65536)
+        except OSError:  # EIO: nobody has the other end any more
+            break
+    os.close(ours)
+    assert p.wait(timeout=60) == 0
+    for of in ("trim: choosing", "trim: what they need", "trim"):
+        shown = [int(n) for n in re.findall(rf"\rp11trace {of}: (\d+) %\033\[K".encode(), text)]
+        assert shown == sorted(set(shown)) and len(shown) > 10 and shown[-1] > 80 and shown[-1] <= 100, (of, shown)
+    assert text.endswith(b"\r\033[K")
+
+
+# --- the ends ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("verb", ("merge", "trim", "redact"))
+def test_stopping_leaves_nothing(run, build, long_trace, tmp_path, verb):
+    """SIGINT in the middle of its writing: the partial file goes, and the shell sees the signal."""
     out = tmp_path / "out"
     out.mkdir()
-    source = tmp_path / "fifo"
-    os.mkfifo(source)
-    p = subprocess.Popen([build / "p11trace", verb, source if verb == "import" else long_trace, "-o", out / "o.p11t"],
-                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    log = tmp_path / "log"
+    run("strace", "-o", log, "-e", "trace=write,unlink,unlinkat", "-e", "inject=write:signal=SIGINT:when=20",
+        build / "p11trace", verb, long_trace, "-o", out / "o.p11t", status=-signal.SIGINT, env={"ASAN_OPTIONS": "detect_leaks=0"})
+    text = log.read_text()
+    assert text.count("write(") >= 20 and f'"{out}/o.p11t.' in text and "+++ killed by SIGINT +++" in text
+    assert list(out.iterdir()) == []
+
+
+def test_stopping_an_import(build, tmp_path):
+    """The same where it waits for more lines."""
+    out = tmp_path / "out"
+    out.mkdir()
+    p = subprocess.Popen([build / "p11trace", "import", "-", "-o", out / "o.p11t"], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    if verb == "import":
-        with source.open("w") as pipe:
-            pipe.write('{"type":"call","fn":"C_Finalize","rv":"CKR_OK"}\n' * 2)
-            pipe.flush()
-            until(lambda: list(out.iterdir()))
-            p.send_signal(signal.SIGINT)
-            p.wait(timeout=20)
-    else:
-        until(lambda: list(out.iterdir()) or p.poll() is not None)
-        p.send_signal(signal.SIGINT)
-    p.communicate(timeout=20)
-    assert list(out.iterdir()) == [] and p.returncode == -signal.SIGINT or (p.returncode == 0 and verb != "import")
+    p.stdin.write(b'{"type":"call","fn":"C_Finalize","rv":"CKR_OK"}\n' * 2)
+    p.stdin.flush()
+    until(lambda: list(out.iterdir()))
+    p.send_signal(signal.SIGINT)
+    assert p.wait(timeout=20) == -signal.SIGINT
+    assert (p.stdout.read(), p.stderr.read(), list(out.iterdir())) == (b"", b"", [])
+    p.stdin.close()
+
+
+@pytest.mark.parametrize("error, way", (("EINVAL", "link"), ("ENOSYS", "link"), (None, "renameat2")))
+def test_file_systems_that_know_one_way_only(run, build, golden, tmp_path, error, way):
+    """FAT has no links, and others no renaming that overwrites nothing: each alone will do."""
+    other = "renameat2" if way == "link" else "link"
+    log, out = tmp_path / "log", tmp_path / "o.p11t"
+    for status in (0, 2):
+        run("strace", "-o", log, "-e", "trace=link,renameat2", "-e", f"inject={other}:error={error or 'EPERM'}",
+            build / "p11trace", "trim", golden / "session.p11t", "-o", out, status=status,
+            env={"ASAN_OPTIONS": "detect_leaks=0"})
+        if status == 0:
+            assert f"{way}(" in log.read_text()
+    assert [p.name for p in tmp_path.glob("*.p11t*")] == ["o.p11t"]
+    whole(run, build, out)
+
+
+@pytest.mark.parametrize("verb", ("merge", "trim", "redact", "import"))
+@pytest.mark.parametrize("output", ("-", ""))
+def test_a_trace_goes_to_a_file(run, build, golden, tmp_path, verb, output):
+    p = tool(run, build, verb, golden / "session.p11t", "-o", output, status=2)
+    assert f"-o '{output}': a trace goes to a file: name one" in p.stderr
+    assert not [f for f in tmp_path.iterdir() if f.is_file()]
+
+
+def test_what_each_says(run, build, golden, tmp_path):
+    files = [golden / name for name in ("rotated-1.0.p11t", "rotated-1.0.2.p11t")]
+    number = len(calls(run, build, *files))
+    for verb, said in (("merge", f"{number} calls of 2 files"), ("trim", f"{number} of {number} calls"),
+                       ("redact", "0 values taken away")):
+        out = tmp_path / f"{verb}.p11t"
+        assert tool(run, build, verb, *files, "-o", out).stdout == f"{out}: {said}\n"
+        p = tool(run, build, verb, "-q", *files, "-o", tmp_path / f"{verb}-quiet.p11t")
+        assert p.stdout == p.stderr == ""

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "decoder/cmd/arguments.h"
 #include "decoder/cmd/cmd.h"
 #include "decoder/write/import.h"
 
@@ -36,7 +37,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
   struct arguments *a = state->input;
   switch (key) {
-    case 'o': a->output = arg; return 0;
+    case 'o': a->output = arguments_output(state, arg); return 0;
     case 'q': a->quiet = true; return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "no FILE given"); return 0;
     case ARGP_KEY_ARG:

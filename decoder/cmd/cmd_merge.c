@@ -8,7 +8,8 @@
 
 /* clang-format off */
 static const struct argp_option options[] = {
-    {"output", 'o', "OUT", 0, "The file to write, or the folder when there are several processes; nothing may be there", 0},
+    {"output", 'o', "OUT", 0, "The file to write, or the folder when there are several processes; nothing may be there", 1},
+    {"quiet", 'q', NULL, 0, "Say nothing when all is well", 2},
     {0},
 };
 /* clang-format on */
@@ -25,13 +26,15 @@ static const char doc[] =
 struct arguments {
   const char *output;
   struct arguments_list traces;
+  bool quiet;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
   struct arguments *a = state->input;
   switch (key) {
-    case 'o': a->output = arg; return 0;
+    case 'o': a->output = arguments_output(state, arg); return 0;
+    case 'q': a->quiet = true; return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "no trace given"); return 0;
     case ARGP_KEY_ARG: arguments_add(&a->traces, arg); return 0;
     case ARGP_KEY_END:
@@ -46,7 +49,8 @@ int cmd_merge(int argc, char **argv)
   static const struct argp argp = {.options = options, .parser = parse, .args_doc = "TRACE...", .doc = doc};
   struct arguments a = {0};
   int status = EXIT_COULD_NOT;
-  if (argp_parse(&argp, argc, argv, 0, NULL, &a) == 0) status = merge_files(a.traces.at, a.traces.count, a.output);
+  if (argp_parse(&argp, argc, argv, 0, NULL, &a) == 0)
+    status = merge_files(a.traces.at, a.traces.count, a.output, a.quiet);
   free(a.traces.at);
   return status;
 }

@@ -66,7 +66,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
   struct arguments *a = state->input;
   switch (key) {
-    case 'o': a->trim.output = arg; return 0;
+    case 'o': a->trim.output = arguments_output(state, arg); return 0;
     case 'q': a->trim.quiet = true; return 0;
     case 'e':
       filter_option_expression("p11trace trim", a->trim.filter, arg);

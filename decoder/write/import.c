@@ -352,6 +352,10 @@ static bool read_lines(struct import *im, struct place *place, FILE *file)
     bytes += (uint64_t)n;
     if (im->line % 1024 == 0) outputs_progress("import", bytes, size);
     if (strspn(text, " \t\r\n") == (size_t)n) continue;
+    if (im->line == 1 && n >= 4 && memcmp(text, "P*M\x18", 4) == 0) { /* the magic of HEAD */
+      fine = import_fail(im, "this is a trace, and import takes what `p11trace dump --json` prints of one");
+      break;
+    }
     json_error_t error;
     json_t *line = json_loadb(text, (size_t)n, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
     fine = line != NULL ? one_line(im, place, line)
@@ -360,8 +364,9 @@ static bool read_lines(struct import *im, struct place *place, FILE *file)
     arena_reset(&im->arena);
   }
   free(text);
+  if (outputs_stop()) return false;
   if (fine && ferror(file)) return import_fail(im, "cannot be read: %s", strerror(errno));
-  return fine && !outputs_stop();
+  return fine;
 }
 
 int import_lines(const char *path, const char *output, struct import_result *result)
@@ -385,7 +390,9 @@ int import_lines(const char *path, const char *output, struct import_result *res
   outputs_progress_end();
   ours = place.expected > 1;
   if (fine && im.processes == 0) fine = import_fail(&im, "nothing is in it");
-  if (im.error[0] != '\0') fprintf(stderr, "p11trace import: %s:%" PRIu64 ": %s\n", im.path, im.line, im.error);
+  if (im.error[0] != '\0' && im.line == 0) fprintf(stderr, "p11trace import: %s: %s\n", im.path, im.error);
+  if (im.error[0] != '\0' && im.line > 0)
+    fprintf(stderr, "p11trace import: %s:%" PRIu64 ": %s\n", im.path, im.line, im.error);
   fine = fine && finish(&im, &place);
   *result = (struct import_result){.lines = im.line, .secrets = im.strict.taken, .processes = im.processes};
   for (size_t i = 0; i < im.processes; i++) {

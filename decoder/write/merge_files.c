@@ -75,23 +75,32 @@ static void write_process(void *user, struct reader *r, struct out *out)
 }
 
 /* Reads all of it once: what is damaged inside a frame that is whole shows only then. */
-static int look(const char *const *paths, size_t count)
+static int look(const char *const *paths, size_t count, uint64_t *calls)
 {
   struct event event;
   struct trace_set *set = trace_again(paths, count) ? trace_open(paths, count) : NULL;
   if (set == NULL) return -1;
   bool fine = outputs_allowed("merge", set);
-  while (fine && !outputs_stop() && trace_next(set, &event) == 0) continue;
+  while (fine && !outputs_stop() && trace_next(set, &event) == 0) *calls += event.type == EVENT_CALL;
   const int damage = fine ? arguments_close("merge", set) : -1;
   if (!fine) trace_close(set);
   return damage;
 }
 
-int merge_files(const char *const *paths, size_t count, const char *output)
+static void tell(const char *output, uint64_t calls, struct process *const *list, size_t n)
 {
+  uint64_t files = 0;
+  for (size_t i = 0; i < n; i++) files += list[i]->files + (reader_of(list[i])->p.has_live ? 1 : 0);
+  printf("%s: %" PRIu64 " call%s of %" PRIu64 " file%s\n", output, calls, calls == 1 ? "" : "s", files,
+         files == 1 ? "" : "s");
+}
+
+int merge_files(const char *const *paths, size_t count, const char *output, bool quiet)
+{
+  uint64_t calls = 0;
   const struct outputs o = {.verb = "merge", .output = output, .write = write_process};
   outputs_listen();
-  const int damage = look(paths, count);
+  const int damage = look(paths, count, &calls);
   outputs_stopped();
   if (damage < 0) return EXIT_COULD_NOT;
   struct trace_set *set = trace_again(paths, count) ? trace_open(paths, count) : NULL;
@@ -105,6 +114,7 @@ int merge_files(const char *const *paths, size_t count, const char *output)
               list[i]->path, list[i]->missing);
     }
   }
+  if (status == EXIT_FINE && !quiet) tell(output, calls, list, n);
   trace_close(set);
   return status == EXIT_FINE ? damage : status;
 }

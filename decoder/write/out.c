@@ -108,13 +108,24 @@ void out_seek_table(struct out *o)
   put(o, footer, sizeof footer);
 }
 
+/* Where nothing may be. Some file systems know no links (FAT, of a memory stick), some no such renaming (NFS). */
+static int move(const char *from, const char *to)
+{
+  if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS) return errno;
+  if (link(from, to) != 0) return errno;
+  unlink(from);
+  return 0;
+}
+
 bool out_finish(struct out *o, const char *path, bool replace)
 {
   if (o->error == 0 && fsync(o->fd) != 0) o->error = errno;
   if (close(o->fd) != 0 && o->error == 0) o->error = errno;
   o->fd = -1;
-  if (o->error == 0 && (replace ? rename(o->temporary, path) : link(o->temporary, path)) != 0) o->error = errno;
-  if (o->error != 0 || !replace) unlink(o->temporary);
+  if (o->error == 0 && replace && rename(o->temporary, path) != 0) o->error = errno;
+  if (o->error == 0 && !replace) o->error = move(o->temporary, path);
+  if (o->error != 0) unlink(o->temporary);
   if (o->error != 0) fprintf(stderr, "p11trace: %s: %s; nothing was changed\n", path, strerror(o->error));
   return o->error == 0;
 }
