@@ -364,6 +364,22 @@ def test_a_damaged_trace_is_compared_as_far_as_it_goes(run, build, save):
     assert "no difference\n" in p.stdout and f"p11trace diff: {b}: " in p.stderr
 
 
+def test_more_objects_than_have_names(run, build, save):
+    """Those beyond are one to it, which is said."""
+    def many(base):
+        s = Story()
+        s.open()
+        for i in range(10):
+            s.find(CERTIFICATE, *range(base + 500 * i, base + 500 * (i + 1)), label=b"%d" % i)
+        return s
+    a, b = save("a", many(1000)), save("b", many(9000))
+    p = run(build / "p11trace", "diff", "--json", a, b)
+    said = "p11trace diff: {}: searches found more than 4096 objects; 904 of them are not told from each other\n"
+    assert p.stderr == said.format(a) + said.format(b)
+    found = json.loads(p.stdout)
+    assert [found[k]["objects_without_names"] for k in "ab"] == [904, 904]
+
+
 def test_what_cannot_be_compared(run, build, save, tmp_path):
     a = save("a", usual())
     for args, what in (([a], "which two traces?"), (["-", "-"], "standard input"), ([a, tmp_path / "none.p11t"], "none.p11t"),
@@ -430,6 +446,7 @@ FAULTS = [
     ("wrong-issuer", "certutil -L", "C_GetAttributeValue", ["pTemplate CKA_ISSUER"]),
     ("cert-tail", "certutil -L", "C_GetAttributeValue", ["pTemplate CKA_VALUE's length"]),
     ("id-mismatch", "certutil -K", "C_GetAttributeValue", ["pTemplate CKA_ID"]),
+    ("id-overwritten", "certutil -S", "C_GetAttributeValue", ["pTemplate CKA_ID"]),  # of a key that is new each time
     ("no-modulus", "tstclnt", "C_GetAttributeValue", ["rv"]),
     ("rv=C_Sign:CKR_FUNCTION_FAILED", "tstclnt", "C_Sign", ["rv"]),
     ("setpin-len", "modutil -changepw", "C_SetPIN", ["rv"]),

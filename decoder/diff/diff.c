@@ -84,6 +84,15 @@ static bool write_junit(const struct diff_result *r, const char *path)
   return good;
 }
 
+static void tell_unnamed(const struct survey *s)
+{
+  const uint64_t more = survey_unnamed(s);
+  if (more)
+    fprintf(stderr,
+            "p11trace diff: %s: searches found more than %d objects; %llu of them are not told from each other\n",
+            s->path, SURVEY_OBJECTS, (unsigned long long)more);
+}
+
 static bool tell(const struct diff_result *r, const struct diff_options *options)
 {
   bool good = true;
@@ -94,6 +103,8 @@ static bool tell(const struct diff_result *r, const struct diff_options *options
   if (r->found.uncompared)
     fprintf(stderr, "p11trace diff: %llu calls were not compared: too many different questions\n",
             (unsigned long long)r->found.uncompared);
+  tell_unnamed(&r->survey[SIDE_A]);
+  tell_unnamed(&r->survey[SIDE_B]);
   good = arguments_written("diff", good);
   return (!options->junit || write_junit(r, options->junit)) && good;
 }

@@ -7,7 +7,7 @@
 #include "decoder/filter/tracker.h"
 #include "decoder/read/arena.h"
 
-enum { NAME_SLOT = 1, NAME_SESSION, NAME_OBJECT, NAME_UNKNOWN, NAME_VALUE };
+enum { NAME_SLOT = 1, NAME_SESSION, NAME_OBJECT, NAME_UNKNOWN, NAME_VALUE, NAME_SET };
 enum { FRESH = 16 }; /* bytes: what is shorter is no key's value */
 
 void names_start(struct names *names, const struct module_seen *module, bool ordinals)
@@ -22,6 +22,7 @@ void names_free(struct names *names)
   table_clear(&names->sessions, free);
   table_clear(&names->made, NULL);
   table_clear(&names->alike, NULL);
+  table_clear(&names->set, NULL);
   free(names->slot);
   free(names->ring);
   free(names->value);
@@ -106,7 +107,25 @@ uint64_t names_value(struct names *names, const uint8_t *bytes, size_t size)
 {
   const uint64_t hash = hash_bytes(NAME_VALUE, bytes, size);
   if (size < FRESH) return hash;
-  return known_value(names, hash, !names->generated) || !names->generated ? hash : NAME_VALUE;
+  if (known_value(names, hash, !names->generated) || !names->generated) return hash;
+  const uintptr_t set = (uintptr_t)table_get(&names->set, hash);
+  return set ? hash_mix(NAME_SET, set) : NAME_VALUE;
+}
+
+/* The CKA_ID that NSS makes of a new key is another one in each run, but a module must give it back as it got it. In threads
+ * it is chance who comes first. */
+static void note_set(struct names *names, const struct value *template)
+{
+  if (!names->generated || !names->ordinals || template->what != VALUE_TEMPLATE) return;
+  for (size_t i = 0; i < template->count; i++) {
+    const struct value *a = &template->item[i];
+    if (a->count == 0 || a->item->what != VALUE_BYTES || a->item->form != P11T_V_FULL || a->item->kept < FRESH)
+      continue;
+    const uint64_t hash = hash_bytes(NAME_VALUE, a->item->bytes, a->item->kept);
+    if (known_value(names, hash, false) || names->set.count >= NAMES_MADE) continue;
+    if (!table_get(&names->set, hash))
+      table_put(&names->set, hash, (void *)(uintptr_t)(a->number + 1)); /* NOLINT: a number in a table of pointers */
+  }
 }
 
 static struct names_slot *slot_of(struct names *names, uint64_t id)
@@ -294,6 +313,7 @@ void names_leave(struct names *names, const struct call *call, uint64_t question
   }
   if (call->info->class != P11_CLASS_OBJECT) return;
   for (unsigned i = 0; i < call->info->arity; i++) {
+    if (call->info->param[i].kind == P11_K_TEMPLATE) note_set(names, &call->arg[i].in);
     if (call->info->param[i].kind != P11_K_OUT_OBJECT || call->arg[i].out.what != VALUE_NUMBER) continue;
     made(names, call->arg[i].out.number, hash_mix(made_by(names, call), i));
     if (call->known == P11_F_C_GenerateKey || call->known == P11_F_C_GenerateKeyPair) names->generated = true;

@@ -46,7 +46,8 @@ struct names {
   uint64_t made_count;
   uint64_t *value; /* hashes of byte values seen before the first key was generated, open addressing */
   size_t values;
-  bool generated; /* a key was: values that nobody saw before are of it, and chance */
+  bool generated;   /* a key was: values that nobody saw before are of it, and chance */
+  struct table set; /* hashes of such values that the application itself gave an object -> type of the attribute + 1 */
 };
 
 void names_start(struct names *names, const struct module_seen *module, bool ordinals);

@@ -20,6 +20,7 @@ static json_t *side_json(const struct survey *s)
   }
   json_put(o, "processes", list);
   json_put(o, "damaged", json_boolean(s->damaged));
+  json_put(o, "objects_without_names", json_number(survey_unnamed(s)));
   return o;
 }
 

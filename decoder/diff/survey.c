@@ -188,6 +188,14 @@ bool survey_read(struct survey *survey, const char *path)
   return true;
 }
 
+uint64_t survey_unnamed(const struct survey *survey)
+{
+  uint64_t count = 0;
+  for (size_t i = 0; i < survey->processes; i++)
+    for (size_t k = 0; k < survey->process[i].modules; k++) count += survey->process[i].module[k].objects_lost;
+  return count;
+}
+
 void survey_free(struct survey *survey)
 {
   for (size_t i = 0; i < survey->processes; i++) {

@@ -64,6 +64,8 @@ struct survey {
 /* Reads all of the trace. False: it cannot be opened (said). What is lost is said, and survey->damaged. */
 bool survey_read(struct survey *survey, const char *path);
 void survey_free(struct survey *survey);
+/* Objects that searches found and that have no names, for there were too many. */
+uint64_t survey_unnamed(const struct survey *survey);
 
 /* Handles may be given out again after C_Finalize. */
 uint64_t object_key(uint64_t handle, unsigned generation);
