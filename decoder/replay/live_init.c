@@ -58,7 +58,9 @@ static char *parameters(struct laying *l, const struct value *args)
   if (bytes != NULL) return arena_text(&l->live->memory, bytes, length);
   if (text->form == P11T_V_SEALED && !live_absurd(text->length)) {
     uint8_t *to = arena_alloc(&l->live->memory, (size_t)text->length + 1);
-    if (payload_fill(l->player, text, PAYLOAD_SECRET, to) == PAYLOAD_RECORDED) return (char *)to;
+    how = payload_fill(l->player, text, PAYLOAD_SECRET, to);
+    live_secret(l->live, to, (size_t)text->length);
+    if (how == PAYLOAD_RECORDED) return (char *)to;
   }
   l->live->stand_in |= (uint16_t)(1u << l->param);
   return NULL;

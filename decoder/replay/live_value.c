@@ -30,7 +30,7 @@ void live_fill(struct laying *l, const struct value *value, enum payload_class c
 {
   enum payload_how how = payload_fill(l->player, value, class, to);
   noted(l, how);
-  if (class != PAYLOAD_DATA) live_secret(l->live, to, (size_t)value->length);
+  if (class != PAYLOAD_DATA || value->form == P11T_V_SEALED) live_secret(l->live, to, (size_t)value->length);
 }
 
 /* Bytes of an array of numbers (form NUMBERS), of a CK_ULONG or a CK_BBOOL. */
