@@ -54,6 +54,10 @@ static void look_value(const struct value *v, int depth)
 {
   if (depth > 40) abort(); /* the reader bounds nesting */
   for (size_t i = 0; i < v->kept && v->bytes != NULL; i++) sink += v->bytes[i];
+  if (v->what == VALUE_BYTES && v->form == P11T_V_SEALED && v->sealed != NULL) {
+    for (size_t i = 0; i < v->sealed->kept + P11T_SEAL_MAC; i++) sink += v->sealed->box[i];
+    if (v->sealed->kept > v->length || v->count > 0) abort();
+  }
   if (v->count > 0 && v->item == NULL) abort();
   for (size_t i = 0; i < v->count; i++) look_value(&v->item[i], depth + 1);
 }
