@@ -1,7 +1,7 @@
 /* Sessions (PKCS #11 3.2, 5.6). C_Login and C_Logout are in c_login.c. */
 #include "auth/auth.h"
 #include "core/entry.h"
-#include "core/slots.h"
+#include "core/presence.h"
 #include "object/objects.h"
 
 CK_RV tok_C_OpenSession(struct tok_session *session, CK_SLOT_ID slotID, CK_FLAGS flags, CK_VOID_PTR pApplication,
@@ -14,6 +14,7 @@ CK_RV tok_C_OpenSession(struct tok_session *session, CK_SLOT_ID slotID, CK_FLAGS
   if (slot == NULL) return CKR_SLOT_ID_INVALID;
   if ((flags & CKF_SERIAL_SESSION) == 0) return CKR_SESSION_PARALLEL_NOT_SUPPORTED;
   if ((flags & CKF_ASYNC_SESSION) != 0) return CKR_SESSION_ASYNC_NOT_SUPPORTED;
+  if (tok_slot_present(slot) != CKR_OK) return CKR_TOKEN_NOT_PRESENT;
   if (slot->broken != CKR_OK) return slot->broken;
   if ((flags & CKF_RW_SESSION) != 0 && !tok_slot_writable(slot)) return CKR_TOKEN_WRITE_PROTECTED;
   return tok_session_open(slot, flags, phSession);
@@ -30,6 +31,7 @@ CK_RV tok_C_CloseAllSessions(struct tok_session *session, CK_SLOT_ID slotID)
   (void)session;
   struct tok_slot *slot = tok_slot_by_id(slotID);
   if (slot == NULL) return CKR_SLOT_ID_INVALID;
+  tok_slot_present(slot); /* what a removal has closed needs no closing */
   tok_session_close_all(slot);
   return CKR_OK;
 }

@@ -5,7 +5,7 @@
 #include "config/config.h"
 #include "core/entry.h"
 #include "core/module.h"
-#include "core/slots.h"
+#include "core/presence.h"
 #include "core/text.h"
 #include "core/version.h"
 #include "store/store.h"
@@ -33,7 +33,8 @@ CK_RV tok_C_GetTokenInfo(struct tok_session *session, CK_SLOT_ID slotID, CK_TOKE
   struct tok_slot *slot = tok_slot_by_id(slotID);
   if (slot == NULL) return CKR_SLOT_ID_INVALID;
   struct tok_token_record token;
-  CK_RV rv = tok_auth_token(slot, &token);
+  CK_RV rv = tok_slot_present(slot);
+  if (rv == CKR_OK) rv = tok_auth_token(slot, &token);
   bool blank = rv == CKR_TOKEN_NOT_RECOGNIZED;
   if (blank) blank_token(&token);
   if (rv != CKR_OK && !blank) return rv;
@@ -66,6 +67,7 @@ CK_RV tok_C_InitToken(struct tok_session *session, CK_SLOT_ID slotID, CK_UTF8CHA
   struct tok_slot *slot = tok_slot_by_id(slotID);
   if (slot == NULL) return CKR_SLOT_ID_INVALID;
   if (pPin == NULL || pLabel == NULL) return CKR_ARGUMENTS_BAD;
+  if (tok_slot_present(slot) != CKR_OK) return CKR_TOKEN_NOT_PRESENT;
   return tok_auth_new_token(slot, pPin, ulPinLen, pLabel);
 }
 

@@ -49,7 +49,7 @@ class Token:
             self.loaded = None
 
 
-def make_token(directory: Path, module: Path, setenv, **names) -> Token:
+def make_token(directory: Path, module: Path, setenv, settings: str = "", **names) -> Token:
     """Initialises a token, with both PINs set, in the blank slot of an empty directory. Leaves the module finalised.
 
     setenv(name, value) is called for what this process needs in its environment before it loads the module: whoever
@@ -59,7 +59,7 @@ def make_token(directory: Path, module: Path, setenv, **names) -> Token:
     token = Token(module=Path(module), directory=directory, **names)
     conf = directory.parent / (directory.name + ".conf")
     conf.write_text("")
-    token.parameters = f"directory={directory} kdf-cost={KDF_COST}"
+    token.parameters = f"directory={directory} kdf-cost={KDF_COST} {settings}".rstrip()
     token.env = {"P11TOKEN_DIR": str(directory), "P11TOKEN_CONF": str(conf)}
     for name, value in token.env.items():
         setenv(name, value)

@@ -44,6 +44,8 @@ CK_RV tok_auth_login(struct tok_slot *slot, CK_USER_TYPE user, const CK_BYTE *pi
 CK_RV tok_auth_logout(struct tok_slot *slot);
 /* The last session was closed: logs out, never fails. */
 void tok_auth_sessions_closed(struct tok_slot *slot);
+/* The token was removed: whoever was logged in is no longer. Does not wait for a login, which then fails. */
+void tok_auth_removed(struct tok_slot *slot);
 /* Is it the PIN of the user who is logged in? Counts failures as C_Login does; PIN_LOCKED logs the user out. For
  * CKU_CONTEXT_SPECIFIC. CKR_OPERATION_NOT_INITIALIZED without a user: the operation went with the login. */
 CK_RV tok_auth_verify(struct tok_slot *slot, const CK_BYTE *pin, CK_ULONG len);

@@ -6,6 +6,7 @@
 #include "auth/login_state.h"
 #include "auth/pin_record.h"
 #include "core/module.h"
+#include "core/presence.h"
 #include "core/sessions.h"
 #include "crypto/op.h"
 #include "object/objects.h"
@@ -111,6 +112,15 @@ void tok_auth_sessions_closed(struct tok_slot *slot)
   pthread_mutex_unlock(&slot->auth->login);
 }
 
+void tok_auth_removed(struct tok_slot *slot)
+{
+  make_public(slot->auth, 0);
+  /* Who has the lock sweeps, or the next one who asks for the token. */
+  if (pthread_mutex_trylock(&slot->auth->login) != 0) return;
+  sweep(slot);
+  pthread_mutex_unlock(&slot->auth->login);
+}
+
 /* --- what is on disk -------------------------------------------------------------------------------------------- */
 
 /* The row, from memory if nothing was committed since it was read. */
@@ -191,23 +201,25 @@ static CK_RV check_sessions(struct tok_slot *slot, enum tok_who who, const struc
   return bars ? CKR_SESSION_READ_ONLY_EXISTS : CKR_OK;
 }
 
-/* The user is in. */
-static CK_RV let_in(struct tok_slot *slot, enum tok_who who, const struct tok_token_record *token,
+/* The user is in, unless the token was removed while the PIN was tried. */
+static CK_RV let_in(struct tok_slot *slot, enum tok_who who, uint32_t insertion, const struct tok_token_record *token,
                     const struct tok_keys *keys)
 {
   struct tok_auth *auth = slot->auth;
   pthread_mutex_lock(&slot->lock);
   /* Sessions may have come while the PIN was tried. */
   CK_RV rv = who == TOK_SO && read_only_bars(slot, token) ? CKR_SESSION_READ_ONLY_EXISTS : CKR_OK;
+  pthread_mutex_lock(&auth->state);
+  /* Under this lock: tok_auth_removed comes after a removal, so either it is seen here or this login there. */
+  if (rv == CKR_OK && tok_slot_changes(slot) != insertion) rv = CKR_DEVICE_REMOVED;
   if (rv == CKR_OK) {
-    pthread_mutex_lock(&auth->state);
     *auth->keys = *keys;
     auth->master = who == TOK_USER || token->so.usable_master;
     auth->epoch = token->epoch;
     atomic_store(&auth->who, who);
     atomic_fetch_add(&auth->generation, 1);
-    pthread_mutex_unlock(&auth->state);
   }
+  pthread_mutex_unlock(&auth->state);
   pthread_mutex_unlock(&slot->lock);
   return rv;
 }
@@ -217,13 +229,14 @@ static CK_RV log_in(struct tok_slot *slot, enum tok_who who, const CK_BYTE *pin,
   struct tok_token_record token;
   struct tok_keys keys = {{0}, {0}, {0}};
   struct tok_store *store;
+  uint32_t insertion = atomic_load(&slot->insertion);
   CK_RV rv = tok_auth_store(slot, CKR_USER_PIN_NOT_INITIALIZED, &store);
   if (rv == CKR_OK) rv = tok_store_token(store, &token);
   if (rv == CKR_OK) rv = check_sessions(slot, who, &token);
   if (rv == CKR_OK) rv = tok_pin_try(store, who, pin, len, &token, keys.master);
   if (rv == CKR_OK && who == TOK_USER) rv = tok_key_from_key(keys.master, "p11token seal", keys.seal);
   if (rv == CKR_OK && who == TOK_USER) rv = tok_key_from_key(keys.master, "p11token tag", keys.tag);
-  if (rv == CKR_OK) rv = let_in(slot, who, &token, &keys);
+  if (rv == CKR_OK) rv = let_in(slot, who, insertion, &token, &keys);
   OPENSSL_cleanse(&keys, sizeof keys);
   return rv;
 }

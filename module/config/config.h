@@ -18,6 +18,7 @@ struct tok_config {
   unsigned so_pin_retries;   /* default 10 */
   unsigned min_pin;          /* bytes; default 4 */
   enum tok_spare spare_slot; /* a slot with a blank token: auto (only if there is no token at all) */
+  bool removable;            /* new tokens can be taken out (core/card.h); default false */
   bool legacy;               /* DES, RC2, RC4 and MD5 mechanisms; default true: PKCS #12 files need some */
   bool tls;                  /* the TLS mechanisms, all or none; default true */
 };

@@ -13,6 +13,7 @@
 #include "auth/auth.h"
 #include "config/config.h"
 #include "core/entry.h"
+#include "core/events.h"
 #include "core/init_args.h"
 #include "core/module.h"
 #include "core/sessions.h"
@@ -72,6 +73,7 @@ static void after_fork_child(void)
   tok_store_after_fork_child();
   tok_auth_after_fork_child();
   tok_sessions_abandon();
+  tok_events_after_fork_child();
   tok_ciphers_abandon();
   tok_module = NULL;
   kept.context = NULL;
@@ -168,7 +170,9 @@ CK_RV tok_C_Finalize(struct tok_session *session, CK_VOID_PTR pReserved)
   pthread_mutex_lock(&lock);
   if (atomic_load(&ready)) {
     atomic_store(&ready, false); /* nobody comes in any more */
+    tok_events_end();            /* and whoever sleeps in C_WaitForSlotEvent leaves */
     while (atomic_load(&inside) > 0) sched_yield();
+    tok_events_free();
     if (crypto_is_there()) {
       tok_session_close_all(NULL);
       tok_sessions_free();

@@ -6,7 +6,7 @@
 
 #include "auth/auth.h"
 #include "core/module.h"
-#include "core/slots.h"
+#include "core/presence.h"
 #include "crypto/op.h"
 #include "object/objects.h"
 
@@ -37,7 +37,11 @@ struct tok_session *tok_session_lock(CK_SESSION_HANDLE handle)
   if (chunk == NULL) return NULL;
   struct tok_session *session = &chunk[at % CHUNK].session;
   pthread_mutex_lock(&session->lock);
-  if (session->handle == handle) return session;
+  if (session->handle == handle) {
+    if (tok_slot_changes(session->slot) == session->born) return session;
+    tok_session_lose(session);
+    return NULL;
+  }
   pthread_mutex_unlock(&session->lock);
   return NULL;
 }
@@ -97,13 +101,13 @@ CK_RV tok_session_open(struct tok_slot *slot, CK_FLAGS flags, CK_SESSION_HANDLE 
   if (place == NULL) return CKR_SESSION_COUNT;
   struct tok_session *session = &place->session;
   bool rw = (flags & CKF_RW_SESSION) != 0;
-  CK_RV rv = CKR_OK;
+  uint32_t born = atomic_load(&slot->insertion);
+  CK_RV rv = tok_card_is_out(born) ? CKR_TOKEN_NOT_PRESENT : CKR_OK;
   pthread_mutex_lock(&slot->lock);
   /* While the SO is logged in there may be no R/O session (PKCS #11 3.2, C_OpenSession); counted under the same lock as
    * the SO's login looks for one. */
-  if (!rw && tok_auth_who(slot) == TOK_SO) {
-    rv = CKR_SESSION_READ_WRITE_SO_EXISTS;
-  } else {
+  if (rv == CKR_OK && !rw && tok_auth_who(slot) == TOK_SO) rv = CKR_SESSION_READ_WRITE_SO_EXISTS;
+  if (rv == CKR_OK) {
     slot->sessions++;
     if (rw) slot->rw_sessions++;
   }
@@ -116,6 +120,7 @@ CK_RV tok_session_open(struct tok_slot *slot, CK_FLAGS flags, CK_SESSION_HANDLE 
   }
   pthread_mutex_lock(&session->lock);
   session->slot = slot;
+  session->born = born;
   session->flags = flags & (CKF_RW_SESSION | CKF_SERIAL_SESSION);
   *handle = session->handle = place->next_handle;
   place->next_handle += PLACES;
@@ -123,8 +128,8 @@ CK_RV tok_session_open(struct tok_slot *slot, CK_FLAGS flags, CK_SESSION_HANDLE 
   return CKR_OK;
 }
 
-/* Closes a session that is locked, and unlocks it. */
-static void close_locked(struct tok_session *session)
+/* Closes a session that is locked, and unlocks it. True if it was the slot's last one. */
+static bool close_only(struct tok_session *session)
 {
   struct tok_slot *slot = session->slot;
   CK_SESSION_HANDLE handle = session->handle;
@@ -142,12 +147,41 @@ static void close_locked(struct tok_session *session)
   if (rw) slot->rw_sessions--;
   bool last = slot->sessions == 0;
   pthread_mutex_unlock(&slot->lock);
-  /* The last one closed logs the user out (PKCS #11 3.2, C_CloseSession). */
-  if (last) tok_auth_sessions_closed(slot);
 
   pthread_mutex_lock(&table.lock);
   give_back((struct place *)session);
   pthread_mutex_unlock(&table.lock);
+  return last;
+}
+
+static void close_locked(struct tok_session *session)
+{
+  struct tok_slot *slot = session->slot;
+  /* The last one closed logs the user out (PKCS #11 3.2, C_CloseSession). */
+  if (close_only(session)) tok_auth_sessions_closed(slot);
+}
+
+void tok_session_lose(struct tok_session *session)
+{
+  struct tok_slot *slot = session->slot;
+  close_locked(session);
+  tok_slot_present(slot); /* ends the rest */
+}
+
+void tok_session_close_lost(struct tok_slot *slot)
+{
+  for (unsigned c = 0; c < CHUNKS; c++) {
+    struct place *chunk = atomic_load_explicit(&chunks[c], memory_order_acquire);
+    if (chunk == NULL) break;
+    for (unsigned i = 0; i < CHUNK; i++) {
+      struct tok_session *session = &chunk[i].session;
+      if (pthread_mutex_trylock(&session->lock) != 0) continue;
+      if (session->handle != 0 && session->slot == slot && session->born != tok_slot_changes(slot))
+        close_only(session);
+      else
+        pthread_mutex_unlock(&session->lock);
+    }
+  }
 }
 
 CK_RV tok_session_close(CK_SESSION_HANDLE handle)

@@ -33,7 +33,8 @@ struct tok_session {
   pthread_mutex_t lock;
   CK_SESSION_HANDLE handle; /* 0: closed */
   struct tok_slot *slot;
-  CK_FLAGS flags;             /* CKF_SERIAL_SESSION, CKF_RW_SESSION */
+  uint32_t born;  /* slot->insertion when it was opened; another value of the counter: its token was removed */
+  CK_FLAGS flags; /* CKF_SERIAL_SESSION, CKF_RW_SESSION */
   struct tok_op *op[TOK_OPS]; /* crypto/op.h; NULL: not active */
   struct tok_found *found;    /* object/objects.h; an active search, or NULL */
 };
@@ -43,7 +44,8 @@ static inline bool tok_session_rw(const struct tok_session *s)
   return (s->flags & CKF_RW_SESSION) != 0;
 }
 
-/* The open session of that handle, locked; NULL if there is none. */
+/* The open session of that handle, locked; NULL if there is none, or none any more since its token was removed. The caller
+ * has locked nothing. */
 struct tok_session *tok_session_lock(CK_SESSION_HANDLE handle);
 void tok_session_unlock(struct tok_session *session);
 
@@ -55,6 +57,10 @@ void tok_session_end(struct tok_session *session, enum tok_op_kind kind);
 CK_RV tok_session_open(struct tok_slot *slot, CK_FLAGS flags, CK_SESSION_HANDLE *handle);
 CK_RV tok_session_close(CK_SESSION_HANDLE handle);
 void tok_session_close_all(struct tok_slot *slot);
+/* Closes a session, which is locked, of a token that was removed. */
+void tok_session_lose(struct tok_session *session);
+/* Closes those of the slot whose token was removed, but for the ones that are in a call; the login stays. */
+void tok_session_close_lost(struct tok_slot *slot);
 
 /* Frees the memory of all sessions, which are closed; or forgets it, in a forked child or when libcrypto is gone. */
 void tok_sessions_free(void);

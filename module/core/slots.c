@@ -49,7 +49,9 @@ static void free_slot(struct tok_slot *slot)
   tok_objects_free(slot->objects);
   tok_auth_free(slot->auth);
   tok_store_close(atomic_load(&slot->store));
+  tok_card_close(atomic_load(&slot->changes));
   pthread_mutex_destroy(&slot->lock);
+  pthread_mutex_destroy(&slot->clearing);
   free(slot->path);
   free(slot);
 }
@@ -70,6 +72,19 @@ static void open_store(struct tok_slot *slot, struct tok_token_record *token)
   if (rv != CKR_OK || why[0] != '\0') fprintf(stderr, "libp11token: %s\n", why[0] != '\0' ? why : slot->path);
 }
 
+/* Finds out whether the token of a file can be removed. What was before C_Initialize is no event. */
+static void open_card(struct tok_slot *slot)
+{
+  char why[1024];
+  const tok_card *card = tok_card_open(slot->path, why, sizeof why);
+  if (why[0] != '\0') fprintf(stderr, "libp11token: %s\n", why);
+  if (card == NULL) return;
+  slot->removable = true;
+  atomic_store(&slot->insertion, atomic_load(card));
+  atomic_store(&slot->told, atomic_load(&slot->insertion));
+  atomic_store(&slot->changes, card);
+}
+
 /* A slot for a token file, or a blank one (path NULL). Its number is the one in the file if that is free. */
 static struct tok_slot *new_slot(const char *path)
 {
@@ -77,8 +92,15 @@ static struct tok_slot *new_slot(const char *path)
   struct tok_slot *slot = tok_alloc(sizeof *slot);
   if (slot == NULL) return NULL;
   pthread_mutex_init(&slot->lock, NULL);
+  pthread_mutex_init(&slot->clearing, NULL);
+  atomic_store(&slot->changes, &tok_card_fixed);
+  /* A blank slot has the flag from the beginning that its token will have: it must not change (PKCS #11 3.2, 3.2). */
+  slot->removable = path == NULL && tok_module->config->removable;
   slot->path = path != NULL ? tok_dup(path, strlen(path) + 1) : NULL;
-  if (slot->path != NULL) open_store(slot, &token);
+  if (slot->path != NULL) {
+    open_card(slot);
+    open_store(slot, &token);
+  }
   slot->id = token.slot;
   if ((path != NULL && slot->path == NULL) || (slot->auth = tok_auth_new(slot)) == NULL ||
       (slot->objects = tok_objects_new(slot)) == NULL) {
@@ -188,9 +210,15 @@ CK_RV tok_slot_make(struct tok_slot *slot, const char *path, const struct tok_to
   if (copy == NULL) return CKR_HOST_MEMORY;
   /* Under the lock of the look-out, which would take the new file for another slot's. */
   pthread_mutex_lock(&tok_module->slots->lock);
-  CK_RV rv = tok_store_create(path, token);
+  /* First the file that says that the token can be removed: other processes look once, when they see the token. */
+  CK_RV rv = slot->removable ? tok_card_make(path) : CKR_OK;
+  if (rv == CKR_OK) {
+    rv = tok_store_create(path, token);
+    if (rv != CKR_OK && slot->removable) tok_card_unmake(path);
+  }
   if (rv == CKR_OK) {
     slot->path = copy;
+    if (slot->removable) open_card(slot);
     open_store(slot, &again);
     rv = slot->broken;
   } else {

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/card.h"
 #include "pkcs11.h"
 
 struct tok_module;
@@ -29,6 +30,13 @@ struct tok_slot {
   struct tok_auth *auth;             /* auth/auth.h: login state and keys */
   struct tok_objects *objects;       /* object/objects.h: session objects, cache of token objects */
   unsigned sessions, rw_sessions;    /* open ones */
+  /* Removals and insertions (core/card.h, core/presence.h). */
+  bool removable;                    /* CKF_REMOVABLE_DEVICE; never changes */
+  _Atomic(const tok_card *) changes; /* the counter; &tok_card_fixed: cannot be removed */
+  _Atomic uint32_t insertion;        /* its value that sessions and login of this slot belong to */
+  _Atomic uint32_t told;             /* its value when C_WaitForSlotEvent last told of this slot */
+  pthread_mutex_t clearing; /* held while what a removal ends is ended; comes before all other locks, and who has
+                                       * it waits neither for a session nor for a login */
 };
 
 /* The slots known so far; `fresh` looks into the token directory for new token files first. The array is sorted by id and

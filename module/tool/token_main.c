@@ -22,6 +22,8 @@ static const struct {
     {"export", tok_verb_export, "write a certificate or a key of a token into a file"},
     {"pin",    tok_verb_pin,    "change a PIN, or set a new one after it was locked" },
     {"backup", tok_verb_backup, "copy a token that may be in use into one file"      },
+    {"remove", tok_verb_remove, "take a token out of its slot, as one pulls a card"  },
+    {"insert", tok_verb_insert, "put it back"                                        },
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 

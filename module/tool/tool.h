@@ -21,8 +21,10 @@ int tok_verb_backup(int argc, char **argv);
 int tok_verb_export(int argc, char **argv);
 int tok_verb_import(int argc, char **argv);
 int tok_verb_init(int argc, char **argv);
+int tok_verb_insert(int argc, char **argv);
 int tok_verb_list(int argc, char **argv);
 int tok_verb_pin(int argc, char **argv);
+int tok_verb_remove(int argc, char **argv);
 
 /* --- messages (tool_say.c) ------------------------------------------------------------------------------------- */
 
@@ -106,6 +108,10 @@ CK_RV tok_look(CK_SLOT_ID slot, struct tok_place *place);
 /* The token that the arguments choose; if they choose none, the only one. */
 bool tok_choose(const struct tok_args *args, struct tok_place *place);
 bool tok_open(struct tok_place *place, bool rw);
+/* Which slots have a token that the arguments choose, also those whose token is out; the first one into *first. */
+enum tok_which { TOK_ANY, TOK_REMOVABLE, TOK_OUT };
+struct tok_slot;
+size_t tok_fitting(const struct tok_args *args, enum tok_which which, struct tok_slot **first);
 /* Asks for the PIN if it is not known. */
 bool tok_log_in(struct tok_place *place, CK_USER_TYPE user, struct tok_secret *pin);
 /* Is this PIN of a length that the token takes? */

@@ -136,6 +136,8 @@ bool tok_choose(const struct tok_args *args, struct tok_place *place)
   bool any = args->label != NULL || args->serial != NULL || args->has_slot;
   if (broken != CKR_OK) {
     tok_fail_rv("cannot use the token", number, broken);
+  } else if (found == 0 && tok_fitting(args, TOK_OUT, &(struct tok_slot *){NULL}) > 0) {
+    tok_fail("the token is removed", any ? asked : "token folder", "put it back with p11token insert");
   } else if (found == 0 && any) {
     name_tokens(slots, count, &(struct tok_args){.label = NULL}, names, sizeof names);
     tok_fail("no such token", asked, "%s%s", names[0] != '\0' ? "there are: " : "there is no token at all", names);

@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_LABEL = TOK_OPT_OWN, OPT_COST };
+enum { OPT_LABEL = TOK_OPT_OWN, OPT_COST, OPT_REMOVABLE };
 
 struct arguments {
   struct tok_args common;
   const char *label;
   unsigned long cost; /* 0: as configured */
+  bool removable;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -24,8 +25,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
       /* scrypt takes 1 KiB << cost; beyond 1 GiB no PIN could be checked on many a machine. */
       if (*end != '\0' || args->cost < 4 || args->cost > 20) tok_misuse(state, "not a cost", arg, "give 4 to 20");
       return 0;
+    case OPT_REMOVABLE: args->removable = true; return 0;
     case ARGP_KEY_ARG: tok_misuse(state, "not understood", arg, "the label is given with --label");
     case ARGP_KEY_END:
+      if (args->removable && (args->common.label != NULL || args->common.serial != NULL || args->common.has_slot))
+        tok_misuse(state, "only a new token can be made so", "--removable", "leave it out, or make another token");
       if (args->label == NULL || args->label[0] == '\0')
         tok_misuse(state, "no label", "--label", "give the token a name");
       if (strlen(args->label) > 32) tok_misuse(state, "label too long", args->label, "give at most 32 bytes");
@@ -44,6 +48,7 @@ static const struct argp_option options[] = {
   TOK_OPTIONS_PIN,
   TOK_OPTIONS_SO_PIN,
   {"kdf-cost", OPT_COST, "N", 0, "What a try of a PIN costs: 2^N blocks of scrypt (default 15, about 0.1 s)", 2},
+  {"removable", OPT_REMOVABLE, NULL, 0, "p11token remove can take it out of its slot, as a card", 2},
   {"force", TOK_OPT_FORCE, NULL, 0, "Destroy the objects of the token that is chosen; allow a label twice", 2},
   TOK_OPTIONS_TOKEN,
   {0},
@@ -74,6 +79,7 @@ static bool find_place(const struct arguments *args, struct tok_place *place)
     }
   }
   free(slots);
+  taken |= tok_fitting(&(struct tok_args){.label = args->label}, TOK_OUT, &(struct tok_slot *){NULL}) > 0;
   if (taken && !common->force)
     return tok_fail("there is a token of this name", args->label, "choose another, or add --force");
   return found || tok_fail("no slot for a new token", args->label, "look at the settings of the module");
@@ -136,6 +142,7 @@ int tok_verb_init(int argc, char **argv)
   char settings[64];
   if (argp_parse(&argp, argc, argv, 0, NULL, &args) != 0) return TOK_COULD_NOT;
   int n = snprintf(settings, sizeof settings, "spare-slot=always");
+  if (args.removable) n += snprintf(settings + n, sizeof settings - (size_t)n, " removable=on");
   if (args.cost != 0) snprintf(settings + n, sizeof settings - (size_t)n, " kdf-cost=%lu", args.cost);
   bool good = tok_start(&args.common, settings);
   if (good) {

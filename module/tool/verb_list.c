@@ -7,7 +7,7 @@
 
 #include "config/config.h"
 #include "core/module.h"
-#include "core/slots.h"
+#include "core/presence.h"
 #include "store/store.h"
 
 enum { OPT_LOGIN = TOK_OPT_OWN };
@@ -78,11 +78,34 @@ static bool print_token(struct tok_place *place, bool logged_in)
   print_pin("user PIN", &token.user, token.pin_limit);
   print_pin("security officer's PIN", &token.so, token.so_pin_limit);
   printf("  cost of a PIN: %u\n", token.user.set ? token.user.cost : token.so.cost);
+  if (slot->removable) puts("  can be removed");
   printf("  file: %s\n", slot->path);
   if (!tok_find_all(place, NULL, &found, &count)) return false;
   printf("  objects: %zu%s\n", count, logged_in ? "" : ", not counting private ones");
   free(found);
   return true;
+}
+
+/* Tokens that p11token remove has taken out: their files are there, but the module tells nothing of them. */
+static bool list_removed(void)
+{
+  struct tok_slot **slots;
+  size_t count = tok_slots_list(false, &slots);
+  bool any = false;
+  for (size_t i = 0; i < count; i++) {
+    struct tok_token_record token;
+    if (slots[i]->store == NULL || tok_slot_present(slots[i]) == CKR_OK ||
+        tok_store_token(slots[i]->store, &token) != CKR_OK)
+      continue;
+    size_t len = sizeof token.label;
+    while (len > 0 && token.label[len - 1] == ' ') len--;
+    printf("slot %lu  ", slots[i]->id);
+    tok_print_text((const CK_BYTE *)token.label, len);
+    printf("  serial %.*s\n  removed: p11token insert puts it back\n  file: %s\n", (int)sizeof token.serial,
+           token.serial, slots[i]->path);
+    any = true;
+  }
+  return any;
 }
 
 static bool list_tokens(void)
@@ -103,6 +126,7 @@ static bool list_tokens(void)
       good &= tok_open(&place, false) && print_token(&place, false);
     }
   }
+  any |= list_removed();
   if (!any) printf("no token in %s; p11token init --label NAME makes one\n", tok_module->config->directory);
   free(slots);
   return good;
