@@ -248,6 +248,21 @@ static bool is_our_doing(const struct live *live)
   return code_depends_on_data(live->call, then) && code_depends_on_data(live->call, live->rv);
 }
 
+/* An attribute that is readable on one side only is why the codes differ: it is said once, by its name. */
+static void drop_code(struct comparing *c, unsigned param)
+{
+  const struct argument *arg = &c->live->call->arg[param];
+  const CK_ATTRIBUTE *now = (const CK_ATTRIBUTE *)(uintptr_t)c->live->v[param];
+  bool explained = false;
+  if (now == NULL || arg->out.what != VALUE_TEMPLATE || arg->in.count != arg->out.count) return;
+  for (size_t i = 0; i < arg->out.count; i++) {
+    bool then = arg->out.item[i].length != CK_UNAVAILABLE_INFORMATION;
+    explained |= then != (now[i].ulValueLen != CK_UNAVAILABLE_INFORMATION);
+  }
+  if (!explained || *c->count < 2 || strcmp(c->found[0].place, "rv") != 0) return;
+  memmove(c->found, c->found + 1, --*c->count * sizeof *c->found);
+}
+
 enum outcome live_compare(struct live *live, struct player *player, struct difference *found, unsigned *count,
                           const char **reason)
 {
@@ -266,7 +281,9 @@ enum outcome live_compare(struct live *live, struct player *player, struct diffe
     if (!incomparable) compare_number(&c, "rv", return_code, call->rv, live->rv);
     if (!incomparable && code_fills_template(call->rv) && code_fills_template(live->rv)) {
       for (unsigned i = 0; i < call->info->arity; i++) {
-        if (call->info->param[i].kind == P11_K_OUT_TEMPLATE) compare_attributes(&c, i);
+        if (call->info->param[i].kind != P11_K_OUT_TEMPLATE) continue;
+        compare_attributes(&c, i);
+        drop_code(&c, i);
       }
     }
   } else if (call->rv == CKR_OK) {

@@ -47,5 +47,7 @@ void maps_pair_found(struct player *player, uint64_t session, const struct call 
 void maps_ended(struct player *player, const struct call *call);
 /* The call that would have handed it out was withheld or failed today: what needs it cannot be made. */
 void maps_lost(struct player *player, const struct call *call);
+/* Today's object is there because of the call, and the recorded token had none like it. */
+void maps_spare(struct player *player, uint64_t now, const struct call *call);
 
 #endif

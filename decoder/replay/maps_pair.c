@@ -147,6 +147,13 @@ static void tell_later(struct player *player, const struct place *place, bool pi
   if (place && place->paired) results_changed(player->results, place->now, pin, number_of(call));
 }
 
+void maps_spare(struct player *player, uint64_t now, const struct call *call)
+{
+  const struct life *session = session_of(player->maps, call);
+  table_put(&player->maps->spared, now, (void *)(uintptr_t)number_of(call));
+  if (session) tell_later(player, session->session->place, false, call);
+}
+
 static void lose_outputs(struct player *player, const struct call *call)
 {
   struct maps *maps = player->maps;

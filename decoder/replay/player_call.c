@@ -7,6 +7,7 @@
 #include "decoder/replay/maps.h"
 #include "decoder/replay/player_part.h"
 #include "decoder/replay/portrait.h"
+#include "decoder/replay/undo.h"
 
 void play_withhold(struct play *play, const struct call *call, const char *reason)
 {
@@ -43,18 +44,39 @@ static const char *lay_out(struct play *play, struct worker *worker, const struc
   return reason;
 }
 
-static void into_module(struct play *play, struct worker *worker)
+static void enter_module(const struct play *play, const struct worker *worker, const struct call *call)
 {
-  struct live *live = &worker->live;
   struct results *results = play->player.results;
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC_COARSE, &t); /* for a watchdog that counts in seconds */
   const uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-  atomic_store_explicit(&results->thread[worker->place].call, live->call->number, memory_order_relaxed);
-  atomic_store_explicit(&results->thread[worker->place].function, (uint32_t)live->call->known, memory_order_relaxed);
+  atomic_store_explicit(&results->thread[worker->place].call, call->number, memory_order_relaxed);
+  atomic_store_explicit(&results->thread[worker->place].function, (uint32_t)call->known, memory_order_relaxed);
   atomic_store_explicit(&results->thread[worker->place].since, now, memory_order_release);
-  target_call(play->player.target, live);
-  atomic_store_explicit(&results->thread[worker->place].since, 0, memory_order_release);
+}
+
+static void leave_module(const struct play *play, const struct worker *worker)
+{
+  atomic_store_explicit(&play->player.results->thread[worker->place].since, 0, memory_order_release);
+}
+
+static void into_module(struct play *play, struct worker *worker)
+{
+  enter_module(play, worker, worker->live.call);
+  target_call(play->player.target, &worker->live);
+  leave_module(play, worker);
+}
+
+/* As if it had failed as it did then. What stays all the same is an excuse for later searches. */
+static void take_back(struct play *play, const struct worker *worker, const struct call *call, struct undo *undo)
+{
+  struct player *player = &play->player;
+  enter_module(play, worker, call);
+  undo_make(undo, target_functions(player->target));
+  leave_module(play, worker);
+  pthread_mutex_lock(&player->lock);
+  for (unsigned i = 0; i < undo->objects; i++) maps_spare(player, undo->object[i], call);
+  pthread_mutex_unlock(&player->lock);
 }
 
 static void take_in(struct play *play, struct worker *worker)
@@ -72,10 +94,13 @@ static void take_in(struct play *play, struct worker *worker)
     const char *excuse = lost_excuse(player, call, live->rv, worker->text, sizeof worker->text);
     if (excuse) outcome = OUTCOME_INCOMPARABLE, reason = excuse;
   }
+  struct undo undo;
+  const bool too_much = undo_find(&undo, live);
   lost_note(player, call, true, live->rv);
   live_learn(live, player);
   results_add(player->results, live, outcome, found, count, reason);
   pthread_mutex_unlock(&player->lock);
+  if (too_much) take_back(play, worker, call, &undo);
 }
 
 /* What C_Initialize and C_Finalize change for all that follows. */
