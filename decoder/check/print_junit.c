@@ -7,29 +7,12 @@
 #include "decoder/rules/rules.h"
 #include "decoder/show/text.h"
 
-static void xml(FILE *to, const char *s)
-{
-  struct text t;
-  text_open(&t, -1);
-  text_escaped(&t, s, strlen(s), "");
-  for (const char *p = t.base; p < t.at; p++) {
-    switch (*p) {
-      case '<': fputs("&lt;", to); break;
-      case '>': fputs("&gt;", to); break;
-      case '&': fputs("&amp;", to); break;
-      case '"': fputs("&quot;", to); break;
-      default: fputc(*p, to);
-    }
-  }
-  text_close(&t);
-}
-
 /* "NSS-LOGIN-09" of the group NSS-LOGIN. */
 static void open_case(FILE *to, const struct rule *r, const char *what)
 {
   fprintf(to, "    <testcase classname=\"p11trace.%.*s\" name=\"%s: ", (int)(strrchr(r->id, '-') - r->id), r->id,
           r->id);
-  xml(to, what);
+  text_to_xml(to, what);
   fputs("\" time=\"0\"", to);
 }
 
@@ -39,14 +22,14 @@ static void body(FILE *to, const struct finding *f)
   for (unsigned i = 0; i < f->evidences; i++) {
     note_text(&f->evidence[i].note, line, sizeof line);
     fprintf(to, "%u. ", i + 1);
-    xml(to, line);
-    if (f->evidence[i].detail) fputs("; ", to), xml(to, f->evidence[i].detail);
+    text_to_xml(to, line);
+    if (f->evidence[i].detail) fputs("; ", to), text_to_xml(to, f->evidence[i].detail);
     fputc('\n', to);
   }
   fputs("why NSS cares: ", to);
-  xml(to, f->rule->symptom);
-  if (finding_advised(f)) fputs("\nwhat to change: ", to), xml(to, f->rule->advice);
-  if (f->hint) fputs("\npossibly: ", to), xml(to, f->hint);
+  text_to_xml(to, f->rule->symptom);
+  if (finding_advised(f)) fputs("\nwhat to change: ", to), text_to_xml(to, f->rule->advice);
+  if (f->hint) fputs("\npossibly: ", to), text_to_xml(to, f->hint);
   fprintf(to, "\n%" PRIu64 " time%s\n", f->count, f->count == 1 ? "" : "s");
 }
 
@@ -63,7 +46,7 @@ static void finding_case(FILE *to, const struct finding *f, enum severity level)
   const bool failed = f->severity >= level;
   fprintf(to, failed ? ">\n      <failure type=\"%s\" message=\"" : ">\n      <system-out>%s: ",
           severity_name(f->severity));
-  xml(to, f->sentence);
+  text_to_xml(to, f->sentence);
   fputs(failed ? "\">" : "\n", to);
   body(to, f);
   fputs(failed ? "</failure>\n    </testcase>\n" : "</system-out>\n    </testcase>\n", to);

@@ -20,6 +20,12 @@ const char *arguments_output(struct argp_state *state, const char *output)
   return output;
 }
 
+void arguments_note(char how[1024], const char *option, const char *value)
+{
+  const size_t n = strlen(how);
+  snprintf(how + n, 1024 - n, " %s%s%s", option, value != NULL ? " " : "", value != NULL ? value : "");
+}
+
 void arguments_tell_damage(const char *verb, const struct process *process)
 {
   if (process->damage[0]) fprintf(stderr, "p11trace %s: %s: %s\n", verb, process->path, process->damage);

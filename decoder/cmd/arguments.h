@@ -17,6 +17,9 @@ void arguments_add(struct arguments_list *list, const char *text);
 /* `-o OUT` of the verbs that write traces: a name, not "-", for a trace is put in its place when it is whole. */
 const char *arguments_output(struct argp_state *state, const char *output);
 
+/* Options as the new trace says them: appends " OPTION VALUE" (value may be NULL) to `how`, as far as there is room. */
+void arguments_note(char how[1024], const char *option, const char *value);
+
 /* Says on stderr what could not be read of the process's trace, if anything. */
 void arguments_tell_damage(const char *verb, const struct process *process);
 /* The same for all of the set, which goes with what the model knows of it. Exit status. */

@@ -47,12 +47,6 @@ struct arguments {
   bool quiet;
 };
 
-static void note(struct arguments *a, const char *option, const char *value)
-{
-  const size_t n = strlen(a->how);
-  snprintf(a->how + n, sizeof a->how - n, " %s%s%s", option, value != NULL ? " " : "", value != NULL ? value : "");
-}
-
 static void drop(struct arguments *a, const char *words, struct argp_state *state)
 {
   for (const char *word = words; *word != '\0';) {
@@ -94,19 +88,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_CAPTURE:
       s->meta = strcmp(arg, "meta") == 0;
       if (!s->meta && strcmp(arg, "safe") != 0) argp_error(state, "--capture=%s: allowed are safe and meta", arg);
-      note(a, "--capture", arg);
+      arguments_note(a->how, "--capture", arg);
       return 0;
     case KEY_DROP:
       drop(a, arg, state);
-      note(a, "--drop", arg);
+      arguments_note(a->how, "--drop", arg);
       return 0;
     case KEY_ATTRIBUTE:
       add_attribute(a, arg, state);
-      note(a, "--drop-attribute", arg);
+      arguments_note(a->how, "--drop-attribute", arg);
       return 0;
     case KEY_SEALED:
       s->keep_sealed = true;
-      note(a, "--keep-sealed", NULL);
+      arguments_note(a->how, "--keep-sealed", NULL);
       return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "no trace given"); return 0;
     case ARGP_KEY_ARG: arguments_add(&a->traces, arg); return 0;

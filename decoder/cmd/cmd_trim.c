@@ -47,19 +47,12 @@ struct arguments {
   char how[1024];
 };
 
-/* What was asked for, to be kept in the new trace. */
-static void note(struct arguments *a, const char *option, const char *value)
-{
-  const size_t n = strlen(a->how);
-  snprintf(a->how + n, sizeof a->how - n, " %s%s%s", option, value != NULL ? " " : "", value != NULL ? value : "");
-}
-
 static void when(struct arguments *a, const char *option, const char *comparison, const char *time)
 {
   char expression[256];
   snprintf(expression, sizeof expression, "time%s%.200s", comparison, time);
   filter_option_expression("p11trace trim", a->trim.filter, expression);
-  note(a, option, time);
+  arguments_note(a->how, option, time);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -70,17 +63,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'q': a->trim.quiet = true; return 0;
     case 'e':
       filter_option_expression("p11trace trim", a->trim.filter, arg);
-      note(a, "-e", arg);
+      arguments_note(a->how, "-e", arg);
       return 0;
     case KEY_CALLS:
       filter_option_calls("p11trace trim", a->trim.filter, arg);
-      note(a, "--calls", arg);
+      arguments_note(a->how, "--calls", arg);
       return 0;
     case KEY_FROM: when(a, "--from", ">=", arg); return 0;
     case KEY_TO: when(a, "--to", "<", arg); return 0;
     case KEY_KEEP_STATE:
       a->trim.keep_state = true;
-      note(a, "--keep-state", NULL);
+      arguments_note(a->how, "--keep-state", NULL);
       return 0;
     case ARGP_KEY_NO_ARGS: argp_error(state, "no trace given"); return 0;
     case ARGP_KEY_ARG: arguments_add(&a->traces, arg); return 0;

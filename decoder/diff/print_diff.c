@@ -6,15 +6,6 @@
 
 enum { PLACES = 12, OTHERS = 12 };
 
-static void outside(FILE *to, const char *s)
-{
-  struct text t;
-  text_open(&t, -1);
-  text_escaped(&t, s, strlen(s), "");
-  fwrite(t.base, 1, (size_t)(t.at - t.base), to);
-  text_close(&t);
-}
-
 static const char *base(const char *path)
 {
   const char *slash = strrchr(path, '/');
@@ -24,7 +15,7 @@ static const char *base(const char *path)
 static void head(FILE *to, const struct survey *s, char letter)
 {
   fprintf(to, "%c  ", letter);
-  outside(to, s->path);
+  text_to_stream(to, s->path);
   size_t processes = 0;
   const struct process_seen *one = NULL;
   for (size_t i = 0; i < s->processes; i++) {
@@ -34,8 +25,8 @@ static void head(FILE *to, const struct survey *s, char letter)
   }
   fprintf(to, ": %" PRIu64 " calls", s->calls);
   if (processes == 1) {
-    fputs(" of ", to), outside(to, one->program);
-    fputs(" on ", to), outside(to, base(one->module[0].path));
+    fputs(" of ", to), text_to_stream(to, one->program);
+    fputs(" on ", to), text_to_stream(to, base(one->module[0].path));
   } else {
     fprintf(to, " of %zu processes", processes);
   }
@@ -84,9 +75,9 @@ static void first(FILE *to, const struct diff_result *r, bool color)
   fprintf(to, "\nfirst difference: %s%s%s, %s\n", color ? "\033[1;31m" : "", found_function_name(k->function),
           color ? "\033[0m" : "", result_sentence(k->kind));
   if (r->pairs > 1) {
-    fputs("  in ", to), outside(to, k->pair->process[SIDE_A]->program);
+    fputs("  in ", to), text_to_stream(to, k->pair->process[SIDE_A]->program);
     fprintf(to, "[%" PRIu32 "] and [%" PRIu32 "], ", k->pair->process[SIDE_A]->pid, k->pair->process[SIDE_B]->pid);
-    outside(to, base(k->pair->module[SIDE_A]->path));
+    text_to_stream(to, base(k->pair->module[SIDE_A]->path));
     fputc('\n', to);
   }
   places(to, k, "  ");
@@ -161,9 +152,9 @@ bool print_text(FILE *to, const struct diff_result *r, bool color)
   for (size_t i = 0; i < r->lonelies; i++) {
     const struct lonely *l = &r->lonely[i];
     fprintf(to, "in %c only: ", "AB"[l->side]);
-    outside(to, l->process->program);
+    text_to_stream(to, l->process->program);
     fprintf(to, "[%" PRIu32 "]", l->process->pid);
-    if (l->module) fputs(", module ", to), outside(to, base(l->module->path));
+    if (l->module) fputs(", module ", to), text_to_stream(to, base(l->module->path));
     fputc('\n', to);
   }
   if (r->found.first >= 0) {

@@ -5,23 +5,6 @@
 #include "decoder/diff/result.h"
 #include "decoder/show/text.h"
 
-static void xml(FILE *to, const char *s)
-{
-  struct text t;
-  text_open(&t, -1);
-  text_escaped(&t, s, strlen(s), "");
-  for (const char *p = t.base; p < t.at; p++) {
-    switch (*p) {
-      case '<': fputs("&lt;", to); break;
-      case '>': fputs("&gt;", to); break;
-      case '&': fputs("&amp;", to); break;
-      case '"': fputs("&quot;", to); break;
-      default: fputc(*p, to);
-    }
-  }
-  text_close(&t);
-}
-
 static bool counts(const struct found_kind *k, unsigned function)
 {
   return k->function == function && k->kind != DIFFERENT_DESCRIPTION;
@@ -43,13 +26,13 @@ static void kind_lines(FILE *to, const struct found_kind *k)
   const size_t count = result_places(k, place, PLACES);
   for (size_t i = 0; i < count; i++) {
     const struct part *a = place[i].part[SIDE_A], *b = place[i].part[SIDE_B];
-    xml(to, (a ? a : b)->place);
-    fputs(": ", to), xml(to, a ? a->text : "(nothing)");
-    fputs(" -&gt; ", to), xml(to, b ? b->text : "(nothing)");
+    text_to_xml(to, (a ? a : b)->place);
+    fputs(": ", to), text_to_xml(to, a ? a->text : "(nothing)");
+    fputs(" -&gt; ", to), text_to_xml(to, b ? b->text : "(nothing)");
     fputc('\n', to);
   }
   for (int side = 0; side < SIDES; side++)
-    if (k->call[side].line) fprintf(to, "%c ", "AB"[side]), xml(to, k->call[side].line), fputc('\n', to);
+    if (k->call[side].line) fprintf(to, "%c ", "AB"[side]), text_to_xml(to, k->call[side].line), fputc('\n', to);
 }
 
 static void function_case(FILE *to, const struct diff_result *r, unsigned function)
@@ -77,8 +60,8 @@ static void process_case(FILE *to, const struct diff_result *r)
   fputs(">\n      <failure type=\"difference\" message=\"in one trace only\">", to);
   for (size_t i = 0; i < r->lonelies; i++) {
     fprintf(to, "in %c only: ", "AB"[r->lonely[i].side]);
-    xml(to, r->lonely[i].process->program);
-    if (r->lonely[i].module) fputs(", ", to), xml(to, r->lonely[i].module->path);
+    text_to_xml(to, r->lonely[i].process->program);
+    if (r->lonely[i].module) fputs(", ", to), text_to_xml(to, r->lonely[i].module->path);
     fputc('\n', to);
   }
   fputs("</failure>\n    </testcase>\n", to);

@@ -51,6 +51,9 @@ void filter_see(struct filter *filter, const struct event *event);
 /* Tells the filter where `time` counts from. */
 void filter_origin(struct filter *filter, uint64_t ns);
 
+/* `pattern` with * for any characters, also for none, against `size` bytes. */
+bool filter_fits(const char *pattern, const char *text, size_t size);
+
 /* What the filter knows of sessions, for verbs that want it too (always kept up to date, also when the filter is empty). */
 const struct tracker *filter_tracker(const struct filter *filter);
 

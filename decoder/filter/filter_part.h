@@ -58,7 +58,4 @@ struct filter {
   struct tracker *tracker;
 };
 
-/* `pattern` with * for any characters, against `size` bytes. */
-bool filter_fits(const char *pattern, const char *text, size_t size);
-
 #endif

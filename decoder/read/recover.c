@@ -43,23 +43,6 @@ static void copy_frames(struct reader *r, struct output *o, struct trace_file *f
   free(content);
 }
 
-static void put_slot(struct reader *r, struct output *o, const struct frame_ref *ref)
-{
-  uint8_t *work = read_zalloc(P11T_FRAME_WORK), *content = read_zalloc(2 * P11T_SLOT_SIZE);
-  struct p11t_info info = {.kind = ref->kind,
-                           .clock = ref->clock,
-                           .slot = ref->slot,
-                           .tid = ref->tid,
-                           .generation = ref->generation,
-                           .dropped = (uint32_t)r->p.dropped};
-  /* A slot of another size is of another version, whose bits live_open would not have let pass. */
-  uint32_t size = ref->content < P11T_SLOT_SIZE ? ref->content : P11T_SLOT_SIZE;
-  size_t n = p11t_frame_build(content, work, r->live_bytes + ref->offset, size, &info);
-  if (n != 0) out_frame(&o->out, info, content, n);
-  free(content);
-  free(work);
-}
-
 static void put_end(struct reader *r, struct output *o, const uint64_t *open, size_t opens)
 {
   const struct process *p = &r->p;
@@ -149,7 +132,7 @@ static bool write_trace(struct reader *r, struct output *o, const struct frame_r
   r->p.damaged_bytes = damaged; /* counted before */
   if (!o->has_schema) out_schema(&o->out);
   if (!o->has_end) {
-    for (size_t i = 0; i < slots; i++) put_slot(r, o, &slot[i]);
+    for (size_t i = 0; i < slots; i++) out_slot(&o->out, r, &slot[i]);
     put_end(r, o, open, opens);
   }
   out_seek_table(&o->out);

@@ -6,28 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decoder/filter/filter.h"
 #include "decoder/read/arena.h"
 
-/* * stands for any characters, also for none. */
 static bool fits(const char *pattern, const char *text)
 {
-  const char *star = NULL, *from = NULL;
-  while (*text != '\0') {
-    if (*pattern == '*') {
-      star = ++pattern;
-      from = text;
-    } else if (*pattern == *text) {
-      pattern++;
-      text++;
-    } else if (star != NULL) {
-      pattern = star;
-      text = ++from;
-    } else {
-      return false;
-    }
-  }
-  while (*pattern == '*') pattern++;
-  return *pattern == '\0';
+  return filter_fits(pattern, text, strlen(text));
 }
 
 /* Without the blanks around it. */

@@ -5,34 +5,10 @@
 #include "decoder/replay/judgement.h"
 #include "decoder/show/text.h"
 
-/* Text that can be shown as it is: values of differences, which are escaped already, and our own. */
-static void shown(FILE *to, const char *s, size_t size)
-{
-  for (const char *p = s; p < s + size; p++) {
-    switch (*p) {
-      case '<': fputs("&lt;", to); break;
-      case '>': fputs("&gt;", to); break;
-      case '&': fputs("&amp;", to); break;
-      case '"': fputs("&quot;", to); break;
-      default: fputc(*p, to);
-    }
-  }
-}
-
-/* Outside text. */
-static void xml(FILE *to, const char *s)
-{
-  struct text t;
-  text_open(&t, -1);
-  text_escaped(&t, s, strlen(s), "");
-  shown(to, t.base, (size_t)(t.at - t.base));
-  text_close(&t);
-}
-
 static void open_case(FILE *to, const char *class, const char *name, uint64_t ns)
 {
   fprintf(to, "    <testcase classname=\"p11trace.%s\" name=\"", class);
-  xml(to, name);
+  text_to_xml(to, name);
   fprintf(to, "\" time=\"%.6f\"", (double)ns / 1e9);
 }
 
@@ -63,12 +39,12 @@ static void kind_lines(FILE *to, const struct judgement *v, const struct job *jo
     if (k->outcome == OUTCOME_DIFFERENT) {
       char what[420];
       const int n = snprintf(what, sizeof what, "%s [%s -> %s]", k->first.place, k->first.recorded, k->first.replayed);
-      shown(to, what, n < 0 ? 0 : (size_t)n);
+      text_xml_size(to, what, n < 0 ? 0 : (size_t)n);
     } else {
-      shown(to, k->reason, strlen(k->reason));
+      text_xml_size(to, k->reason, strlen(k->reason));
     }
     fprintf(to, ", first #%" PRIu64 "\n", k->call);
-    if (e != NULL) fputs("  ", to), xml(to, e->reason), fputc('\n', to);
+    if (e != NULL) fputs("  ", to), text_to_xml(to, e->reason), fputc('\n', to);
   }
 }
 
@@ -80,13 +56,13 @@ static void job_case(FILE *to, const struct judgement *v, const struct job *job)
   open_case(to, "replay", job->trace, job->nanoseconds);
   if (errs(job)) {
     fputs(">\n      <error type=\"could not\" message=\"", to);
-    xml(to, why != NULL ? why : job->lost);
+    text_to_xml(to, why != NULL ? why : job->lost);
     fputs("\">", to);
     end = "error";
   } else if (differences > 0) {
     fprintf(to, ">\n      <failure type=\"different\" message=\"");
     if (job->broke[0] != '\0')
-      xml(to, job->broke);
+      text_to_xml(to, job->broke);
     else
       fprintf(to, "%" PRIu64 " difference%s, first in call #%" PRIu64, differences, differences == 1 ? "" : "s",
               job->results->first_difference);
@@ -97,7 +73,7 @@ static void job_case(FILE *to, const struct judgement *v, const struct job *job)
   }
   fprintf(to, "%" PRIu64 " calls\n", job->calls);
   kind_lines(to, v, job);
-  if (v->explained == job) shown(to, v->explanation, strlen(v->explanation));
+  if (v->explained == job) text_xml_size(to, v->explanation, strlen(v->explanation));
   fprintf(to, "</%s>\n    </testcase>\n", end);
 }
 

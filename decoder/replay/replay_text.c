@@ -12,21 +12,11 @@ static const char *plural(uint64_t n)
   return n == 1 ? "" : "s";
 }
 
-/* Paths and programs: outside text. */
-static void outside(FILE *to, const char *s)
-{
-  struct text t;
-  text_open(&t, -1);
-  text_escaped(&t, s, strlen(s), "");
-  fwrite(t.base, 1, (size_t)(t.at - t.base), to);
-  text_close(&t);
-}
-
 static void summary(FILE *to, const struct judgement *v)
 {
   fprintf(to, "replayed %" PRIu64 " of %" PRIu64 " calls of %zu process%s on ", v->replayed, v->calls, v->jobs->count,
           v->jobs->count == 1 ? "" : "es");
-  outside(to, v->options->module);
+  text_to_stream(to, v->options->module);
   if (v->differences == 0)
     fputs(": no difference", to);
   else
@@ -67,12 +57,12 @@ static void kind_line(FILE *to, const struct judgement *v, const struct judgemen
   fprintf(to, "  (%s#%" PRIu64, k->count > 1 ? "first " : "", k->kind->call);
   if (v->jobs->count > 1) {
     fputs(" of ", to);
-    outside(to, k->job->trace);
+    text_to_stream(to, k->job->trace);
   }
   fputs(")\n", to);
   if (k->expected != NULL) {
     fputs("          expected: ", to);
-    outside(to, k->expected->reason);
+    text_to_stream(to, k->expected->reason);
     fputc('\n', to);
   }
 }
@@ -92,9 +82,9 @@ static void kinds(FILE *to, const struct judgement *v, const char *title, enum o
 static void job_line(FILE *to, const struct job *job, const char *what)
 {
   fputs("  ", to);
-  outside(to, job->trace);
+  text_to_stream(to, job->trace);
   fputs(": ", to);
-  outside(to, what);
+  text_to_stream(to, what);
   fputc('\n', to);
 }
 
@@ -122,13 +112,13 @@ static void unused(FILE *to, const struct judgement *v)
 {
   if (v->unused == 0) return;
   fprintf(to, "\nexpected, but not met (");
-  outside(to, v->expectations->path);
+  text_to_stream(to, v->expectations->path);
   fputs("):\n", to);
   for (size_t i = 0; i < v->expectations->count; i++) {
     const struct expectation *e = &v->expectations->at[i];
     if (e->used > 0) continue;
     fprintf(to, "  line %u: ", e->number);
-    outside(to, e->line);
+    text_to_stream(to, e->line);
     fputc('\n', to);
   }
 }

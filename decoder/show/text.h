@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 struct text {
@@ -73,5 +74,10 @@ void text_escaped(struct text *text, const void *bytes, size_t size, const char 
 
 /* The same in double quotes. */
 void text_quoted(struct text *text, const void *bytes, size_t size);
+
+/* text_stream.c, for what is printed with stdio: outside text, escaped; the same in XML; and in XML what needs no escapes. */
+void text_to_stream(FILE *to, const char *s);
+void text_to_xml(FILE *to, const char *s);
+void text_xml_size(FILE *to, const char *s, size_t size);
 
 #endif

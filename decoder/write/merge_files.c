@@ -22,22 +22,6 @@ static int by_place(const void *a, const void *b)
   return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-static void live_slot(struct reader *r, struct out *out, const struct frame_ref *ref)
-{
-  uint8_t *work = read_zalloc(P11T_FRAME_WORK), *content = read_zalloc(2 * P11T_SLOT_SIZE);
-  struct p11t_info info = {.kind = ref->kind,
-                           .clock = ref->clock,
-                           .slot = ref->slot,
-                           .tid = ref->tid,
-                           .generation = ref->generation,
-                           .dropped = (uint32_t)r->p.dropped};
-  const size_t size = ref->content < P11T_SLOT_SIZE ? ref->content : P11T_SLOT_SIZE;
-  const size_t n = p11t_frame_build(content, work, r->live_bytes + ref->offset, size, &info);
-  if (n != 0) out_frame(out, info, content, n);
-  free(content);
-  free(work);
-}
-
 static void whole_frame(struct reader *r, struct out *out, const struct frame_ref *ref, uint8_t **content, size_t *room)
 {
   uint8_t info[FRAME_INFO];
@@ -64,7 +48,7 @@ static void write_process(void *user, struct reader *r, struct out *out)
   for (size_t i = 0; i < r->frames && out->error == 0 && !outputs_stop(); i++) {
     outputs_progress("merge", i, r->frames);
     if (ref[i].file == FILE_LIVE) {
-      live_slot(r, out, &ref[i]);
+      out_slot(out, r, &ref[i]);
     } else {
       whole_frame(r, out, &ref[i], &content, &room);
     }

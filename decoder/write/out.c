@@ -88,6 +88,23 @@ void out_copy(struct out *o, const uint8_t *info, size_t info_size, const uint8_
   note(o, size, content);
 }
 
+void out_slot(struct out *o, const struct reader *r, const struct frame_ref *ref)
+{
+  uint8_t *work = read_zalloc(P11T_FRAME_WORK), *content = read_zalloc(2 * P11T_SLOT_SIZE);
+  struct p11t_info info = {.kind = ref->kind,
+                           .clock = ref->clock,
+                           .slot = ref->slot,
+                           .tid = ref->tid,
+                           .generation = ref->generation,
+                           .dropped = (uint32_t)r->p.dropped};
+  /* A slot of another size is of another version, whose bits live_open would not have let pass. */
+  const size_t size = ref->content < P11T_SLOT_SIZE ? ref->content : P11T_SLOT_SIZE;
+  const size_t n = p11t_frame_build(content, work, r->live_bytes + ref->offset, size, &info);
+  if (n != 0) out_frame(o, info, content, n);
+  free(content);
+  free(work);
+}
+
 void out_schema(struct out *o)
 {
   uint8_t content[P11T_SCHEMA_MAX];

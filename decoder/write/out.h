@@ -26,6 +26,10 @@ void out_skippable(struct out *o, uint32_t magic, const void *content, size_t si
 void out_frame(struct out *o, struct p11t_info info, uint8_t *content, size_t size);
 /* The same as they lie in another file: the FRAME-INFO with its skippable head, and the zstd frame. */
 void out_copy(struct out *o, const uint8_t *info, size_t info_size, const uint8_t *packed, size_t size, size_t content);
+/* What the live file holds of a slot, as a frame. */
+struct reader;
+struct frame_ref;
+void out_slot(struct out *o, const struct reader *r, const struct frame_ref *ref);
 /* This program's own function table. */
 void out_schema(struct out *o);
 void out_seek_table(struct out *o);
