@@ -129,6 +129,13 @@ static bool may_be_shorter(const struct comparing *c, uint64_t type, uint64_t th
   return then != CK_UNAVAILABLE_INFORMATION && now != CK_UNAVAILABLE_INFORMATION && then <= now + 8 && now <= then + 8;
 }
 
+/* May it be read on one side only? That has nothing to do with the bytes, as long as there was room for them. */
+static bool refused_once(const struct live *live, uint64_t then, uint64_t now)
+{
+  return (then == CK_UNAVAILABLE_INFORMATION) != (now == CK_UNAVAILABLE_INFORMATION) &&
+         live->call->rv != CKR_BUFFER_TOO_SMALL && live->rv != CKR_BUFFER_TOO_SMALL;
+}
+
 void compare_attributes(struct comparing *c, unsigned param)
 {
   const struct argument *arg = &c->live->call->arg[param];
@@ -139,7 +146,8 @@ void compare_attributes(struct comparing *c, unsigned param)
     const struct value *then = &arg->out.item[i];
     uint64_t type = arg->in.item[i].number, length = now[i].ulValueLen;
     if (type == CKA_UNIQUE_ID) continue; /* the module makes it up (3.0, 4.4.1) */
-    if ((c->live->taint & TAINT_STAND_IN) && (attribute_is_of_key(type) || type == CKA_VALUE_LEN)) {
+    if ((c->live->taint & TAINT_STAND_IN) && (attribute_is_of_key(type) || type == CKA_VALUE_LEN) &&
+        !refused_once(c->live, then->length, length)) {
       c->unsure |= length != then->length; /* PKCS #1 padding that is wrong gives a key of any length */
       continue;
     }
