@@ -19,7 +19,7 @@ struct options {
 
 /* clang-format off */
 static const struct argp_option option[] = {
-    {NULL, 'e', "EXPR", 0, "Only calls for which EXPR is true; see below. Several must all be true", 1},
+    {"expression", 'e', "EXPR", 0, "Only calls for which EXPR is true; see below. Several must all be true", 1},
     {"calls", KEY_CALLS, "SET", 0, "Only calls with these numbers: 10-200, 300-, 7; in both traces", 1},
     {"json", KEY_JSON, NULL, 0, "Print one JSON object", 2},
     {"junit", KEY_JUNIT, "FILE", 0, "Write JUnit XML to FILE too: a test case for each function", 2},

@@ -14,7 +14,7 @@ enum { KEY_CALLS = 0x6000, KEY_FROM, KEY_TO, KEY_KEEP_STATE };
 /* clang-format off */
 static const struct argp_option options[] = {
     {"output", 'o', "OUT", 0, "The file to write, or the folder when there are several processes; nothing may be there", 1},
-    {NULL, 'e', "EXPR", 0, "Calls for which EXPR is true; several must all be true", 2},
+    {"expression", 'e', "EXPR", 0, "Calls for which EXPR is true; several must all be true", 2},
     {"calls", KEY_CALLS, "SET", 0, "Calls by number: 10-200,300-,7", 2},
     {"from", KEY_FROM, "TIME", 0, "Calls that begin at TIME or later: 2s, 150ms, counted from the start of the trace", 2},
     {"to", KEY_TO, "TIME", 0, "Calls that begin before TIME", 2},
