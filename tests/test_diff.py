@@ -306,6 +306,8 @@ def test_a_filter_for_both(run, build, save):
     assert diff(run, build, a, b, "--calls", "1-12", status=0)["same"]
     p = run(build / "p11trace", "diff", "-e", "fn=C_Sing", a, b, status=2)
     assert "p11trace diff: " in p.stderr and "C_Sing" in p.stderr
+    p = run(build / "p11trace", "diff", "-e", "fn=C_Encrypt", a, b, status=2)  # not "no difference"
+    assert (p.stdout, p.stderr) == ("", "p11trace diff: no call of either trace passes -e and --calls\n")
 
 
 def test_processes_are_paired_by_program(run, build, tmp_path):

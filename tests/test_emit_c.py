@@ -5,6 +5,8 @@ import pytest
 
 import softhsm
 from lab import Lab, lab  # noqa: F401 (fixture)
+from p11t_make import Trace
+from reader_tools import save, session_call
 
 PIN, SO_PIN, WRONG = "p1n-emit-4Wv", "s0p-emit-8Jd", "wr0ng-emit-2Lx"
 KIT = "/usr/include/p11-kit-1"
@@ -155,3 +157,22 @@ def test_refusals(lab):
     assert "which trace?" in lab.p11trace("emit-c", status=None).stderr
     assert emit(lab, lab.files()[:1], "--module-of", "mock32").stdout
     assert emit(lab, lab.files()[:1], "--module-of", "elsewhere", status=2).stdout == ""
+
+
+def test_a_damaged_trace(lab):
+    """A program of what is left, and which bytes of which trace are lost."""
+    t = Trace()
+    for i in range(3):
+        t.thread(100)
+        session_call(t, 10 * i + 5)
+        t.frame()
+    t.end()
+    data = bytearray(t.bytes())
+    magic = b"\x51\x2a\x4d\x18\x40\0\0\0P1FI\x02"
+    data[data.index(magic, data.index(magic) + 1) + 72 + 30] ^= 0xff
+    path = save(lab.tmp / "t.p11t", bytes(data))
+    p = emit(lab, [path], status=2)
+    assert functions(p.stdout).count("C_GetSessionInfo") == 2
+    damage, lost = p.stderr.splitlines()
+    assert damage.startswith(f"p11trace emit-c: {path}: ") and "is damaged" in damage
+    assert lost == "p11trace emit-c: bytes of the trace are lost: calls may be missing from the program"

@@ -109,6 +109,16 @@ static bool tell(const struct diff_result *r, const struct diff_options *options
   return (!options->junit || write_junit(r, options->junit)) && good;
 }
 
+/* Nothing at all passed a filter: a slip of the pen is not to be taken for "no difference". */
+static bool nothing_compared(const struct diff_result *r, const struct diff_options *options)
+{
+  if (options->expressions + options->call_sets == 0 || r->lonelies > 0) return false;
+  for (unsigned i = 0; i <= P11_FUNCTIONS; i++)
+    if (r->found.function[i].calls[SIDE_A] + r->found.function[i].calls[SIDE_B] > 0) return false;
+  fputs("p11trace diff: no call of either trace passes -e and --calls\n", stderr);
+  return true;
+}
+
 int diff_run(const char *path_a, const char *path_b, const struct diff_options *options)
 {
   struct diff_result *r = read_zalloc(sizeof *r);
@@ -117,7 +127,7 @@ int diff_run(const char *path_a, const char *path_b, const struct diff_options *
   if (survey_read(&r->survey[SIDE_A], path_a) && survey_read(&r->survey[SIDE_B], path_b)) {
     r->damaged = r->survey[SIDE_A].damaged || r->survey[SIDE_B].damaged;
     pair_all(r);
-    if (compare(r, options)) {
+    if (compare(r, options) && !nothing_compared(r, options)) {
       r->same = r->found.differences == 0 && r->lonelies == 0;
       status = r->same ? EXIT_FINE : EXIT_FOUND;
       if (!tell(r, options) || r->damaged || r->found.uncompared) status = EXIT_COULD_NOT;

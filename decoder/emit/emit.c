@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "decoder/cmd/arguments.h"
 #include "decoder/emit/emit_part.h"
 #include "decoder/model/pick.h"
 
@@ -175,6 +176,15 @@ static int write_program(struct emit *e)
   return COULD_NOT;
 }
 
+static int tell_damage(struct trace_set *set)
+{
+  struct process *const *process;
+  const size_t processes = trace_processes(set, &process);
+  for (size_t i = 0; i < processes; i++) arguments_tell_damage("emit-c", process[i]);
+  fputs("p11trace emit-c: bytes of the trace are lost: calls may be missing from the program\n", stderr);
+  return COULD_NOT;
+}
+
 static int passes(struct emit *e)
 {
   struct table chosen = {0}, included = {0};
@@ -189,11 +199,7 @@ static int passes(struct emit *e)
       find_made(e, third, &included);
       write_calls(e, last, &included);
       status = write_program(e);
-      if (status == FINE && trace_damaged(set)) {
-        fprintf(stderr, "p11trace emit-c: bytes of the trace are lost (%s): calls may be missing\n",
-                e->process->damage);
-        status = COULD_NOT;
-      }
+      if (trace_damaged(set)) status = tell_damage(set);
     }
     if (last) trace_close(last);
     if (third) trace_close(third);

@@ -269,8 +269,8 @@ static void strict_value(struct strict *s, const struct p11_param *p, struct val
     const bool label = p->kind == P11_K_CHARS && (s->drop & DROP_LABELS) != 0;
     strict_bytes(s, v, p->secrecy == 0 ? P11_SECRET : p->secrecy, label);
   } else if (v->what == VALUE_BYTES) { /* of a newer recorder: nobody knows what it is */
+    s->taken += v->kept > 0;
     v->kept = v->length = 0;
-    s->taken++;
   } else {
     strict_inside(s, v);
   }
