@@ -118,12 +118,22 @@ def spoil(lab, public, how):
         case "fifo":
             public.unlink()
             os.mkfifo(public)
+        case "endless":
+            public.unlink()
+            public.symlink_to("/dev/zero")
+        case "folder":
+            public.unlink()
+            public.mkdir()
+        case "sparse":
+            public.write_text("")
+            os.truncate(public, 1 << 40)
 
 
 @pytest.mark.parametrize("how, words", [
     ("missing", "cannot be read: No such file or directory"), ("private", "is a private key"),
     ("writable", "others may write it"), ("short", "is not a public key"), ("letter", "is not a public key"),
-    ("order", "nothing can be sealed to this public key"), ("fifo", "is not a regular file")])
+    ("order", "nothing can be sealed to this public key"), ("fifo", "is not a regular file"),
+    ("endless", "is not a regular file"), ("folder", "is not a regular file"), ("sparse", "is not a public key")])
 def test_a_key_that_cannot_be_used_is_safe(lab, pair, how, words):
     """The trace is one of capture=safe, and a line says why."""
     traced = lab.wrap("mock32", "m", capture="full", seal_to=pair[0])
@@ -500,6 +510,12 @@ def test_set_id_program(lab, pair):
             if policy == "full":
                 assert trace.fields[24][0][1:33] == key_of(pair[0])
             path.unlink()
+        shutil.chown(folder / "case.pub", "root")
+        conf = folder / "traced.conf"
+        conf.write_text(conf.read_text().replace(f"{folder}/case.pub", "case.pub"))
+        p = subprocess.run([program, folder / "traced.so"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder,
+                           env={})
+        assert p.stdout.startswith("secure 1 ") and "the path must begin with /" in p.stderr
     finally:
         shutil.rmtree(folder)
 

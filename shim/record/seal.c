@@ -15,7 +15,7 @@
 #include "shim/record/sys.h"
 
 /* How far libsodium's functions reach into the stack, at most; they leave keys there, which a core dump would hold. */
-enum { STACK_OF_BOX = 2048, STACK_OF_SEAL = 8192 };
+enum { STACK_OF_BOX = 2048, STACK_OF_SEAL = 6144 };
 
 /* The public key is no secret and a fork's child needs it when it cannot read files any more. */
 static uint8_t public_key[P11T_SEAL_KEY];
@@ -23,21 +23,23 @@ static bool has_public_key;
 static uint8_t sealed_key[P11T_SEAL_BOX]; /* of this process */
 
 /* Whoever can change the file would read what is sealed. */
-static const char *distrust(int fd)
+static const char *distrust(int fd, const char *path)
 {
   struct stat st;
   if (sys_fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) return "is not a regular file";
   if (st.st_mode & 022) return "others may write it, so it is not used: chmod go-w it";
   if (getauxval(AT_SECURE) != 0 && st.st_uid != 0 && st.st_uid != geteuid())
     return "in a set-id program it must belong to root or to the program's owner";
+  if (getauxval(AT_SECURE) != 0 && path[0] != '/')
+    return "in a set-id program, whose folder is its caller's choice, the path must begin with /";
   return NULL;
 }
 
-static const char *read_key(int fd, uint8_t key[P11T_SEAL_KEY])
+static const char *read_key(int fd, const char *path, uint8_t key[P11T_SEAL_KEY])
 {
   char text[4096];
   size_t n = 0;
-  const char *problem = distrust(fd);
+  const char *problem = distrust(fd, path);
   if (problem != NULL) return problem;
   for (long r; n < sizeof text - 1 && (r = sys_read(fd, text + n, sizeof text - 1 - n)) > 0;) n += (size_t)r;
   text[n] = 0;
@@ -59,7 +61,7 @@ bool p11t_seal_to(const char *path, const char *where)
   if (fd < 0) {
     p11t_say("%s: seal-to=%.200s: cannot be read: %s", where, path, p11t_errno_text((int)-fd));
   } else {
-    problem = read_key((int)fd, key);
+    problem = read_key((int)fd, path, key);
     sys_close((int)fd);
     if (problem != NULL) p11t_say("%s: seal-to=%.200s: %s", where, path, problem);
   }
