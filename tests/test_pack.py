@@ -91,6 +91,20 @@ def test_every_verb_reads_it(lab):
     assert not [p for p in lab.tmp.iterdir() if p.name.startswith("p11trace-")]
 
 
+def test_it_comes_through_a_pipe(lab):
+    """Verbs that read once, and those that read again."""
+    for rounds in (5, 7):
+        lab.client("callers", lab.wrap("mock240"), rounds)
+    path, _ = pack(lab, lab.out)
+    for verb in (("dump",), ("diff", lab.out), ("trim", "-o", lab.tmp / "trimmed")):
+        piped = lab.p11trace(*verb, "-", input=path.read_bytes(), text=False).stdout.decode()
+        if verb == ("dump",):
+            assert piped == lab.p11trace("dump", path).stdout
+    number = len(calls(lab.run, lab.build, lab.out))
+    assert piped == f"{lab.tmp}/trimmed: {number} of {number} calls\n"
+    assert sorted(p.name for p in (lab.tmp / "trimmed").iterdir()) == [f.name for f in lab.files()]
+
+
 def test_a_process_that_goes_on(lab):
     library = lab.wrap("mock240")
     client = lab.start("callers", library, 100_000, 200)

@@ -194,6 +194,11 @@ static bool add_piped(struct trace_set *set)
 {
   int fd = set_spool();
   if (fd < 0) return false;
+  if (packed_is(fd)) {
+    const bool fine = packed_add(set, fd, "standard input");
+    close(fd);
+    return fine;
+  }
   uint8_t id[16];
   char elsewhere[ROOM];
   head_peek(fd, id, elsewhere, sizeof elsewhere);
