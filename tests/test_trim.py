@@ -305,8 +305,8 @@ def test_memory_does_not_grow(build, long_trace, tmp_path, verb):
 def test_progress_of_all_readings(build, long_trace, tmp_path):
     """On a terminal; a shorter line leaves nothing of a longer one."""
     ours, theirs = pty.openpty()
-    p = subprocess.Popen([build / "p11trace", "trim", "--keep-state", "--calls", "1-99", long_trace, "-o", tmp_path / "o.p11t"],
-                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs)
+    p = subprocess.Popen([build / "p11trace", "trim", "--keep-state", "--calls", "1-99", long_trace, "-o",
+                          tmp_path / "o.p11t"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     text = b""
     while True:
@@ -324,16 +324,36 @@ def test_progress_of_all_readings(build, long_trace, tmp_path):
 
 # --- the ends ----------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("verb", ("merge", "trim", "redact"))
-def test_stopping_leaves_nothing(run, build, long_trace, tmp_path, verb):
-    """SIGINT in the middle of its writing: the partial file goes, and the shell sees the signal."""
+@pytest.mark.parametrize("verb, name", (("merge", "SIGINT"), ("trim", "SIGINT"), ("redact", "SIGTERM"), ("trim", "SIGHUP")))
+def test_stopping_leaves_nothing(run, build, long_trace, tmp_path, verb, name):
+    """A signal in the middle of its writing: the partial file goes, and the shell sees the signal."""
     out = tmp_path / "out"
     out.mkdir()
     log = tmp_path / "log"
-    run("strace", "-o", log, "-e", "trace=write,unlink,unlinkat", "-e", "inject=write:signal=SIGINT:when=20",
-        build / "p11trace", verb, long_trace, "-o", out / "o.p11t", status=-signal.SIGINT, env={"ASAN_OPTIONS": "detect_leaks=0"})
+    run("strace", "-o", log, "-e", "trace=write,unlink,unlinkat", "-e", f"inject=write:signal={name}:when=20",
+        build / "p11trace", verb, long_trace, "-o", out / "o.p11t", status=-getattr(signal, name),
+        env={"ASAN_OPTIONS": "detect_leaks=0"}, preexec_fn=lambda: signal.signal(getattr(signal, name), signal.SIG_DFL))
     text = log.read_text()
-    assert text.count("write(") >= 20 and f'"{out}/o.p11t.' in text and "+++ killed by SIGINT +++" in text
+    assert text.count("write(") >= 20 and f'"{out}/o.p11t.' in text and f"+++ killed by {name} +++" in text
+    assert list(out.iterdir()) == []
+
+
+def test_what_is_ignored_stays_ignored(run, build, long_trace, tmp_path):
+    """Under nohup the end of the terminal is not the end of the work."""
+    out = tmp_path / "o.p11t"
+    run("strace", "-o", tmp_path / "log", "-e", "trace=write", "-e", "inject=write:signal=SIGHUP:when=20", build / "p11trace",
+        "redact", long_trace, "-o", out, env={"ASAN_OPTIONS": "detect_leaks=0"},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    assert "--- SIGHUP" in (tmp_path / "log").read_text() and info(run, build, out)[0]["calls"] == 100_000
+
+
+@pytest.mark.parametrize("verb", ("merge", "trim", "redact"))
+def test_a_file_that_may_not_be_as_large(build, long_trace, tmp_path, verb):
+    out = tmp_path / "out"
+    out.mkdir()
+    p = subprocess.run([build / "p11trace", verb, long_trace, "-o", out / "o.p11t"], capture_output=True, text=True,
+                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)))
+    assert (p.returncode, p.stderr) == (2, f"p11trace: {out}/o.p11t: File too large; nothing was changed\n")
     assert list(out.iterdir()) == []
 
 

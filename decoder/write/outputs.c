@@ -20,11 +20,20 @@ static void on_signal(int signal)
   stopped = signal;
 }
 
+/* What is ignored (nohup, a job in the background) stays so. */
+static void listen_to(int signal)
+{
+  const struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+  struct sigaction before;
+  if (sigaction(signal, NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(signal, &act, NULL);
+}
+
 void outputs_listen(void)
 {
-  struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-  sigaction(SIGINT, &act, NULL);
-  sigaction(SIGTERM, &act, NULL);
+  listen_to(SIGINT);
+  listen_to(SIGTERM);
+  listen_to(SIGHUP);
+  signal(SIGXFSZ, SIG_IGN); /* a file that may not be as large is an error of write */
 }
 
 bool outputs_stop(void)

@@ -23,7 +23,7 @@ int outputs_write(const struct outputs *o, struct trace_set *set);
 
 /* Has the user stopped us? Asked by whoever works long; outputs_write (or outputs_stopped) then ends the program. */
 bool outputs_stop(void);
-/* Notices Ctrl-C from now on instead of ending at once. */
+/* Notices Ctrl-C, a terminal that goes and a request to end from now on instead of ending at once. */
 void outputs_listen(void);
 /* Ends the program as the signal would have, if there was one. */
 void outputs_stopped(void);
