@@ -4,6 +4,7 @@
 
 #include "decoder/replay/live_part.h"
 #include "decoder/replay/maps.h"
+#include "decoder/replay/maps_misfit.h"
 
 static const struct meaning return_code = {AS_ENUM, P11_DOM_CKR};
 
@@ -158,13 +159,31 @@ static void output_slots(struct comparing *c, unsigned i)
                   (size_t)live_stored(c->live, i));
 }
 
+static void misfit_differs(struct comparing *c, uint64_t type)
+{
+  struct difference *d = compare_differ(c, "phObject");
+  struct text name;
+  text_open(&name, -1);
+  show_constant(&name, P11_DOM_CKA, type);
+  compare_text(d->recorded, "objects that were asked for");
+  compare_text(d->replayed, "an object whose %.*s is not the one that was asked for", (int)(name.at - name.base),
+               name.base);
+  text_close(&name);
+}
+
 /* What a search found, whatever its order. */
 static void found_objects(struct comparing *c, const uint64_t *now, size_t count)
 {
   size_t missing = 0, more = 0;
   unsigned differences = *c->count;
   maps_pair_found(c->player, c->live->call->arg[0].in.number, c->live->call, now, count, &missing, &more);
-  if ((missing == 0 && more == 0) || c->live->tainted || differences > 0) return;
+  uint64_t type = 0;
+  const bool misfits = maps_misfit(c->player, c->live->call, &type);
+  if ((missing == 0 && more == 0 && !misfits) || c->live->tainted || differences > 0) return;
+  if (misfits) {
+    misfit_differs(c, type);
+    return;
+  }
   struct difference *d = compare_differ(c, "phObject");
   compare_text(d->recorded, "%zu objects that this search does not find", missing);
   compare_text(d->replayed, "%zu objects that the recorded one did not find", more);
@@ -188,6 +207,9 @@ static void output(struct comparing *c, unsigned i)
     case P11_K_OUT_MECHANISMS: compare_mechanisms(c, i); break;
     case P11_K_OUT_TEMPLATE: compare_attributes(c, i); break;
     case P11_K_OUT_STRUCT: compare_structure(c, p->name, &arg->out, (const void *)(uintptr_t)live->v[i]); break;
+    case P11_K_OUT_FUNCTION_LIST:
+      if (live->v[i] != 0) compare_functions(c, *(void *const *)(uintptr_t)live->v[i], false);
+      break;
     case P11_K_OUT_INTERFACE:
     case P11_K_OUT_INTERFACES: compare_interfaces(c, i); break;
     case P11_K_MECHANISM: {

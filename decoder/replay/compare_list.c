@@ -212,8 +212,10 @@ static void interface(struct comparing *c, const char *place, const struct value
   const char *name = now != NULL && now->pInterfaceName != NULL ? (const char *)now->pInterfaceName : "";
   uint64_t number = version != NULL ? version->major * 256u + version->minor : 0;
   if (strlen(name) == then->kept && memcmp(name, then->bytes, then->kept) == 0 && number == then->number &&
-      (now == NULL || now->flags == then->length))
+      (now == NULL || now->flags == then->length)) {
+    if (strcmp(name, "PKCS 11") == 0) compare_functions(c, version, true);
     return;
+  }
   struct difference *d = compare_differ(c, "%s", place);
   const struct value value = {.what = VALUE_INTERFACE,
                               .pointer = P11T_P_OWN,

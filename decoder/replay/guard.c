@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "decoder/model/table.h"
+#include "decoder/replay/good_pin.h"
 #include "decoder/replay/maps.h"
 #include "decoder/replay/payload.h"
 
@@ -74,9 +75,8 @@ static unsigned user_of(const struct call *call)
   return call->arg[1].in.number != CKU_SO;
 }
 
-static bool tag_of(const struct call *call, uint64_t *tag)
+static bool tag_of(const struct value *pin, uint64_t *tag)
 {
-  const struct value *pin = &call->arg[2].in;
   *tag = pin->number;
   return pin->what == VALUE_BYTES && (pin->form == P11T_V_TAG || pin->form == P11T_V_SEALED);
 }
@@ -89,25 +89,33 @@ static bool is_null(const struct call *call)
 void guard_foresee(struct guard *guard, const struct call *call)
 {
   uint64_t tag;
-  if (is_login(call) && call->rv == CKR_OK && tag_of(call, &tag)) table_put(&guard->good[user_of(call)], tag, guard);
+  if (is_login(call) && call->rv == CKR_OK && tag_of(&call->arg[2].in, &tag))
+    table_put(&guard->good[user_of(call)], tag, guard);
 }
 
-/* The module says that the PIN is not the one. */
-static bool is_refusal(uint64_t rv)
+/* Would the PIN not even be looked at, whoever is logged in? With --destructive any other one shows whether it is. */
+static bool is_apart_from_pin(const struct call *call)
 {
-  return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE || rv == CKR_PIN_LOCKED;
+  return good_pin_is_unread(call) &&
+         (call->rv == CKR_SESSION_READ_ONLY_EXISTS || call->rv == CKR_SESSION_HANDLE_INVALID ||
+          call->rv == CKR_CRYPTOKI_NOT_INITIALIZED || call->rv == CKR_USER_TYPE_INVALID);
 }
 
 static const char *withholds_login(struct guard *guard, struct player *player, const struct call *call)
 {
   const bool destructive = player->options->destructive;
-  if (is_null(call)) return is_refusal(call->rv) && !destructive ? "its PIN was refused when it was recorded" : NULL;
+  if (is_null(call))
+    return good_pin_is_refusal(call->rv) && !destructive ? "its PIN was refused when it was recorded" : NULL;
   const unsigned user = user_of(call);
+  const struct value *good = good_pin_for(player, call), *pin = good ? good : &call->arg[2].in;
   uint64_t tag;
-  if (is_refusal(call->rv) && !destructive) return "its PIN was refused when it was recorded (--destructive makes it)";
-  if (!payload_pin_is_known(player, &call->arg[2].in, user ? PAYLOAD_PIN_USER : PAYLOAD_PIN_SO))
+  if (good_pin_is_refusal(call->rv) && !destructive)
+    return "its PIN was refused when it was recorded (--destructive makes it)";
+  if (!payload_pin_is_known(player, pin, user ? PAYLOAD_PIN_USER : PAYLOAD_PIN_SO)) {
+    if (destructive && is_apart_from_pin(call)) return NULL;
     return user ? "no PIN was given: give --pin-file" : "no PIN of the security officer was given: give --so-pin-file";
-  if (!tag_of(call, &tag) || destructive) return NULL;
+  }
+  if (!tag_of(pin, &tag) || destructive) return NULL;
   if (call->rv != CKR_OK && guard->good[user].count && !table_get(&guard->good[user], tag))
     return "its PIN is not the one that was good when it was recorded";
   uint64_t slot = 0;
@@ -193,13 +201,21 @@ const char *guard_enter(struct player *player, const struct call *call, char *te
 const char *guard_refused(const struct live *live, char *text, size_t size)
 {
   const struct call *call = live->call;
-  if (!is_refusal(live->rv) || is_refusal(call->rv)) return NULL;
+  if (!good_pin_is_refusal(live->rv) || good_pin_is_refusal(call->rv)) return NULL;
   const char *name = p11_constant_name(P11_DOM_CKR, live->rv);
-  snprintf(text, size,
-           "at #%" PRIu64
-           " (%s): the module answered %s to the PIN that was given; the card counts wrong PINs, so it is not "
-           "tried again: is it the PIN of this token?",
-           call->number, call->info->name, name ? name : "a refusal");
+  if (is_login(call) && live->stand_in)
+    snprintf(
+        text, size,
+        "at #%" PRIu64
+        " (%s): the module answered %s to a PIN that stands for the one that was not recorded; the card counts wrong "
+        "PINs, so the replay ends",
+        call->number, call->info->name, name ? name : "a refusal");
+  else
+    snprintf(text, size,
+             "at #%" PRIu64
+             " (%s): the module answered %s to the PIN that was given; the card counts wrong PINs, so it is not "
+             "tried again: is it the PIN of this token?",
+             call->number, call->info->name, name ? name : "a refusal");
   snprintf(shared->refusal, sizeof shared->refusal, "the PIN that was given was refused at #%" PRIu64, call->number);
   shared->refused = true;
   return text;
@@ -211,7 +227,7 @@ CK_RV guard_login(const CK_FUNCTION_LIST_3_2 *functions, CK_SESSION_HANDLE sessi
   CK_RV rv = CKR_PIN_INCORRECT;
   if (!shared->refused) {
     rv = functions->C_Login(session, CKU_USER, (CK_UTF8CHAR *)(uintptr_t)pin->bytes, pin->length);
-    if (is_refusal(rv)) {
+    if (good_pin_is_refusal(rv)) {
       snprintf(shared->refusal, sizeof shared->refusal, "the PIN that was given was refused before the first call");
       shared->refused = true;
     }
@@ -220,18 +236,24 @@ CK_RV guard_login(const CK_FUNCTION_LIST_3_2 *functions, CK_SESSION_HANDLE sessi
   return rv;
 }
 
-void guard_leave(struct guard *guard, struct player *player, const struct live *live)
+static void prove(struct guard *guard, struct player *player, const struct call *call)
 {
   uint64_t tag, slot;
-  if (live && is_login(live->call) && live->rv == CKR_OK && tag_of(live->call, &tag)) {
-    const unsigned user = user_of(live->call);
+  if (!is_login(call) || !tag_of(&call->arg[2].in, &tag)) return;
+  const unsigned user = user_of(call);
+  if (guard->proved[user].known || !maps_session_slot(player, call->arg[0].in.number, &slot)) return;
+  guard->proved[user].known = true;
+  guard->proved[user].tag = tag;
+  guard->proved[user].slot = slot;
+}
+
+void guard_leave(struct guard *guard, struct player *player, const struct live *live)
+{
+  if (live && live->rv == CKR_OK) {
     pthread_mutex_lock(&player->lock);
     maps_at(player->maps, live->call);
-    if (!guard->proved[user].known && maps_session_slot(player, live->call->arg[0].in.number, &slot)) {
-      guard->proved[user].known = true;
-      guard->proved[user].tag = tag;
-      guard->proved[user].slot = slot;
-    }
+    prove(guard, player, live->call);
+    if (live->call->rv == CKR_OK) good_pin_learn(player, live->call);
     pthread_mutex_unlock(&player->lock);
   }
   pthread_mutex_unlock(&shared->turn);

@@ -193,30 +193,43 @@ static bool may_wait(const struct replay_options *options, int function)
   return function == P11_F_C_WaitForSlotEvent && options->mode == REPLAY_FREE;
 }
 
+static void hung(struct runner *r, const struct replay_options *options, unsigned thread)
+{
+  struct results *results = r->job->results;
+  const uint64_t call = atomic_load(&results->thread[thread].call);
+  const int function = (int)atomic_load(&results->thread[thread].function);
+  kill(r->pid, SIGKILL);
+  char what[120], where[100];
+  snprintf(what, sizeof what, "did not return within %u s", options->timeout);
+  snprintf(where, sizeof where, "%s, call #%llu", name_of(function), (unsigned long long)call);
+  broke(r->job, what, call, function, where);
+  snprintf(r->job->broke, sizeof r->job->broke, "%s %s", where, what);
+}
+
 /* Has a call been in the module for too long? */
 static void watch(struct runner *r, const struct replay_options *options)
 {
   const uint64_t t = now(), most = (uint64_t)options->timeout * SECOND;
   struct results *results = r->job->results;
   for (unsigned i = 0; i < RESULTS_THREADS; i++) {
-    const uint64_t since = atomic_load(&results->thread[i].since), call = atomic_load(&results->thread[i].call);
+    const uint64_t since = atomic_load(&results->thread[i].since);
     const int function = (int)atomic_load(&results->thread[i].function);
     if (since == 0 || t < since || t - since < most || may_wait(options, function)) continue;
-    kill(r->pid, SIGKILL);
-    char what[120], where[100];
-    snprintf(what, sizeof what, "did not return within %u s", options->timeout);
-    snprintf(where, sizeof where, "%s, call #%llu", name_of(function), (unsigned long long)call);
-    broke(r->job, what, call, function, where);
-    snprintf(r->job->broke, sizeof r->job->broke, "%s %s", where, what);
+    hung(r, options, i);
     return;
   }
   bool inside = options->recorded_speed;
-  for (unsigned i = 0; i < RESULTS_THREADS && !inside; i++)
-    inside = atomic_load(&results->thread[i].since) != 0 &&
-             !may_wait(options, (int)atomic_load(&results->thread[i].function));
+  unsigned waits = RESULTS_THREADS;
+  for (unsigned i = 0; i < RESULTS_THREADS && !inside; i++) {
+    if (atomic_load(&results->thread[i].since) == 0) continue;
+    inside = !may_wait(options, (int)atomic_load(&results->thread[i].function));
+    waits = i;
+  }
   if (inside || results->calls == 0 || results->calls != r->calls) {
     r->calls = results->calls;
     r->moved = t;
+  } else if (waits < RESULTS_THREADS && t - r->moved > 2 * most) {
+    hung(r, options, waits); /* all the others wait for it */
   } else if (t - r->moved > STANDSTILL * most) {
     kill(r->pid, SIGKILL);
     snprintf(results->error, sizeof results->error, "the replay stood still after %llu calls, outside the module",

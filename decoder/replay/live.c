@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "decoder/replay/good_pin.h"
 #include "decoder/replay/live_part.h"
 #include "decoder/replay/maps.h"
 
@@ -134,7 +135,7 @@ static void pin(struct laying *l)
 {
   struct live *live = l->live;
   const struct call *call = live->call;
-  const struct value *value = &call->arg[l->param].in;
+  const struct value *good = good_pin_for(l->player, call), *value = good ? good : &call->arg[l->param].in;
   unsigned link = call->info->param[l->param].link - 1u;
   enum payload_class class = pin_class(l);
   const struct replay_pin *given = payload_pin(l->player, class);
@@ -148,6 +149,10 @@ static void pin(struct laying *l)
     live_secret(live, to, given->length);
     live->v[l->param] = address(to);
     live->v[link] = given->length;
+  } else if (good != NULL) {
+    uint64_t length = value->length;
+    live->v[l->param] = address(live_bytes(l, value, PAYLOAD_SECRET, &length));
+    live->v[link] = length;
   } else {
     uint16_t before = live->stand_in;
     in_bytes(l, PAYLOAD_SECRET);

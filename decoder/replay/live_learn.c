@@ -3,6 +3,7 @@
 
 #include "decoder/replay/live_part.h"
 #include "decoder/replay/maps.h"
+#include "decoder/replay/maps_misfit.h"
 
 static uint64_t word_at(const void *p)
 {
@@ -220,6 +221,7 @@ void live_learn(struct live *live, struct player *player)
   } else if (then && hands_out(call)) {
     maps_lost(player, call);
   }
+  if (then && now && call->known == P11_F_C_FindObjectsInit) maps_misfit_asked(player, live);
   if (then) learn_ends(live, player);
   verify_see(player, live);
   learn_operations(live, player);

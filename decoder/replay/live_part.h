@@ -150,6 +150,10 @@ void compare_structure(struct comparing *c, const char *place, const struct valu
 void compare_attributes(struct comparing *c, unsigned param);
 void compare_mechanisms(struct comparing *c, unsigned param);
 void compare_interfaces(struct comparing *c, unsigned param);
+/* compare_functions.c: what the module handed out today, as C_GetFunctionList's or as the interface "PKCS 11". */
+void compare_functions(struct comparing *c, const void *functions, bool interface);
+/* EVENT_LIST of the trace, before any call is made. */
+void live_list_foresee(struct player *player, const struct event *event);
 /* compare_code.c */
 bool code_depends_on_data(const struct call *call, uint64_t rv);
 bool code_fills_template(uint64_t rv);
@@ -173,6 +177,15 @@ void live_attribute_answered(struct player *player, const struct call *call, uin
                              uint64_t now);
 uint64_t live_attribute_room(struct player *player, const struct call *call, uint64_t type, uint64_t given);
 
+/* A function list that the recorded module handed out. */
+#define LIVE_LISTS 8
+struct live_list {
+  bool interface; /* by name; else by C_GetFunctionList */
+  uint16_t version, count;
+  uint8_t nulls[32];
+};
+
+struct good_pins;
 struct kept_values;
 struct seal_process;
 struct payload {
@@ -182,6 +195,8 @@ struct payload {
   bool so;         /* the latest login was the security officer's */
   bool asked_seal; /* whether the key opens what the process sealed */
   struct seal_process *opened;
+  struct good_pins *pins;
+  struct live_list list[LIVE_LISTS];
   bool larger; /* some answer was */
   struct live_answer answer[LIVE_ANSWERS];
   uint64_t good_pin[2]; /* tags of the PINs, the user's and the officer's, that were good first; sealed traces only */

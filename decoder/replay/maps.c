@@ -74,6 +74,7 @@ static bool life_lasts(const struct maps *maps, const struct life *life)
 static void session_wipe(struct session *session)
 {
   const struct handles recorded = session->recorded, now = session->now;
+  maps_misfit_free(session->asked);
   *session = (struct session){
       .recorded = {recorded.at, 0, recorded.room},
         .now = {now.at,      0, now.room     }
@@ -315,6 +316,14 @@ bool maps_session_slot(struct player *player, uint64_t recorded, uint64_t *slot)
   return true;
 }
 
+bool maps_slot_has_session(struct player *player, uint64_t slot)
+{
+  size_t place = 0;
+  for (const struct life *life; (life = table_next(&player->maps->session.recorded, &place));)
+    if (life->to == UINT64_MAX && !life->lost && life->session->place && life->session->place->id == slot) return true;
+  return false;
+}
+
 /* --- the end --- */
 
 static void side_clear(struct side *side, bool with_sessions)
@@ -326,6 +335,7 @@ static void side_clear(struct side *side, bool with_sessions)
       if (with_sessions) {
         free(life->session->recorded.at);
         free(life->session->now.at);
+        maps_misfit_free(life->session->asked);
         free(life->session);
       }
       free(life);
@@ -387,6 +397,7 @@ void maps_free(struct maps *maps)
     maps->spare_session = session->spare;
     free(session->recorded.at);
     free(session->now.at);
+    maps_misfit_free(session->asked);
     free(session);
   }
   for (size_t i = 0; i < maps->places; i++) free(maps->place[i]);

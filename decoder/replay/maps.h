@@ -20,6 +20,8 @@ bool maps_object_made(struct player *player, uint64_t recorded);
 bool maps_object_none(struct player *player, uint64_t recorded);
 /* The slot, in the trace, of a recorded session; false when it is not known. */
 bool maps_session_slot(struct player *player, uint64_t recorded, uint64_t *slot);
+/* Is a session open today on what stands for the recorded slot? */
+bool maps_slot_has_session(struct player *player, uint64_t slot);
 
 /* The number that stands for a recorded one. False: there is none today (a slot that is missing, a session or object that
  * could not be made, found or was withheld); *why then says since which call, 0 unknown. Numbers that the trace never saw

@@ -115,7 +115,9 @@ void maps_search_begins(struct session *search, const struct call *call)
 {
   search->recorded.count = search->now.count = 0;
   search->because = search->explained = 0;
-  search->has_class = false;
+  search->has_class = search->misfits = false;
+  maps_misfit_free(search->asked);
+  search->asked = NULL;
   const struct value *in = &call->arg[1].in;
   for (size_t i = 0; i < in->count; i++) {
     if (in->item[i].number != CKA_CLASS || !in->item[i].count || in->item[i].item[0].what != VALUE_NUMBER) continue;
@@ -210,6 +212,7 @@ static void pair_found(struct player *player, uint64_t session, const struct cal
     maps_look_around(player, search, call);
     match_open(player, search, life->now, call);
   }
+  maps_misfit_look(player, search, life->now, call, now, count);
   /* Until it is found. */
   for (size_t i = 0; i < search->recorded.count; i++) maps_lose_found(maps, search->recorded.at[i], call);
   if (!over && !final) return;

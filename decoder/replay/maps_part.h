@@ -9,6 +9,7 @@
 #include "decoder/model/table.h"
 #include "decoder/replay/lost.h"
 #include "decoder/replay/maps.h"
+#include "decoder/replay/maps_misfit.h"
 
 /* One recorded slot. */
 struct place {
@@ -41,8 +42,11 @@ struct session {
   struct handles recorded, now;   /* found in the search so far, and not paired */
   bool has_class;                 /* it asks for this CKA_CLASS: */
   uint64_t class;
-  uint64_t because;   /* a call because of which it finds other objects than then; 0 none, */
-  uint64_t explained; /* and the same when there is no other reason, as far as it went */
+  struct maps_asked *asked; /* its template, NULL when it is not that of then */
+  bool misfits;             /* what came last was not asked for: */
+  uint64_t misfit;          /* see this attribute */
+  uint64_t because;         /* a call because of which it finds other objects than then; 0 none, */
+  uint64_t explained;       /* and the same when there is no other reason, as far as it went */
   struct session *spare;
 };
 
@@ -115,6 +119,10 @@ void maps_search_begins(struct session *search, const struct call *call);
 
 /* maps_around.c: recorded objects that the search has not come to today, though they are there. */
 void maps_look_around(struct player *player, const struct session *search, const struct call *call);
+
+/* maps_misfit.c: those of `now`, `count` that have no pair; session is today's. */
+void maps_misfit_look(struct player *player, struct session *search, CK_SESSION_HANDLE session, const struct call *call,
+                      const uint64_t *now, size_t count);
 
 /* maps_slots.c */
 struct place *place_of(struct maps *maps, uint64_t id);

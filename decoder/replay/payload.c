@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "decoder/read/arena.h"
+#include "decoder/replay/good_pin.h"
 #include "decoder/replay/live_part.h"
 #include "decoder/replay/payload_kept.h"
 #include "decoder/seal/seal.h"
@@ -19,6 +20,7 @@ struct payload *payload_new(void)
   struct payload *payload = read_zalloc(sizeof *payload);
   payload->kept = kept_values_new();
   payload->states = live_states_new();
+  payload->pins = good_pins_new();
   return payload;
 }
 
@@ -28,6 +30,7 @@ void payload_free(struct payload *payload)
   kept_values_free(payload->kept);
   live_states_free(payload->states);
   seal_process_free(payload->opened);
+  good_pins_free(payload->pins);
   free(payload);
 }
 

@@ -1,5 +1,6 @@
 /* What the trace knows of each object: one pass over the calls of a module. */
 #include "decoder/replay/portrait.h"
+#include "decoder/replay/call_copy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "decoder/model/pick.h"
 #include "decoder/model/table.h"
 #include "decoder/read/arena.h"
+#include "decoder/replay/call_copy.h"
 #include "decoder/replay/portrait_part.h"
 
 #define MOST_ATTRIBUTES 128 /* of one object */
@@ -27,11 +29,8 @@ struct reading {
 
 struct value portrait_copy(struct arena *arena, const struct value *v)
 {
-  struct value copy = *v;
-  if (v->bytes) copy.bytes = (const uint8_t *)arena_text(arena, v->bytes, v->kept);
-  if (!v->count) return copy;
-  copy.item = arena_alloc(arena, v->count * sizeof *copy.item);
-  for (size_t i = 0; i < v->count; i++) copy.item[i] = portrait_copy(arena, &v->item[i]);
+  struct value copy;
+  value_copy(&copy, v, arena);
   return copy;
 }
 

@@ -2,7 +2,9 @@
 
 #include <stdio.h>
 
+#include "decoder/replay/good_pin.h"
 #include "decoder/replay/guard.h"
+#include "decoder/replay/live_part.h"
 #include "decoder/replay/results.h"
 
 bool prepass(struct player *player, struct guard *guard, const char *const *paths, size_t count, unsigned index,
@@ -18,6 +20,9 @@ bool prepass(struct player *player, struct guard *guard, const char *const *path
   *searches = false;
   struct event event;
   while (!trace_next(set, &event)) {
+    if (event.type == EVENT_LIST && event.process->index == index && event.module &&
+        choose_takes(player->options, event.process, event.module->id))
+      live_list_foresee(player, &event);
     if (event.type != EVENT_CALL || event.process->index != index) continue;
     const struct call *call = event.call;
     if (call_is_probe(call) || call->known < 0 || !choose_takes(player->options, event.process, call->module)) continue;
@@ -25,6 +30,7 @@ bool prepass(struct player *player, struct guard *guard, const char *const *path
     player->module = call->module;
     maps_foresee(player, call);
     guard_foresee(guard, call);
+    good_pin_foresee(player, call);
     *searches |= call->known == P11_F_C_FindObjects && call->rv == CKR_OK && call->arg[1].out.count;
   }
   trace_close(set);
