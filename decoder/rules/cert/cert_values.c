@@ -29,7 +29,7 @@ static void not_one_value(struct check *check, const struct value *a)
   const struct value *v = &a->item[0];
   size_t content;
   if (value_is_tagged(v) ? v->shape & P11T_SHAPE_DER
-                            : v->form != P11T_V_FULL || der_content(v->bytes, v->kept, 0x30, &content, NULL) != NULL)
+                         : v->form != P11T_V_FULL || der_content(v->bytes, v->kept, 0x30, &content, NULL) != NULL)
     return;
   struct finding *f =
       finding_report(check, SEVERITY_ERROR, 2, "CKA_VALUE of a certificate is more or less than one DER value");
