@@ -71,27 +71,36 @@ CK_RV tok_C_InitToken(struct tok_session *session, CK_SLOT_ID slotID, CK_UTF8CHA
   return tok_auth_new_token(slot, pPin, ulPinLen, pLabel);
 }
 
-/* The slot of a session; its R/W-ness in *rw. NULL: there is no such session. */
-static struct tok_slot *slot_of(CK_SESSION_HANDLE handle, bool *rw)
+/* The slot of a session; its R/W-ness in *rw, and which insertion of the token it belongs to in *born. NULL: there is no such
+ * session. */
+static struct tok_slot *slot_of(CK_SESSION_HANDLE handle, bool *rw, uint32_t *born)
 {
   struct tok_session *session = tok_session_lock(handle);
   if (session == NULL) return NULL;
   struct tok_slot *slot = session->slot;
   *rw = tok_session_rw(session);
+  *born = session->born;
   tok_session_unlock(session);
   return slot;
+}
+
+/* What a function answers whose session was not locked while it worked: was the token removed meanwhile? */
+static CK_RV still_there(struct tok_slot *slot, uint32_t born, CK_RV rv)
+{
+  return tok_slot_changes(slot) != born ? CKR_DEVICE_REMOVED : rv;
 }
 
 CK_RV tok_C_InitPIN(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen)
 {
   (void)session;
   bool rw;
-  struct tok_slot *slot = slot_of(hSession, &rw);
+  uint32_t born;
+  struct tok_slot *slot = slot_of(hSession, &rw, &born);
   if (slot == NULL) return CKR_SESSION_HANDLE_INVALID;
   /* "only in the R/W SO Functions state"; in any other, also in a R/O session: */
   if (!rw || tok_auth_who(slot) != TOK_SO) return CKR_USER_NOT_LOGGED_IN;
   if (pPin == NULL) return CKR_ARGUMENTS_BAD;
-  return tok_auth_init_pin(slot, pPin, ulPinLen);
+  return still_there(slot, born, tok_auth_init_pin(slot, pPin, ulPinLen));
 }
 
 CK_RV tok_C_SetPIN(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_UTF8CHAR_PTR pOldPin, CK_ULONG ulOldLen,
@@ -99,9 +108,10 @@ CK_RV tok_C_SetPIN(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_U
 {
   (void)session;
   bool rw;
-  struct tok_slot *slot = slot_of(hSession, &rw);
+  uint32_t born;
+  struct tok_slot *slot = slot_of(hSession, &rw, &born);
   if (slot == NULL) return CKR_SESSION_HANDLE_INVALID;
   if (!rw) return CKR_SESSION_READ_ONLY;
   if (pOldPin == NULL || pNewPin == NULL) return CKR_ARGUMENTS_BAD;
-  return tok_auth_set_pin(slot, pOldPin, ulOldLen, pNewPin, ulNewLen);
+  return still_there(slot, born, tok_auth_set_pin(slot, pOldPin, ulOldLen, pNewPin, ulNewLen));
 }

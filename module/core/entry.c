@@ -58,8 +58,6 @@ static bool locks_for_itself(const struct p11_function_info *f)
 struct entry {
   enum p11_function function;
   struct tok_session *session; /* locked, or NULL */
-  struct tok_slot *slot;       /* of the session, also if that is not locked; NULL: the function has none */
-  uint32_t born;               /* of the session */
 };
 
 /* What comes before tok_C_Xxx. If it fails, the entry must only return the code. */
@@ -71,12 +69,7 @@ static CK_RV begin(struct entry *e, const uintptr_t *a, bool exists)
   CK_RV rv = exists ? CKR_OK : CKR_FUNCTION_NOT_SUPPORTED;
   if (rv == CKR_OK && f->param[0].kind == P11_K_SESSION) {
     e->session = tok_session_lock(a[0]);
-    if (e->session == NULL) {
-      rv = CKR_SESSION_HANDLE_INVALID;
-    } else {
-      e->slot = e->session->slot;
-      e->born = e->session->born;
-    }
+    if (e->session == NULL) rv = CKR_SESSION_HANDLE_INVALID;
   }
   if (rv == CKR_OK) rv = tok_check_arguments(e->function, a);
   if (e->session != NULL && rv != CKR_OK) {
@@ -90,22 +83,14 @@ static CK_RV begin(struct entry *e, const uintptr_t *a, bool exists)
   return rv;
 }
 
-/* The token was removed during the call (5.1.3, CKR_DEVICE_REMOVED), whatever came of it. */
-static CK_RV removed(struct entry *e, CK_RV rv)
-{
-  if (e->session != NULL)
-    tok_session_lose(e->session);
-  else
-    tok_slot_present(e->slot);
-  e->session = NULL;
-  return e->function == P11_F_C_CloseSession ? rv : CKR_DEVICE_REMOVED;
-}
-
 /* What comes after. */
 static CK_RV end(struct entry *e, CK_RV rv)
 {
-  if (e->slot != NULL && tok_slot_changes(e->slot) != e->born) rv = removed(e, rv);
-  if (e->session != NULL) {
+  if (e->session != NULL && tok_session_lost(e->session)) {
+    /* During the call (5.1.3, CKR_DEVICE_REMOVED), whatever came of it. */
+    tok_session_lose(e->session);
+    rv = CKR_DEVICE_REMOVED;
+  } else if (e->session != NULL) {
     if (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL && works_on[e->function] != 0)
       tok_session_end(e->session, (enum tok_op_kind)(works_on[e->function] - 1));
     tok_session_unlock(e->session);
@@ -122,7 +107,7 @@ static CK_RV end(struct entry *e, CK_RV rv)
   CK_RV name(P11_LIST(PARAMETER, 0, __VA_ARGS__))                           \
   {                                                                         \
     const uintptr_t a[] = {P11_LIST(AS_NUMBER, 0, __VA_ARGS__)};            \
-    struct entry e = {P11_F_##name, NULL, NULL, 0};                         \
+    struct entry e = {P11_F_##name, NULL};                                  \
     CK_RV rv = begin(&e, a, tok_##name != NULL);                            \
     if (rv != CKR_OK) return rv;                                            \
     return end(&e, tok_##name(e.session, P11_LIST(NAME, 0, __VA_ARGS__)));  \

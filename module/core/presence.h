@@ -5,12 +5,19 @@
 #define TOK_PRESENCE_H
 
 #include "core/card.h"
+#include "core/sessions.h"
 #include "core/slots.h"
 
 /* The counter as it is at this moment. */
 static inline uint32_t tok_slot_changes(const struct tok_slot *slot)
 {
   return atomic_load_explicit(atomic_load_explicit(&slot->changes, memory_order_relaxed), memory_order_acquire);
+}
+
+/* Was the token of a session, which is open and locked, removed since? */
+static inline bool tok_session_lost(const struct tok_session *session)
+{
+  return __builtin_expect(tok_slot_changes(session->slot) != session->born, 0);
 }
 
 /* CKR_OK, or CKR_TOKEN_NOT_PRESENT. If the token was removed or inserted since the last look, what was there before has been

@@ -38,7 +38,7 @@ struct tok_session *tok_session_lock(CK_SESSION_HANDLE handle)
   struct tok_session *session = &chunk[at % CHUNK].session;
   pthread_mutex_lock(&session->lock);
   if (session->handle == handle) {
-    if (tok_slot_changes(session->slot) == session->born) return session;
+    if (!tok_session_lost(session)) return session;
     tok_session_lose(session);
     return NULL;
   }
@@ -176,7 +176,7 @@ void tok_session_close_lost(struct tok_slot *slot)
     for (unsigned i = 0; i < CHUNK; i++) {
       struct tok_session *session = &chunk[i].session;
       if (pthread_mutex_trylock(&session->lock) != 0) continue;
-      if (session->handle != 0 && session->slot == slot && session->born != tok_slot_changes(slot))
+      if (session->handle != 0 && session->slot == slot && tok_session_lost(session))
         close_only(session);
       else
         pthread_mutex_unlock(&session->lock);

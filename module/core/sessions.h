@@ -58,7 +58,7 @@ CK_RV tok_session_open(struct tok_slot *slot, CK_FLAGS flags, CK_SESSION_HANDLE 
 CK_RV tok_session_close(CK_SESSION_HANDLE handle);
 void tok_session_close_all(struct tok_slot *slot);
 /* Closes a session, which is locked, of a token that was removed. */
-void tok_session_lose(struct tok_session *session);
+void tok_session_lose(struct tok_session *session) __attribute__((cold, noinline));
 /* Closes those of the slot whose token was removed, but for the ones that are in a call; the login stays. */
 void tok_session_close_lost(struct tok_slot *slot);
 
