@@ -79,7 +79,7 @@ def test_cannot_be_started(lab):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    ([], "no COMMAND"), (["--capture", "all", "true"], "meta safe clear"), (["-o", "a/%p", "true"], "without %-marks"),
+    ([], "no COMMAND"), (["--capture", "all", "true"], "meta safe full clear"), (["-o", "a/%p", "true"], "without %-marks"),
     (["-o", "x.p11t", "true"], "takes a folder"), (["--fail-on", "never", "true"], "error, warning or info"),
     (["--recorder", "/nonexistent.so", "true"], "p11trace run: no recorder"), (["-o", "/proc/x", "true"], "cannot be made")])
 def test_misuse(lab, arguments, words):
