@@ -28,7 +28,8 @@ static void pair_one(struct player *player, const struct portrait *portrait, CK_
   int most = -1;
   for (size_t i = 0; i < count; i++) {
     if (life_is_today(&player->maps->object, list[i])) continue;
-    const int fits = portrait_fits(player, portrait, session, list[i]);
+    bool wholly;
+    const int fits = portrait_fits(player, portrait, session, list[i], &wholly);
     if (fits > most) most = fits, best = i;
   }
   if (best != SIZE_MAX) maps_pair_object(player, portrait->handle, list[best], call);

@@ -56,13 +56,14 @@ static void pair(struct player *player, struct session *search, size_t recorded,
   handles_drop(&search->now, now);
 }
 
-/* portrait_fits says less than this of objects that are of another class or kind. */
-enum { FITS_AT_ALL = -999 };
+/* portrait_fits says less than the first of objects that are of another class or kind, and the second or more of those with the
+ * same CKA_ID or value. */
+enum { FITS_AT_ALL = -999, FITS_SURELY = 16 };
 
 /* By what the trace knows of the objects: each takes the best of those that are left, the first of equals, that fits at least
- * so well. */
+ * so well. `open`: the search may still bring a better one, so it must be wholly or surely this one. */
 static void match_portraits(struct player *player, struct session *search, uint64_t session, const struct call *call,
-                            int least)
+                            int least, bool open)
 {
   const bool few = search->recorded.count * search->now.count <= 4096;
   for (size_t i = 0; i < search->recorded.count;) {
@@ -73,8 +74,9 @@ static void match_portraits(struct player *player, struct session *search, uint6
     size_t best = SIZE_MAX;
     int most = least - 1;
     for (size_t k = 0; portrait && k < search->now.count && (few || best == SIZE_MAX); k++) {
-      const int fits = portrait_fits(player, portrait, session, search->now.at[k]);
-      if (fits > most) most = fits, best = k;
+      bool wholly;
+      const int fits = portrait_fits(player, portrait, session, search->now.at[k], &wholly);
+      if (fits > most && (wholly || !open || fits >= FITS_SURELY)) most = fits, best = k;
     }
     if (best == SIZE_MAX)
       i++;
@@ -136,10 +138,11 @@ static void match(struct player *player, struct session *search, uint64_t sessio
     if (is_open(player->maps, search->recorded.at[0])) pair(player, search, 0, 0, call);
     return;
   }
-  match_portraits(player, search, session, call, 0);
+  match_portraits(player, search, session, call, 0, !over);
   match_order(player, search, call);
   /* As many as then, but some look otherwise: what does will show where it is looked at. */
-  if (over && search->recorded.count == search->now.count) match_portraits(player, search, session, call, FITS_AT_ALL);
+  if (over && search->recorded.count == search->now.count)
+    match_portraits(player, search, session, call, FITS_AT_ALL, false);
 }
 
 /* Takes out what cannot be alike because of an earlier call: recorded objects that were not made today, and those of today
@@ -171,7 +174,7 @@ static uint64_t drop_explained(const struct maps *maps, struct session *search)
 /* The search is not over, and nothing that fits is anywhere: what came instead. */
 static void match_open(struct player *player, struct session *search, uint64_t session, const struct call *call)
 {
-  match_portraits(player, search, session, call, FITS_AT_ALL);
+  match_portraits(player, search, session, call, FITS_AT_ALL, false);
   match_blind(player, search, session, call);
 }
 
@@ -210,6 +213,7 @@ static void pair_found(struct player *player, uint64_t session, const struct cal
   search->explained = search->recorded.count || search->now.count ? 0 : search->because;
   if (!over && search->recorded.count) {
     maps_look_around(player, search, call);
+    match_known(maps, search);
     match_open(player, search, life->now, call);
   }
   maps_misfit_look(player, search, life->now, call, now, count);

@@ -77,10 +77,12 @@ static bool is_same(const struct value *recorded, const uint8_t *bytes, size_t l
   return length == 1 ? (bytes[0] != 0) == (recorded->number != 0) : number == recorded->number;
 }
 
-int portrait_fits(struct player *player, const struct portrait *portrait, uint64_t session, uint64_t object)
+int portrait_fits(struct player *player, const struct portrait *portrait, uint64_t session, uint64_t object,
+                  bool *wholly)
 {
   const CK_FUNCTION_LIST_3_2 *f = target_functions(player->target);
   int score = 0;
+  *wholly = true;
   if (!f->C_GetAttributeValue) return 0;
   for (size_t i = 0; i < sizeof telling / sizeof *telling; i++) {
     const struct value *recorded = portrait_attribute(portrait, telling[i].type);
@@ -88,12 +90,13 @@ int portrait_fits(struct player *player, const struct portrait *portrait, uint64
     uint8_t bytes[8192];
     CK_ATTRIBUTE a = {telling[i].type, bytes, sizeof bytes};
     if (f->C_GetAttributeValue(session, object, &a, 1) != CKR_OK || a.ulValueLen > sizeof bytes) continue;
-    if (is_same(recorded, bytes, a.ulValueLen))
+    if (is_same(recorded, bytes, a.ulValueLen)) {
       score += telling[i].same;
-    else if (telling[i].other == NEVER)
-      return -1000;
-    else
-      score -= telling[i].other;
+      continue;
+    }
+    *wholly &= telling[i].other == 0;
+    if (telling[i].other == NEVER) return -1000;
+    score -= telling[i].other;
   }
   return score;
 }
