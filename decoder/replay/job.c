@@ -35,6 +35,7 @@ struct runner {
   uint64_t begun;
   struct replay_change before[REPLAY_CHANGES];
   unsigned changes;
+  bool keys;             /* an earlier process generated some */
   uint64_t calls, moved; /* how many were done when it last moved on, and when that was */
 };
 
@@ -69,6 +70,7 @@ static _Noreturn void child(struct runner *r, const struct replay_options *optio
   mine.chosen = r->job->chosen;
   mine.before = r->before;
   mine.changes_before = r->changes;
+  mine.keys_before = r->keys;
   bool played = trace_again(r->job->paths, r->job->count);
   if (played)
     played = replay_play(r->job->paths, r->job->count, r->job->index, &mine, &r->shared->results);
@@ -84,6 +86,7 @@ static void take_changes(const struct jobs *jobs, struct runner *r)
   for (size_t i = 0; i < jobs->count; i++) {
     const struct job *job = &jobs->job[i];
     if (job->state != JOB_OVER || job->results == NULL) continue;
+    r->keys |= job->results->made_keys;
     const char *slash = strrchr(job->trace, '/');
     for (unsigned k = 0; k < job->results->changes && r->changes < REPLAY_CHANGES; k++) {
       const struct replay_change *change = &job->results->change[k];

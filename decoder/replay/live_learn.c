@@ -4,6 +4,7 @@
 #include "decoder/replay/live_part.h"
 #include "decoder/replay/maps.h"
 #include "decoder/replay/maps_misfit.h"
+#include "decoder/replay/results.h"
 
 static uint64_t word_at(const void *p)
 {
@@ -80,6 +81,11 @@ static void learn_attributes(struct live *live, struct player *player, unsigned 
   }
 }
 
+static bool live_makes_keys(int function)
+{
+  return function == P11_F_C_GenerateKey || function == P11_F_C_GenerateKeyPair;
+}
+
 /* Keys that the module makes are others each time, and so is what is unwrapped with or derived from them. */
 static unsigned taint_of_new(const struct live *live)
 {
@@ -126,6 +132,7 @@ static void learn_output(struct live *live, struct player *player, unsigned i)
     case P11_K_OUT_OBJECT:
       if (arg->out.what == VALUE_NUMBER && !live_is_size_query(live->call))
         learn_object(live, player, arg->out.number, word_at(pointer_at(live->v[i])), taint_of_new(live));
+      if (live_makes_keys(live->call->known)) player->results->made_keys = true;
       break;
     case P11_K_OUT_STRUCT:
       if (live->v[i] != 0) learn_members(live, player, &arg->out, pointer_at(live->v[i]), 0);
@@ -194,9 +201,7 @@ static void learn_ends(struct live *live, struct player *player)
   const struct call *call = live->call;
   switch (call->known) {
     case P11_F_C_CloseSession: live_session_gone(player, call->arg[0].in.number); break;
-    case P11_F_C_DestroyObject:
-      live_object_mark(player, call->arg[1].in.number, player->options->prepare ? TAINT_FRESH : 0);
-      break;
+    case P11_F_C_DestroyObject: live_object_mark(player, call->arg[1].in.number, live_object_default(player)); break;
     case P11_F_C_Finalize: live_all_gone(player); break;
     case P11_F_C_Login:
     case P11_F_C_LoginUser: player->payload->so = call->arg[1].in.number == CKU_SO; return;

@@ -120,6 +120,8 @@ void live_states_free(struct live_states *states);
 struct live_op *live_op_find(struct player *player, uint64_t session, unsigned kind);
 struct live_op *live_op_make(struct player *player, uint64_t session, unsigned kind);
 void live_session_gone(struct player *player, uint64_t session);
+/* What holds of an object that no call of this process made. */
+unsigned live_object_default(const struct player *player);
 unsigned live_object_taint(struct player *player, uint64_t object);
 void live_object_mark(struct player *player, uint64_t object, unsigned taint);
 void live_all_gone(struct player *player);

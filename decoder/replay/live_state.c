@@ -102,19 +102,20 @@ void live_session_gone(struct player *player, uint64_t session)
   free(s);
 }
 
-/* An object that no call of the trace made lies on the token: with --prepare its key is a fresh one. */
-static unsigned by_default(const struct player *player)
+/* An object that no call of the trace made lies on the token: with --prepare its key is a fresh one, and after a process that
+ * generated keys it may be one of those. */
+unsigned live_object_default(const struct player *player)
 {
-  return player->options->prepare ? TAINT_FRESH : 0;
+  return player->options->prepare || player->options->keys_before ? TAINT_FRESH : 0;
 }
 
 unsigned live_object_taint(struct player *player, uint64_t object)
 {
   struct live_states *states = player->payload->states;
-  if (states->objects == 0) return by_default(player);
+  if (states->objects == 0) return live_object_default(player);
   struct object_state *o = states->object[bucket(object, OBJECTS)];
   while (o != NULL && o->handle != object) o = o->next;
-  return o != NULL ? o->taint : by_default(player);
+  return o != NULL ? o->taint : live_object_default(player);
 }
 
 /* What is as it is by default needs no entry. */
@@ -123,7 +124,7 @@ void live_object_mark(struct player *player, uint64_t object, unsigned taint)
   struct live_states *states = player->payload->states;
   struct object_state **at = &states->object[bucket(object, OBJECTS)];
   while (*at != NULL && (*at)->handle != object) at = &(*at)->next;
-  if (*at != NULL && taint != by_default(player)) {
+  if (*at != NULL && taint != live_object_default(player)) {
     (*at)->taint = taint;
     return;
   }
@@ -134,7 +135,7 @@ void live_object_mark(struct player *player, uint64_t object, unsigned taint)
     free(gone);
     return;
   }
-  if (taint == by_default(player) || states->objects == MOST_OBJECTS) return;
+  if (taint == live_object_default(player) || states->objects == MOST_OBJECTS) return;
   struct object_state *o = read_zalloc(sizeof *o);
   o->handle = object;
   o->taint = taint;

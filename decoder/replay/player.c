@@ -101,6 +101,8 @@ static void one(struct play *play, const struct mode *mode, void *state, struct 
                 const struct event *event)
 {
   const struct call *call = event->call;
+  const uint64_t until = play->player.options->until;
+  if (until && call->number > until + UNTIL_BEHIND) mode->settle(state); /* those before it are still made */
   if (behind_until(play, call)) return;
   const char *reason = why_not(play, event);
   if (play->player.options->calls) filter_see((struct filter *)(uintptr_t)play->player.options->calls, event);

@@ -52,6 +52,7 @@ struct replay_options {
   const char *chosen;
   const struct replay_change *before; /* by processes that were replayed earlier; the first of each slot and sort */
   unsigned changes_before;
+  bool keys_before; /* one of them generated keys: what lies on a token may be another key than the recorded one */
   const char *parameters; /* the member after `flags` of CK_C_INITIALIZE_ARGS; NULL: as recorded, as far as it is */
   struct replay_pin user, so;
   const char *const *slot; /* "OLD=NEW", numbers; ends with NULL. NULL: by label, serial, model, then order */

@@ -42,6 +42,7 @@ struct results {
     _Atomic uint64_t call, since; /* number, ns CLOCK_MONOTONIC; 0: not in the module */
     _Atomic uint32_t function;
   } thread[RESULTS_THREADS];
+  bool made_keys; /* generated ones, which are others each time */
   unsigned changes;
   struct replay_change change[REPLAY_CHANGES]; /* for the processes that are replayed later */
   unsigned kinds;
