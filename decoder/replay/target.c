@@ -88,6 +88,10 @@ struct target *target_open(const char *path)
   struct target *target = read_zalloc(sizeof *target);
   target->library = library;
   copy_list(&target->list, list);
+  /* A list of 2.40 has no place for them, but who exports them has them. */
+  if (!target->list.C_GetInterface) *(void **)&target->list.C_GetInterface = dlsym(library, "C_GetInterface");
+  if (!target->list.C_GetInterfaceList)
+    *(void **)&target->list.C_GetInterfaceList = dlsym(library, "C_GetInterfaceList");
   return target;
 }
 
