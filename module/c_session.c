@@ -62,14 +62,18 @@ CK_RV tok_C_SessionCancel(struct tok_session *session, CK_SESSION_HANDLE hSessio
     CK_FLAGS flag;
     enum tok_op_kind kind;
   } kinds[] = {
-      {CKF_ENCRYPT,        TOK_ENCRYPT         },
-      {CKF_DECRYPT,        TOK_DECRYPT         },
-      {CKF_DIGEST,         TOK_DIGEST          },
-      {CKF_SIGN,           TOK_SIGN            },
-      {CKF_VERIFY,         TOK_VERIFY          },
-      {CKF_VERIFY,         TOK_VERIFY_SIGNATURE},
-      {CKF_SIGN_RECOVER,   TOK_SIGN_RECOVER    },
-      {CKF_VERIFY_RECOVER, TOK_VERIFY_RECOVER  },
+      {CKF_ENCRYPT,         TOK_ENCRYPT         },
+      {CKF_DECRYPT,         TOK_DECRYPT         },
+      {CKF_DIGEST,          TOK_DIGEST          },
+      {CKF_SIGN,            TOK_SIGN            },
+      {CKF_VERIFY,          TOK_VERIFY          },
+      {CKF_VERIFY,          TOK_VERIFY_SIGNATURE},
+      {CKF_SIGN_RECOVER,    TOK_SIGN_RECOVER    },
+      {CKF_VERIFY_RECOVER,  TOK_VERIFY_RECOVER  },
+      {CKF_MESSAGE_ENCRYPT, TOK_MESSAGE_ENCRYPT },
+      {CKF_MESSAGE_DECRYPT, TOK_MESSAGE_DECRYPT },
+      {CKF_MESSAGE_SIGN,    TOK_MESSAGE_SIGN    },
+      {CKF_MESSAGE_VERIFY,  TOK_MESSAGE_VERIFY  },
   };
   session = tok_session_lock(hSession);
   if (session == NULL) return CKR_SESSION_HANDLE_INVALID;

@@ -1,8 +1,6 @@
 /* Verifying signatures and MACs (PKCS #11 3.2, 5.15): with the signature at the end, and, since 3.2, at the beginning. NSS
  * uses the second way with a module that has the 3.2 list, without falling back to the first (pk11obj.c,
  * PK11_VerifyWithMechanism). */
-#include <openssl/err.h>
-
 #include "core/entry.h"
 #include "core/module.h"
 #include "crypto/op.h"
@@ -14,22 +12,11 @@ static CK_RV in_parts(struct tok_session *session, enum tok_op_kind kind, struct
   return rv == CKR_OK && (*op)->type->update == NULL ? CKR_OPERATION_NOT_INITIALIZED : rv;
 }
 
-/* All of the data at once. The operation is over afterwards, whatever comes of it; so it is in `finish`. */
-static CK_RV whole(struct tok_session *session, struct tok_op *op, const CK_BYTE *data, CK_ULONG len,
-                   const CK_BYTE *signature, CK_ULONG signature_len)
+/* All of the data at once, or nothing more of it. The operation is over afterwards, whatever comes of it. */
+static CK_RV finish(struct tok_session *session, struct tok_op *op, const CK_BYTE *data, CK_ULONG len,
+                    const CK_BYTE *signature, CK_ULONG signature_len)
 {
-  static const CK_BYTE nothing;
-  CK_RV rv = CKR_OK;
-  if (data == NULL) data = &nothing;
-  if (signature == NULL) signature = &nothing;
-  ERR_set_mark();
-  if (op->type->verify_single != NULL) {
-    rv = op->type->verify_single(op, data, len, signature, signature_len);
-  } else {
-    if (len > 0) rv = op->type->update(op, data, len, NULL, NULL);
-    if (rv == CKR_OK) rv = op->type->verify(op, signature, signature_len);
-  }
-  ERR_pop_to_mark();
+  CK_RV rv = tok_op_verify(op, data, len, signature, signature_len);
   tok_session_end(session, op->kind);
   return rv;
 }
@@ -39,16 +26,6 @@ static CK_RV part(struct tok_session *session, enum tok_op_kind kind, const CK_B
   struct tok_op *op = NULL;
   CK_RV rv = in_parts(session, kind, &op);
   return rv == CKR_OK ? tok_op_step(session, op, TOK_STEP_UPDATE, data, len, NULL, NULL) : rv;
-}
-
-static CK_RV finish(struct tok_session *session, struct tok_op *op, const CK_BYTE *signature, CK_ULONG signature_len)
-{
-  static const CK_BYTE nothing;
-  ERR_set_mark();
-  CK_RV rv = op->type->verify(op, signature != NULL ? signature : &nothing, signature_len);
-  ERR_pop_to_mark();
-  tok_session_end(session, op->kind);
-  return rv;
 }
 
 CK_RV tok_C_VerifyInit(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
@@ -64,7 +41,7 @@ CK_RV tok_C_Verify(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_B
   (void)hSession;
   struct tok_op *op = NULL;
   CK_RV rv = tok_op_active(session, TOK_VERIFY, true, &op);
-  return rv == CKR_OK ? whole(session, op, pData, ulDataLen, pSignature, ulSignatureLen) : rv;
+  return rv == CKR_OK ? finish(session, op, pData, ulDataLen, pSignature, ulSignatureLen) : rv;
 }
 
 CK_RV tok_C_VerifyUpdate(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulPartLen)
@@ -79,7 +56,7 @@ CK_RV tok_C_VerifyFinal(struct tok_session *session, CK_SESSION_HANDLE hSession,
   (void)hSession;
   struct tok_op *op = NULL;
   CK_RV rv = in_parts(session, TOK_VERIFY, &op);
-  return rv == CKR_OK ? finish(session, op, pSignature, ulSignatureLen) : rv;
+  return rv == CKR_OK ? finish(session, op, NULL, 0, pSignature, ulSignatureLen) : rv;
 }
 
 CK_RV tok_C_VerifySignatureInit(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
@@ -102,7 +79,7 @@ CK_RV tok_C_VerifySignature(struct tok_session *session, CK_SESSION_HANDLE hSess
   (void)hSession;
   struct tok_op *op = NULL;
   CK_RV rv = tok_op_active(session, TOK_VERIFY_SIGNATURE, true, &op);
-  return rv == CKR_OK ? whole(session, op, pData, ulDataLen, op->signature, op->signature_len) : rv;
+  return rv == CKR_OK ? finish(session, op, pData, ulDataLen, op->signature, op->signature_len) : rv;
 }
 
 CK_RV tok_C_VerifySignatureUpdate(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart,
@@ -117,5 +94,5 @@ CK_RV tok_C_VerifySignatureFinal(struct tok_session *session, CK_SESSION_HANDLE 
   (void)hSession;
   struct tok_op *op = NULL;
   CK_RV rv = in_parts(session, TOK_VERIFY_SIGNATURE, &op);
-  return rv == CKR_OK ? finish(session, op, op->signature, op->signature_len) : rv;
+  return rv == CKR_OK ? finish(session, op, NULL, 0, op->signature, op->signature_len) : rv;
 }

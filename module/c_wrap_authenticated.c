@@ -5,7 +5,7 @@
 
 #include "core/entry.h"
 #include "core/module.h"
-#include "crypto/mech.h"
+#include "crypto/aead.h"
 #include "wrap.h"
 
 /* The parameter as C_WrapKey takes it (CK_GCM_WRAP_PARAMS, CK_CCM_WRAP_PARAMS), and where the tag is. */
@@ -22,32 +22,25 @@ struct translated {
 /* CKR_MECHANISM_INVALID for all but the two mechanisms. */
 static CK_RV translate(const CK_MECHANISM *from, CK_BYTE *aad, CK_ULONG aad_len, struct translated *to)
 {
-  CK_MECHANISM given = *from;
+  const struct tok_mech *mech = tok_mech_find(from->mechanism);
+  struct tok_aead_message m;
+  if (mech == NULL || (from->mechanism != CKM_AES_GCM && from->mechanism != CKM_AES_CCM)) return CKR_MECHANISM_INVALID;
+  CK_RV rv = tok_aead_message_read(mech->arg, from->pParameter, from->ulParameterLen, &m);
+  if (rv != CKR_OK) return rv;
   *to = (struct translated){
       .mechanism = {from->mechanism, NULL, 0}
   };
   if (from->mechanism == CKM_AES_GCM) {
-    const CK_GCM_MESSAGE_PARAMS *p = tok_mech_param(&given, sizeof *p);
-    if (p == NULL || p->ulTagBits % 8 != 0) return CKR_MECHANISM_PARAM_INVALID;
-    to->param.gcm =
-        (CK_GCM_WRAP_PARAMS){p->pIv, p->ulIvLen, p->ulIvFixedBits, p->ivGenerator, aad, aad_len, p->ulTagBits};
-    to->mechanism.pParameter = &to->param.gcm;
+    to->param.gcm = (CK_GCM_WRAP_PARAMS){m.iv, m.iv_len, m.fixed_bits, m.generator, aad, aad_len, 8 * m.tag_len};
     to->mechanism.ulParameterLen = sizeof to->param.gcm;
-    to->tag = p->pTag;
-    to->tag_len = p->ulTagBits / 8;
-  } else if (from->mechanism == CKM_AES_CCM) {
-    const CK_CCM_MESSAGE_PARAMS *p = tok_mech_param(&given, sizeof *p);
-    if (p == NULL) return CKR_MECHANISM_PARAM_INVALID;
-    to->param.ccm = (CK_CCM_WRAP_PARAMS){0,   p->pNonce, p->ulNonceLen, p->ulNonceFixedBits, p->nonceGenerator,
-                                         aad, aad_len,   p->ulMACLen};
-    to->mechanism.pParameter = &to->param.ccm;
-    to->mechanism.ulParameterLen = sizeof to->param.ccm;
-    to->tag = p->pMAC;
-    to->tag_len = p->ulMACLen;
   } else {
-    return CKR_MECHANISM_INVALID;
+    to->param.ccm = (CK_CCM_WRAP_PARAMS){0, m.iv, m.iv_len, m.fixed_bits, m.generator, aad, aad_len, m.tag_len};
+    to->mechanism.ulParameterLen = sizeof to->param.ccm;
   }
-  return to->tag != NULL && to->tag_len <= 16 ? CKR_OK : CKR_MECHANISM_PARAM_INVALID;
+  to->mechanism.pParameter = &to->param;
+  to->tag = m.tag;
+  to->tag_len = m.tag_len;
+  return CKR_OK;
 }
 
 CK_RV tok_C_WrapKeyAuthenticated(struct tok_session *session, CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,

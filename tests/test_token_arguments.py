@@ -179,7 +179,8 @@ def variants(name: str):
         base = kind.split("(")[0]
         if TYPES[ctype] is ctypes.c_void_p:
             if name != "C_Finalize":
-                yield {i: None}, base not in optional
+                # C_SignMessageNext without a length: more parts are to come.
+                yield {i: None}, base not in optional and (name, base) != ("C_SignMessageNext", "OUT_LENGTH")
             link = re.match(r"(IN_BYTES|PIN|TEMPLATE|OUT_TEMPLATE|MESSAGE_PARAM|OUT_OBJECTS)\((\d+)", kind)
             for length in LENGTHS if link else ():
                 yield {i: None, int(link[2]) - 1: length}, length in HUGE

@@ -227,12 +227,13 @@ def test_mac_keys_of_the_wrong_type(s):
 
 
 def test_mechanism_flags(token):
-    """Digests digest, MACs sign and verify, and nothing else."""
+    """Digests digest, MACs sign and verify, messages too, and nothing else."""
     m = token.load()
+    signs = CKF.SIGN | CKF.VERIFY | CKF.MESSAGE_SIGN | CKF.MESSAGE_VERIFY | CKF.MULTI_MESSAGE
     for name in HASHES:
         assert m.mechanism_info(token.slot(), mech(name))["flags"] == CKF.DIGEST
         for suffix in ("_HMAC", "_HMAC_GENERAL"):
-            assert m.mechanism_info(token.slot(), mech(name, suffix))["flags"] == CKF.SIGN | CKF.VERIFY
+            assert m.mechanism_info(token.slot(), mech(name, suffix))["flags"] == signs
 
 
 def test_random(token):

@@ -44,6 +44,8 @@ def test_rsa_key_exchange(scene, cipher):
                     "-c", ":009C", "-A", "request", "-o")
         assert "HTTP/1.0 200 OK" in out
     assert scene.called("C_UnwrapKey") >= 2 or scene.called("C_Decrypt") >= 2
+    # Records under AES-GCM (the second connection's, at least) are messages to the token.
+    assert scene.called("C_EncryptMessage") >= 2 and scene.called("C_DecryptMessage") >= 2
 
 
 @pytest.mark.parametrize("version", VERSIONS)

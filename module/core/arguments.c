@@ -48,6 +48,7 @@ static CK_RV check(const struct p11_function_info *f, const struct p11_param *p,
   uintptr_t linked = p->link > 0 ? a[p->link - 1] : 0;
   switch ((enum p11_kind)p->kind) {
     case P11_K_IN_BYTES:
+    case P11_K_MESSAGE_PARAM:
     case P11_K_PIN:
     case P11_K_OUT_BYTES_OF: return check_buffer((const void *)value, linked);
     case P11_K_OUT_OBJECTS: return value == 0 && linked > 0 ? CKR_ARGUMENTS_BAD : CKR_OK;
@@ -55,7 +56,6 @@ static CK_RV check(const struct p11_function_info *f, const struct p11_param *p,
     case P11_K_OUT_TEMPLATE: return check_template((const CK_ATTRIBUTE *)value, linked, true);
     case P11_K_MECHANISM: return check_mechanism(f, (const CK_MECHANISM *)value);
     case P11_K_CHARS:
-    case P11_K_OUT_LENGTH:
     case P11_K_OUT_NUMBER:
     case P11_K_OUT_FLAGS:
     case P11_K_OUT_SLOT:
@@ -63,6 +63,9 @@ static CK_RV check(const struct p11_function_info *f, const struct p11_param *p,
     case P11_K_OUT_STRUCT:
     case P11_K_OUT_FUNCTION_LIST:
     case P11_K_OUT_INTERFACE: return value == 0 ? CKR_ARGUMENTS_BAD : CKR_OK;
+    /* C_SignMessageNext: "pulSignatureLen is set to NULL if there is more data to follow" (5.14.4). */
+    case P11_K_OUT_LENGTH:
+      return value == 0 && f != &p11_functions[P11_F_C_SignMessageNext] ? CKR_ARGUMENTS_BAD : CKR_OK;
     /* CKM_TLS12_KEY_AND_MAC_DERIVE and the like return their keys in the parameter: phKey may be NULL then. */
     case P11_K_OUT_OBJECT: return value == 0 && f != &p11_functions[P11_F_C_DeriveKey] ? CKR_ARGUMENTS_BAD : CKR_OK;
     default: return CKR_OK;

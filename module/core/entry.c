@@ -9,9 +9,11 @@
 #include "core/lifetime.h"
 #include "core/presence.h"
 #include "core/sessions.h"
+#include "crypto/message.h"
 #include "spec.h"
 
-/* The operation that a function works on and that ends when the function fails, plus one; 0: none. */
+/* The operation that a function works on and that ends when the function fails, plus one; 0: none. Of an operation of messages
+ * only the message ends, and only by a failure of C_...MessageNext (PKCS #11 3.2, 5.9.4 and the like). */
 static const unsigned char works_on[P11_FUNCTIONS] = {
     [P11_F_C_Encrypt] = TOK_ENCRYPT + 1,
     [P11_F_C_EncryptUpdate] = TOK_ENCRYPT + 1,
@@ -34,7 +36,22 @@ static const unsigned char works_on[P11_FUNCTIONS] = {
     [P11_F_C_VerifySignature] = TOK_VERIFY_SIGNATURE + 1,
     [P11_F_C_VerifySignatureUpdate] = TOK_VERIFY_SIGNATURE + 1,
     [P11_F_C_VerifySignatureFinal] = TOK_VERIFY_SIGNATURE + 1,
+    [P11_F_C_EncryptMessageNext] = TOK_MESSAGE_ENCRYPT + 1,
+    [P11_F_C_DecryptMessageNext] = TOK_MESSAGE_DECRYPT + 1,
+    [P11_F_C_SignMessageNext] = TOK_MESSAGE_SIGN + 1,
+    [P11_F_C_VerifyMessageNext] = TOK_MESSAGE_VERIFY + 1,
 };
+
+/* The function has failed. */
+static void end_operation(struct tok_session *session, enum p11_function function)
+{
+  if (works_on[function] == 0) return;
+  enum tok_op_kind kind = (enum tok_op_kind)(works_on[function] - 1);
+  if (kind < TOK_MESSAGE_ENCRYPT)
+    tok_session_end(session, kind);
+  else if (session->op[kind] != NULL && session->op[kind]->updating)
+    tok_messages_drop(session->op[kind]);
+}
 
 /* Works before C_Initialize. */
 static bool needs_no_module(enum p11_function function)
@@ -72,9 +89,7 @@ static CK_RV begin(struct entry *e, const uintptr_t *a, bool exists)
     if (e->session == NULL) rv = CKR_SESSION_HANDLE_INVALID;
   }
   if (rv == CKR_OK) rv = tok_check_arguments(e->function, a);
-  if (e->session != NULL && rv != CKR_OK) {
-    if (works_on[e->function] != 0) tok_session_end(e->session, (enum tok_op_kind)(works_on[e->function] - 1));
-  }
+  if (e->session != NULL && rv != CKR_OK) end_operation(e->session, e->function);
   if (e->session != NULL && (rv != CKR_OK || locks_for_itself(f))) {
     tok_session_unlock(e->session);
     e->session = NULL;
@@ -91,8 +106,7 @@ static CK_RV end(struct entry *e, CK_RV rv)
     tok_session_lose(e->session);
     rv = CKR_DEVICE_REMOVED;
   } else if (e->session != NULL) {
-    if (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL && works_on[e->function] != 0)
-      tok_session_end(e->session, (enum tok_op_kind)(works_on[e->function] - 1));
+    if (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL) end_operation(e->session, e->function);
     tok_session_unlock(e->session);
   }
   if (!needs_no_module(e->function)) tok_leave();

@@ -26,6 +26,10 @@ enum tok_op_kind {
   TOK_SIGN_RECOVER,
   TOK_VERIFY_RECOVER,
   TOK_VERIFY_SIGNATURE, /* C_VerifySignatureInit and its family */
+  TOK_MESSAGE_ENCRYPT,  /* C_MessageEncryptInit and its family: one operation, many messages; see crypto/message.h */
+  TOK_MESSAGE_DECRYPT,
+  TOK_MESSAGE_SIGN,
+  TOK_MESSAGE_VERIFY,
   TOK_OPS
 };
 

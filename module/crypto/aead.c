@@ -1,4 +1,4 @@
-/* Family `aead`: ciphers that authenticate. The tag follows the ciphertext. */
+/* Family `aead`: ciphers that authenticate. The tag follows the ciphertext, except in messages. */
 #include "crypto/aead.h"
 
 #include <limits.h>
@@ -20,6 +20,8 @@ struct state {
   bool ccm;      /* needs all of its data at once */
   bool finished; /* the operation came to its end */
   CK_ULONG iv_len, tag_len, data_len;
+  bool apart; /* the tag is not behind the ciphertext but here */
+  CK_BYTE tag[16];
   /* Parts that wait for the end: ciphertext whose tag has not been seen, and all that CCM is given. */
   CK_BYTE *parts;
   CK_ULONG len, room;
@@ -33,6 +35,12 @@ static bool gathers(const struct state *state)
   return state->ccm || !state->encrypt;
 }
 
+/* Bytes of tag behind the ciphertext. */
+static CK_ULONG tail(const struct state *state)
+{
+  return state->apart ? 0 : state->tag_len;
+}
+
 static CK_RV aead_room(struct tok_op *op, enum tok_step step, CK_ULONG in, CK_ULONG *out, bool *exact)
 {
   const struct state *state = op->state;
@@ -40,19 +48,19 @@ static CK_RV aead_room(struct tok_op *op, enum tok_step step, CK_ULONG in, CK_UL
   CK_RV wrong = state->encrypt ? CKR_DATA_LEN_RANGE : CKR_ENCRYPTED_DATA_LEN_RANGE;
   if (in > ULONG_MAX / 2 - state->len) return wrong;
   CK_ULONG total = state->len + in;
-  if (state->ccm && total > state->data_len + (state->encrypt ? 0 : state->tag_len)) return wrong;
+  if (state->ccm && total > state->data_len + (state->encrypt ? 0 : tail(state))) return wrong;
   if (step == TOK_STEP_UPDATE) {
     *out = gathers(state) ? 0 : in;
     return CKR_OK;
   }
   if (state->encrypt)
-    *out = total + state->tag_len;
-  else if (total < state->tag_len)
+    *out = total + tail(state);
+  else if (total < tail(state))
     return wrong;
   else
-    *out = total - state->tag_len;
+    *out = total - tail(state);
   /* The total length of data processed must be ulDataLen (6.13.4). */
-  if (state->ccm && total != state->data_len + (state->encrypt ? 0 : state->tag_len)) return wrong;
+  if (state->ccm && total != state->data_len + (state->encrypt ? 0 : tail(state))) return wrong;
   return CKR_OK;
 }
 
@@ -94,22 +102,22 @@ static CK_RV seal(struct state *state, const CK_BYTE *in, CK_ULONG len, CK_BYTE 
     if (rv != CKR_OK) return rv;
   }
   if (EVP_CipherFinal_ex(state->context, out + done, &n) != 1 ||
-      EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_GET_TAG, (int)state->tag_len, out + done) != 1)
+      EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_GET_TAG, (int)state->tag_len,
+                          state->apart ? state->tag : out + done) != 1)
     return CKR_FUNCTION_FAILED;
-  *out_len = done + state->tag_len;
+  *out_len = done + tail(state);
   state->finished = true;
   return CKR_OK;
 }
 
-/* `in` is ciphertext and tag. What is decrypted is wiped again if the tag is wrong. The list of C_Decrypt has
+/* `in` is ciphertext and, unless it is apart, tag. What is decrypted is wiped again if the tag is wrong. The list of C_Decrypt has
  * CKR_ENCRYPTED_DATA_INVALID for that; CKR_AEAD_DECRYPT_FAILED is in those of the message functions only. */
 static CK_RV unseal(struct state *state, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
 {
-  CK_ULONG data = len - state->tag_len, done = 0;
+  CK_ULONG data = len - tail(state), done = 0;
   int n = 0;
-  CK_BYTE tag[16];
-  memcpy(tag, in + data, state->tag_len);
-  if (EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_SET_TAG, (int)state->tag_len, tag) != 1)
+  if (!state->apart) memcpy(state->tag, in + data, state->tag_len);
+  if (EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_SET_TAG, (int)state->tag_len, state->tag) != 1)
     return CKR_FUNCTION_FAILED;
   bool genuine;
   if (state->ccm) {
@@ -122,7 +130,7 @@ static CK_RV unseal(struct state *state, const CK_BYTE *in, CK_ULONG len, CK_BYT
   }
   if (!genuine) {
     OPENSSL_cleanse(out, data);
-    return CKR_ENCRYPTED_DATA_INVALID;
+    return state->apart ? CKR_AEAD_DECRYPT_FAILED : CKR_ENCRYPTED_DATA_INVALID;
   }
   *out_len = done;
   state->finished = true;
@@ -237,6 +245,7 @@ static CK_RV start(struct tok_op *op, CK_MECHANISM_PTR mechanism)
   state->encrypt = op->kind == TOK_ENCRYPT;
   state->ccm = op->mech->arg == TOK_AES_CCM;
   state->finished = false;
+  state->apart = op->message;
   state->tag_len = p.tag_len;
   state->data_len = p.data_len;
   rv = fresh ? make_context(op, state, &p) : reuse_context(state, &p);
@@ -246,6 +255,13 @@ static CK_RV start(struct tok_op *op, CK_MECHANISM_PTR mechanism)
   state->aad = tok_dup(p.aad, p.aad_len);
   state->aad_len = p.aad_len;
   return state->aad != NULL ? CKR_OK : CKR_HOST_MEMORY;
+}
+
+CK_BYTE *tok_aead_tag(struct tok_op *message, CK_ULONG *len)
+{
+  struct state *state = message->state;
+  *len = state->tag_len;
+  return state->tag;
 }
 
 const struct tok_family tok_family_aead = {.cipher = start, .wrap = tok_aead_wrap, .unwrap = tok_aead_unwrap};

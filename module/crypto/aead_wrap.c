@@ -2,9 +2,6 @@
  *
  * Since 3.1 C_WrapKey has parameters of its own (CK_GCM_WRAP_PARAMS, CK_CCM_WRAP_PARAMS), in which the token may be
  * asked to make the nonce; before, it had those of C_EncryptInit. Both are taken. */
-#include <openssl/rand.h>
-
-#include "core/module.h"
 #include "crypto/aead.h"
 #include "crypto/args.h"
 #include "crypto/op.h"
@@ -67,32 +64,13 @@ static void make_plain(struct plain *plain, const struct tok_mech *mech, const C
     plain_gcm(plain);
 }
 
-/* Makes what is not fixed of the nonce, in the caller's memory. Counters begin at zero with each C_WrapKey, which
- * has no state: the second key would be wrapped with the nonce of the first, so they are refused. */
-static CK_RV make_iv(const struct plain *plain)
-{
-  if (plain->generator == CKG_NO_GENERATE) return CKR_OK;
-  if (plain->generator != CKG_GENERATE && plain->generator != CKG_GENERATE_RANDOM) return CKR_MECHANISM_PARAM_INVALID;
-  if (plain->iv == NULL || plain->iv_len == 0 || plain->iv_len > 256 || plain->fixed_bits > 8 * plain->iv_len)
-    return CKR_MECHANISM_PARAM_INVALID;
-  /* Fewer than 64 random bits would repeat before long (SP 800-38D, 8.2.2 wants 96 but for fixed fields of its own). */
-  if (8 * plain->iv_len - plain->fixed_bits < 64) return CKR_MECHANISM_PARAM_INVALID;
-  CK_BYTE fresh[256];
-  if (RAND_bytes_ex(tok_module->crypto, fresh, plain->iv_len, 0) != 1) return CKR_FUNCTION_FAILED;
-  for (CK_ULONG i = 0; i < plain->iv_len; i++) {
-    CK_ULONG fixed = plain->fixed_bits > 8 * i ? plain->fixed_bits - 8 * i : 0; /* bits of this byte, from the left */
-    CK_BYTE keep = fixed >= 8 ? 0xff : (CK_BYTE)(0xff00 >> fixed);
-    plain->iv[i] = (CK_BYTE)((plain->iv[i] & keep) | (fresh[i] & ~keep));
-  }
-  return CKR_OK;
-}
-
 CK_RV tok_aead_wrap(const struct tok_mech *mech, CK_MECHANISM_PTR mechanism, struct tok_object *wrapping_key,
                     const CK_BYTE *secret, CK_ULONG len, CK_BYTE **out, CK_ULONG *out_len)
 {
   struct plain plain;
   make_plain(&plain, mech, mechanism, len);
-  CK_RV rv = make_iv(&plain);
+  /* C_WrapKey has no state: a counter would give the second key the nonce of the first. */
+  CK_RV rv = tok_aead_make_iv(NULL, plain.generator, plain.iv, plain.iv_len, plain.fixed_bits);
   if (rv != CKR_OK) return rv;
   return tok_op_run(mech, TOK_ENCRYPT, &plain.mechanism, wrapping_key, secret, len, out, out_len);
 }

@@ -9,6 +9,7 @@
 #include "core/module.h"
 #include "core/slots.h"
 #include "crypto/mech.h"
+#include "crypto/message.h"
 #include "object/objects.h"
 
 /* The family's function for an operation of this kind. The recovering forms are signatures too: the family sees the
@@ -27,6 +28,7 @@ static CK_RV (*starter(const struct tok_family *family, enum tok_op_kind kind))(
  * OpenSSL says there why it refused a key or a parameter. */
 static CK_RV start(struct tok_op *op, CK_MECHANISM_PTR mechanism)
 {
+  if (op->kind >= TOK_MESSAGE_ENCRYPT) return tok_messages_start(op, mechanism);
   CK_RV (*begin)(struct tok_op *, CK_MECHANISM_PTR) = starter(op->mech->family, op->kind);
   if (begin == NULL) return CKR_MECHANISM_INVALID;
   ERR_set_mark();
@@ -37,9 +39,11 @@ static CK_RV start(struct tok_op *op, CK_MECHANISM_PTR mechanism)
 
 /* PKCS #11 3.2, 4.9 (CKA_ALWAYS_AUTHENTICATE): "the user has to supply the PIN for each use (sign or decrypt) with
  * the key". */
-static bool wants_pin(const struct tok_op *op)
+bool tok_op_wants_pin(const struct tok_op *op)
 {
-  if (!op->private || (op->kind != TOK_SIGN && op->kind != TOK_SIGN_RECOVER && op->kind != TOK_DECRYPT)) return false;
+  const unsigned uses =
+      1u << TOK_SIGN | 1u << TOK_SIGN_RECOVER | 1u << TOK_DECRYPT | 1u << TOK_MESSAGE_SIGN | 1u << TOK_MESSAGE_DECRYPT;
+  if (!op->private || (uses >> op->kind & 1) == 0) return false;
   return tok_attrs_bool(&op->key->attrs, CKA_ALWAYS_AUTHENTICATE, false);
 }
 
@@ -63,7 +67,7 @@ CK_RV tok_op_init(struct tok_session *session, enum tok_op_kind kind, CK_MECHANI
   if (usage != 0) rv = tok_key_get(session, key, mech, usage, &op->key);
   if (rv == CKR_OK) {
     op->private = op->key != NULL && op->key->private;
-    op->must_authenticate = wants_pin(op);
+    op->must_authenticate = tok_op_wants_pin(op);
     rv = start(op, mechanism);
   }
   if (rv == CKR_OK)
@@ -88,10 +92,9 @@ CK_RV tok_op_active(struct tok_session *session, enum tok_op_kind kind, bool sin
   return CKR_OK;
 }
 
-/* All of the input at once, for mechanisms that have no shorter way. */
-static CK_RV run_single(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
+/* The last part, or all of the input if the mechanism has no shorter way, and the end. */
+static CK_RV run_last(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
 {
-  if (op->type->single != NULL) return op->type->single(op, in, len, out, out_len);
   CK_ULONG done = 0, rest = *out_len;
   CK_RV rv = CKR_OK;
   if (len > 0) {
@@ -103,6 +106,11 @@ static CK_RV run_single(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_B
   rv = op->type->final(op, out + done, &rest);
   *out_len = done + rest;
   return rv;
+}
+
+static CK_RV run_single(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
+{
+  return op->type->single != NULL ? op->type->single(op, in, len, out, out_len) : run_last(op, in, len, out, out_len);
 }
 
 /* Input and output in the same place is allowed (PKCS #11 3.2, C_Encrypt) and left to the family. Memory that
@@ -129,6 +137,7 @@ static CK_RV run(struct tok_op *op, enum tok_step step, const CK_BYTE *in, CK_UL
     case TOK_STEP_SINGLE: rv = run_single(op, in, len, out, out_len); break;
     case TOK_STEP_UPDATE: rv = op->type->update(op, in, len, out, out_len); break;
     case TOK_STEP_FINAL: rv = op->type->final(op, out, out_len); break;
+    case TOK_STEP_LAST: rv = run_last(op, in, len, out, out_len); break;
   }
   ERR_pop_to_mark();
   tok_wipe_free(copy, len);
@@ -160,9 +169,10 @@ static CK_RV run_aside(struct tok_op *op, enum tok_step step, const CK_BYTE *in,
   return rv == CKR_OK ? hand_out(op, out, out_len) : rv;
 }
 
-CK_RV tok_op_step(struct tok_session *session, struct tok_op *op, enum tok_step step, const CK_BYTE *in, CK_ULONG len,
-                  CK_BYTE *out, CK_ULONG *out_len)
+CK_RV tok_op_move(struct tok_op *op, enum tok_step step, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out,
+                  CK_ULONG *out_len, bool *over)
 {
+  *over = false;
   static CK_BYTE nothing; /* input of no bytes may come as NULL, which not every function of OpenSSL likes */
   CK_RV rv = CKR_OK;
   if (in == NULL) in = &nothing;
@@ -176,7 +186,7 @@ CK_RV tok_op_step(struct tok_session *session, struct tok_op *op, enum tok_step 
     if (step != TOK_STEP_SINGLE && op->type->update == NULL) return CKR_OPERATION_NOT_INITIALIZED;
     CK_ULONG room = *out_len, bound = out != NULL ? room : 0;
     bool exact = true;
-    rv = op->type->room(op, step, len, &bound, &exact);
+    rv = op->type->room(op, step == TOK_STEP_LAST ? TOK_STEP_FINAL : step, len, &bound, &exact);
     if (rv != CKR_OK) return rv;
     if (out == NULL || (room < bound && (exact || step == TOK_STEP_UPDATE))) {
       *out_len = bound;
@@ -192,9 +202,59 @@ CK_RV tok_op_step(struct tok_session *session, struct tok_op *op, enum tok_step 
   if (rv != CKR_OK) return rv;
   if (step == TOK_STEP_UPDATE)
     op->updating = true;
-  else if (out != NULL)
-    tok_session_end(session, op->kind);
+  else
+    *over = out != NULL;
   return CKR_OK;
+}
+
+CK_RV tok_op_step(struct tok_session *session, struct tok_op *op, enum tok_step step, const CK_BYTE *in, CK_ULONG len,
+                  CK_BYTE *out, CK_ULONG *out_len)
+{
+  bool over = false;
+  CK_RV rv = tok_op_move(op, step, in, len, out, out_len, &over);
+  if (rv == CKR_OK && over) tok_session_end(session, op->kind);
+  return rv;
+}
+
+CK_RV tok_op_verify(struct tok_op *op, const CK_BYTE *data, CK_ULONG len, const CK_BYTE *signature,
+                    CK_ULONG signature_len)
+{
+  static const CK_BYTE nothing;
+  CK_RV rv = CKR_OK;
+  if (data == NULL) data = &nothing;
+  if (signature == NULL) signature = &nothing;
+  ERR_set_mark();
+  if (!op->updating && op->type->verify_single != NULL) {
+    rv = op->type->verify_single(op, data, len, signature, signature_len);
+  } else {
+    if (len > 0) rv = op->type->update(op, data, len, NULL, NULL);
+    if (rv == CKR_OK) rv = op->type->verify(op, signature, signature_len);
+  }
+  ERR_pop_to_mark();
+  return rv;
+}
+
+CK_RV tok_op_message(struct tok_op *messages, CK_MECHANISM_PTR mechanism, struct tok_op **message)
+{
+  static const enum tok_op_kind kinds[TOK_OPS] = {
+      [TOK_MESSAGE_ENCRYPT] = TOK_ENCRYPT,
+      [TOK_MESSAGE_DECRYPT] = TOK_DECRYPT,
+      [TOK_MESSAGE_SIGN] = TOK_SIGN,
+      [TOK_MESSAGE_VERIFY] = TOK_VERIFY,
+  };
+  struct tok_op *op = tok_alloc(sizeof *op);
+  if (op == NULL) return CKR_HOST_MEMORY;
+  op->mech = messages->mech;
+  op->kind = kinds[messages->kind];
+  op->message = true;
+  op->key = messages->key;
+  tok_object_ref(op->key);
+  CK_RV rv = start(op, mechanism);
+  if (rv == CKR_OK)
+    *message = op;
+  else
+    tok_op_free(op);
+  return rv;
 }
 
 void tok_op_free(struct tok_op *op)
@@ -203,6 +263,7 @@ void tok_op_free(struct tok_op *op)
   ERR_set_mark();
   if (op->type != NULL && op->type->free != NULL) op->type->free(op);
   ERR_pop_to_mark();
+  tok_messages_free(op->messages);
   tok_wipe_free(op->held, op->held_room);
   tok_wipe_free(op->signature, op->signature_len);
   tok_object_unref(op->key);

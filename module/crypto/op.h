@@ -14,9 +14,15 @@
 struct tok_mech;
 struct tok_object;
 struct tok_op;
+struct tok_messages;
 
 /* Asked for the room that the next step needs. */
-enum tok_step { TOK_STEP_SINGLE, TOK_STEP_UPDATE, TOK_STEP_FINAL };
+enum tok_step {
+  TOK_STEP_SINGLE,
+  TOK_STEP_UPDATE,
+  TOK_STEP_FINAL,
+  TOK_STEP_LAST /* messages: the last part and the end in one; a family is asked for the room of TOK_STEP_FINAL */
+};
 
 struct tok_op_type {
   /* Bytes that a step on `in` bytes of input can write: an upper bound; `*exact` (true before the call) tells that
@@ -51,6 +57,8 @@ struct tok_op {
   bool private;                   /* the key is private: the operation dies with the login */
   uint64_t generation;            /* tok_auth_generation at the Init */
   void *state;                    /* the family's */
+  bool message;                   /* is one message of an operation of messages: authenticated by a tag of its own */
+  struct tok_messages *messages;  /* TOK_MESSAGE_...: instead of `type` and `state`; crypto/message.h */
   /* Output that was computed but did not fit into the caller's buffer; handed out by the repeated call. */
   CK_BYTE *held;
   CK_ULONG held_len, held_room; /* bytes of output, bytes allocated */
@@ -75,8 +83,20 @@ CK_RV tok_op_active(struct tok_session *session, enum tok_op_kind kind, bool sin
  * NULL: an update that has no output (digests, signatures). After an error the caller's entry ends the operation. */
 CK_RV tok_op_step(struct tok_session *session, struct tok_op *op, enum tok_step step, const CK_BYTE *in, CK_ULONG len,
                   CK_BYTE *out, CK_ULONG *out_len);
+/* The same of an operation that is in no session: *over tells that the last step has been done. */
+CK_RV tok_op_move(struct tok_op *op, enum tok_step step, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out,
+                  CK_ULONG *out_len, bool *over);
+/* The end of a verification: what is left of the data (all of it, if no part was given before), and the signature.
+ * CKR_OK, CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE, CKR_DATA_LEN_RANGE. */
+CK_RV tok_op_verify(struct tok_op *op, const CK_BYTE *data, CK_ULONG len, const CK_BYTE *signature,
+                    CK_ULONG signature_len);
 /* Frees an operation, its key reference and its state; NULL is allowed. */
 void tok_op_free(struct tok_op *op);
+
+/* One message of an operation of messages: an operation of its own with the same key, in no session (tok_op_free). */
+CK_RV tok_op_message(struct tok_op *messages, CK_MECHANISM_PTR mechanism, struct tok_op **message);
+/* True if the key's owner must be asked for the PIN before the operation, or its next message, goes on. */
+bool tok_op_wants_pin(const struct tok_op *op);
 
 /* A whole operation outside any session, for wrapping, derivation, import: starts `mech` with `key` (a reference is
  * taken) and runs it over `in`. *out is the caller's (tok_wipe_free). */
