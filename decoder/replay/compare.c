@@ -114,6 +114,10 @@ static void output_length(struct comparing *c, unsigned i)
   const struct p11_param *p = &live->call->info->param[i];
   if (arg->out.what != VALUE_NUMBER || live->v[i] == 0) return;
   if (live->tainted && live_role(live->call->known)->consumes) return;
+  /* The integers of a fresh private key are now and then a byte shorter than those of the recorded one. */
+  if ((live->taint & TAINT_FRESH) &&
+      (live->call->known == P11_F_C_WrapKey || live->call->known == P11_F_C_WrapKeyAuthenticated))
+    return;
   char place[80] = "*";
   strncat(place, p->name, sizeof place - 2);
   compare_number(c, place, meaning_of_param(p), arg->out.number, word_at(live->v[i]));

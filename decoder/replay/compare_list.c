@@ -62,7 +62,8 @@ static bool is_certificate(uint64_t type, const struct value *then)
 static bool bytes_differ(struct comparing *c, uint64_t type, const struct value *then, const CK_ATTRIBUTE *a)
 {
   if (then->form == P11T_V_NULL || then->length != a->ulValueLen) return false;
-  if ((c->live->taint & (TAINT_FRESH | TAINT_STAND_IN)) && attribute_is_of_key(type) && !is_certificate(type, then))
+  const bool fresh = (c->live->taint & (TAINT_FRESH | TAINT_STAND_IN)) != 0 || c->player->options->keys_before;
+  if (fresh && attribute_is_of_key(type) && !is_certificate(type, then))
     return false;
   return !compare_same_bytes(c, then, a->pValue, a->ulValueLen);
 }

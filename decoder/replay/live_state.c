@@ -102,11 +102,10 @@ void live_session_gone(struct player *player, uint64_t session)
   free(s);
 }
 
-/* An object that no call of the trace made lies on the token: with --prepare its key is a fresh one, and after a process that
- * generated keys it may be one of those. */
+/* An object that no call of the trace made lies on the token: with --prepare its key is a fresh one. */
 unsigned live_object_default(const struct player *player)
 {
-  return player->options->prepare || player->options->keys_before ? TAINT_FRESH : 0;
+  return player->options->prepare ? TAINT_FRESH : 0;
 }
 
 unsigned live_object_taint(struct player *player, uint64_t object)
