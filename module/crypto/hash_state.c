@@ -129,9 +129,8 @@ CK_RV tok_hash_finish(struct tok_hash_state *s, CK_BYTE *out)
 
 void tok_hash_clear(struct tok_hash_state *s)
 {
-  if (tok_hash_open(s->hash)) OPENSSL_cleanse(&s->u, sizeof s->u);
-  EVP_MD_CTX_free(s->evp); /* OpenSSL wipes its own */
-  s->evp = NULL;
+  EVP_MD_CTX_free(s->evp);
+  OPENSSL_cleanse(s, sizeof *s);
 }
 
 /* --- saving ----------------------------------------------------------------------------------------------------- */
