@@ -166,7 +166,7 @@ $(BUILD)/obj/decoder/%.o: %.S | $(BUILD)/.tools
 # --- test programs: one source, one program or module; nss_*.c are built against NSS -----------
 
 TESTINC   = -Itests/clients $(if $(filter nss_%,$(notdir $@)),$(call pkg,cflags,nss))
-TESTLIBS  = $(if $(filter nss_%,$(notdir $@)),$(call pkg,libs,nss)) $(if $(filter token_load nss_state,$(notdir $@)),-lcrypto) \
+TESTLIBS  = $(if $(filter nss_%,$(notdir $@)),$(call pkg,libs,nss)) $(if $(filter token_load,$(notdir $@)),-lcrypto) \
             -ldl -lpthread
 
 $(BUILD)/tests/clients/% $(BUILD)/tests/bench/%: FLAGS := -fexceptions

@@ -47,8 +47,7 @@ CK_RV tok_C_GetTokenInfo(struct tok_session *session, CK_SLOT_ID slotID, CK_TOKE
   pInfo->flags = CKF_RNG | (blank ? CKF_LOGIN_REQUIRED : CKF_TOKEN_INITIALIZED | tok_auth_flags(&token));
   if (!tok_slot_writable(slot)) pInfo->flags |= CKF_WRITE_PROTECTED;
   if (has_dual_functions()) pInfo->flags |= CKF_DUAL_CRYPTO_OPERATIONS;
-  unsigned most = tok_module->config->max_sessions;
-  pInfo->ulMaxSessionCount = pInfo->ulMaxRwSessionCount = most > 0 ? most : CK_EFFECTIVELY_INFINITE;
+  pInfo->ulMaxSessionCount = pInfo->ulMaxRwSessionCount = CK_EFFECTIVELY_INFINITE;
   pthread_mutex_lock(&slot->lock);
   pInfo->ulSessionCount = slot->sessions;
   pInfo->ulRwSessionCount = slot->rw_sessions;

@@ -379,10 +379,6 @@ RESTORE = {
     "NSS leaves it active": (
         starved(("GetOperationState", OK, state(5)), ("DigestInit", ACTIVE)), [("NSS-OP-06", W, CALLER)]),
     "left active, not saved": (starved(("DigestInit", ACTIVE)), []),
-    "what was saved gives way": (starved(("GetOperationState", OK, state(5)), ("DigestInit", OK)), []),
-    "what was not saved gives way": (starved(("DigestInit", OK)), OP_02_W),
-    "what went on after it was saved gives way": (
-        starved(("GetOperationState", OK, state(5)), ("DigestUpdate", OK), ("DigestInit", OK)), OP_02_W),
 }
 
 CASES = {f"{group}: {name}": case for group, cases in

@@ -229,7 +229,7 @@ def test_random_settings(settings, count):
 
 # --- what is wrong --------------------------------------------------------------------------------------------------
 
-KNOWN = "directory kdf-cost pin-retries so-pin-retries min-pin spare-slot removable max-sessions legacy tls"
+KNOWN = "directory kdf-cost pin-retries so-pin-retries min-pin spare-slot removable legacy tls"
 WRONG = [
     ("kdf-cost", "'kdf-cost' is not"),
     ("kdf-costs = 4", f"there is no setting 'kdf-costs'; there are: {KNOWN}"),

@@ -141,7 +141,6 @@ struct model_operation {
   struct note begun;       /* the Init that succeeded; with OP_NONE: of the one before */
   struct note last;        /* the last call on it; with OP_NONE: the one that ended it */
   struct note login;       /* the context login */
-  uint64_t saved;          /* number of the last C_GetOperationState that gave its state; 0: none did */
 };
 
 struct model_session {

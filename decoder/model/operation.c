@@ -332,14 +332,6 @@ static void cancel(const struct call *call, struct model_session *s)
   }
 }
 
-/* The state was given out, not only its size told. */
-static void saved(const struct call *call, struct model_session *s)
-{
-  if (call->rv != CKR_OK || call->arg[1].out.what != VALUE_BYTES) return;
-  for (int i = OP_ENCRYPT; i < OP_KINDS; i++)
-    if (model_active(&s->op[i])) s->op[i].saved = call->number;
-}
-
 /* Calls that overlap, and those of which the answer is not known, may have come before or after any other. */
 static void uncertain(const struct call *call, struct model_session *s)
 {
@@ -365,7 +357,6 @@ void model_apply_operation(const struct call *call, struct model_place *place)
     case P11_F_C_Login:
     case P11_F_C_LoginUser: context_login(call, place); return;
     case P11_F_C_SessionCancel: cancel(call, s); return;
-    case P11_F_C_GetOperationState: saved(call, s); return;
     /* "the ongoing operations are abruptly cancelled"; what was restored is in the blob. */
     case P11_F_C_SetOperationState:
       if (call->rv == CKR_OK)

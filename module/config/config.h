@@ -19,7 +19,6 @@ struct tok_config {
   unsigned min_pin;          /* bytes; default 4 */
   enum tok_spare spare_slot; /* a slot with a blank token: auto (only if there is no token at all) */
   bool removable;            /* new tokens can be taken out (core/card.h); default false */
-  unsigned max_sessions;     /* of a process on each token; 0, the default: as many as there is room for */
   bool legacy;               /* DES, RC2, RC4 and MD5 mechanisms; default true: PKCS #12 files need some */
   bool tls;                  /* the TLS mechanisms, all or none; default true */
 };

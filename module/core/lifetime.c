@@ -11,7 +11,6 @@
 #include <stdlib.h>
 
 #include "auth/auth.h"
-#include "auth/state_box.h"
 #include "config/config.h"
 #include "core/entry.h"
 #include "core/events.h"
@@ -73,7 +72,6 @@ static void after_fork_child(void)
 {
   tok_store_after_fork_child();
   tok_auth_after_fork_child();
-  tok_state_box_after_fork_child();
   tok_sessions_abandon();
   tok_events_after_fork_child();
   tok_ciphers_abandon();

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "auth/auth.h"
-#include "config/config.h"
 #include "core/module.h"
 #include "core/presence.h"
 #include "crypto/op.h"
@@ -104,12 +103,10 @@ CK_RV tok_session_open(struct tok_slot *slot, CK_FLAGS flags, CK_SESSION_HANDLE 
   bool rw = (flags & CKF_RW_SESSION) != 0;
   uint32_t born = atomic_load(&slot->insertion);
   CK_RV rv = tok_card_is_out(born) ? CKR_TOKEN_NOT_PRESENT : CKR_OK;
-  unsigned most = tok_module->config->max_sessions;
   pthread_mutex_lock(&slot->lock);
   /* While the SO is logged in there may be no R/O session (PKCS #11 3.2, C_OpenSession); counted under the same lock as
    * the SO's login looks for one. */
   if (rv == CKR_OK && !rw && tok_auth_who(slot) == TOK_SO) rv = CKR_SESSION_READ_WRITE_SO_EXISTS;
-  if (rv == CKR_OK && most > 0 && slot->sessions >= most) rv = CKR_SESSION_COUNT;
   if (rv == CKR_OK) {
     slot->sessions++;
     if (rw) slot->rw_sessions++;

@@ -23,15 +23,21 @@ static CK_RV update(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_BYTE 
   (void)out;
   struct tok_asym *asym = op->state;
   if (out_len != NULL) *out_len = 0;
-  return tok_hash_update(&asym->data, in, len);
+  return EVP_DigestUpdate(asym->md, in, len) == 1 ? CKR_OK : CKR_FUNCTION_FAILED;
+}
+
+static CK_RV digest(struct tok_asym *asym, CK_BYTE bytes[EVP_MAX_MD_SIZE], unsigned *len)
+{
+  return EVP_DigestFinal_ex(asym->md, bytes, len) == 1 ? CKR_OK : CKR_FUNCTION_FAILED;
 }
 
 static CK_RV final(struct tok_op *op, CK_BYTE *out, CK_ULONG *out_len)
 {
   struct tok_asym *asym = op->state;
-  CK_BYTE bytes[TOK_MAX_HASH];
-  CK_RV rv = tok_hash_finish(&asym->data, bytes);
-  if (rv == CKR_OK) rv = asym->type->sign(asym, bytes, tok_hash_size(asym->hash), out);
+  CK_BYTE bytes[EVP_MAX_MD_SIZE];
+  unsigned len = 0;
+  CK_RV rv = digest(asym, bytes, &len);
+  if (rv == CKR_OK) rv = asym->type->sign(asym, bytes, len, out);
   asym->whole = rv == CKR_OK;
   *out_len = asym->size;
   return rv;
@@ -40,11 +46,11 @@ static CK_RV final(struct tok_op *op, CK_BYTE *out, CK_ULONG *out_len)
 static CK_RV verify(struct tok_op *op, const CK_BYTE *signature, CK_ULONG signature_len)
 {
   struct tok_asym *asym = op->state;
-  CK_BYTE bytes[TOK_MAX_HASH];
-  CK_RV rv = tok_hash_finish(&asym->data, bytes);
+  CK_BYTE bytes[EVP_MAX_MD_SIZE];
+  unsigned len = 0;
+  CK_RV rv = digest(asym, bytes, &len);
   asym->whole = rv == CKR_OK;
-  if (rv != CKR_OK) return rv;
-  return asym->type->verify(asym, bytes, tok_hash_size(asym->hash), signature, signature_len);
+  return rv == CKR_OK ? asym->type->verify(asym, bytes, len, signature, signature_len) : rv;
 }
 
 static CK_RV single(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
@@ -67,7 +73,7 @@ static void free_asym(struct tok_parked *parked)
 {
   struct tok_asym *asym = (struct tok_asym *)parked;
   EVP_PKEY_CTX_free(asym->ctx);
-  tok_hash_clear(&asym->data);
+  EVP_MD_CTX_free(asym->md);
   tok_wipe_free(asym, sizeof *asym);
 }
 
@@ -83,36 +89,11 @@ static void free_state(struct tok_op *op)
     free_asym(&asym->parked);
 }
 
-/* A mechanism without a hash has no more state than its parameter, until it is done. */
-static bool save(struct tok_op *op, struct tok_saving *to)
-{
-  const struct tok_asym *asym = op->state;
-  if (!asym->param_known || (asym->hash != TOK_HASH_NONE && !tok_hash_open(asym->hash))) return false;
-  tok_save_bytes(to, asym->param, asym->param_len);
-  if (asym->hash != TOK_HASH_NONE) tok_hash_save(&asym->data, to);
-  return true;
-}
-
-static CK_RV restore(struct tok_op *op, struct tok_saved *from)
-{
-  struct tok_asym *asym = op->state;
-  return asym->hash == TOK_HASH_NONE || tok_hash_restore(&asym->data, from) ? CKR_OK : CKR_SAVED_STATE_INVALID;
-}
-
 /* Without a hash in the mechanism there is one part only: "single-part operations only" (PKCS #11 3.2, 6.1 to 6.3). */
-static const struct tok_op_type whole = {.room = room,
-                                         .single = single,
-                                         .verify_single = verify_single,
-                                         .save = save,
-                                         .restore = restore,
-                                         .free = free_state};
-static const struct tok_op_type hashed = {.room = room,
-                                          .update = update,
-                                          .final = final,
-                                          .verify = verify,
-                                          .save = save,
-                                          .restore = restore,
-                                          .free = free_state};
+static const struct tok_op_type whole = {
+    .room = room, .single = single, .verify_single = verify_single, .free = free_state};
+static const struct tok_op_type hashed = {
+    .room = room, .update = update, .final = final, .verify = verify, .free = free_state};
 
 /* Both ways of signing are one kind, and both ways of verifying. */
 static enum tok_op_kind kind_of(const struct tok_op *op)
@@ -125,7 +106,7 @@ static struct tok_asym *take(const struct tok_op *op, CK_MECHANISM_PTR mechanism
 {
   struct tok_asym *asym = (struct tok_asym *)tok_park_take(op->key, op->mech, kind_of(op));
   if (asym == NULL) return NULL;
-  if (asym->param_known && asym->param_len == mechanism->ulParameterLen &&
+  if (asym->param_len == mechanism->ulParameterLen &&
       (asym->param_len == 0 || memcmp(asym->param, mechanism->pParameter, asym->param_len) == 0))
     return asym;
   free_asym(&asym->parked);
@@ -137,7 +118,8 @@ static CK_RV make(struct tok_asym *asym, enum tok_op_kind kind, const OSSL_PARAM
   CK_RV rv = tok_object_pkey(asym->key, &asym->pkey);
   if (rv != CKR_OK) return rv;
   asym->ctx = EVP_PKEY_CTX_new_from_pkey(tok_module->crypto, asym->pkey, NULL);
-  if (asym->ctx == NULL) return CKR_HOST_MEMORY;
+  if (asym->hash != TOK_HASH_NONE) asym->md = EVP_MD_CTX_new();
+  if (asym->ctx == NULL || (asym->hash != TOK_HASH_NONE && asym->md == NULL)) return CKR_HOST_MEMORY;
   int ready = (kind == TOK_SIGN ? EVP_PKEY_sign_init_ex : EVP_PKEY_verify_init_ex)(asym->ctx, params);
   return ready == 1 ? CKR_OK : CKR_MECHANISM_PARAM_INVALID;
 }
@@ -156,7 +138,6 @@ CK_RV tok_asym_start(struct tok_op *op, CK_MECHANISM_PTR mechanism, const struct
           .type = type, .mech = op->mech, .key = op->key, .hash = hash
     };
     if (mechanism->ulParameterLen <= sizeof asym->param) {
-      asym->param_known = true;
       asym->param_len = mechanism->ulParameterLen;
       if (asym->param_len > 0) memcpy(asym->param, mechanism->pParameter, asym->param_len);
     }
@@ -165,7 +146,8 @@ CK_RV tok_asym_start(struct tok_op *op, CK_MECHANISM_PTR mechanism, const struct
   asym->whole = false;
   op->state = asym;
   op->type = hash == TOK_HASH_NONE ? &whole : &hashed;
-  if (rv == CKR_OK && hash != TOK_HASH_NONE) rv = tok_hash_begin(&asym->data, hash);
+  if (rv == CKR_OK && hash != TOK_HASH_NONE && EVP_DigestInit_ex2(asym->md, tok_hash_md(hash), NULL) != 1)
+    rv = CKR_FUNCTION_FAILED;
   *result = asym;
   return rv;
 }

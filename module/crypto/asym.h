@@ -4,7 +4,7 @@
 
 #include <openssl/types.h>
 
-#include "crypto/hash_state.h"
+#include "crypto/hash.h"
 #include "crypto/op.h"
 #include "crypto/park.h"
 #include "pkcs11.h"
@@ -22,19 +22,18 @@ struct tok_asym_type {
 
 struct tok_asym {
   struct tok_parked parked; /* first: see park.h */
-  bool whole;               /* the signature has been made or verified: `ctx` and `data` can be used again */
+  bool whole;               /* the signature has been made or verified: `ctx` and `md` can be used again */
   CK_BYTE param[24];        /* the mechanism's parameter, as it was */
   CK_ULONG param_len;
-  bool param_known; /* it was short enough */
   const struct tok_asym_type *type;
   const struct tok_mech *mech;
   struct tok_object *key;
   EVP_PKEY *pkey;    /* the key object's */
   EVP_PKEY_CTX *ctx; /* initialised for signing or verifying */
+  EVP_MD_CTX *md;    /* NULL: no hash */
   enum tok_hash hash;
-  CK_ULONG size;              /* of a signature in bytes, as PKCS #11 has it */
-  CK_ULONG order;             /* bytes of r and of s: DSA and ECDSA */
-  struct tok_hash_state data; /* the hash of the data, if there is one in the mechanism */
+  CK_ULONG size;  /* of a signature in bytes, as PKCS #11 has it */
+  CK_ULONG order; /* bytes of r and of s: DSA and ECDSA */
 };
 
 /* Begins a signature or its verification (op->kind): sets op->state and op->type for `hash`. `params` are OpenSSL's for this

@@ -166,17 +166,6 @@ static CK_RV stream_final(struct tok_op *op, CK_BYTE *out, CK_ULONG *out_len)
   return CKR_OK;
 }
 
-/* OpenSSL gives the input that it keeps to nobody. */
-static void keep_tail(struct tok_cipher_state *state, const CK_BYTE *in, CK_ULONG len, CK_ULONG written)
-{
-  unsigned within = (unsigned)(state->within + len - written);
-  if (written == 0)
-    memcpy(state->tail + state->within, in, len);
-  else
-    memcpy(state->tail, in + len - within, within);
-  state->within = within;
-}
-
 static CK_RV block_update(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
 {
   struct tok_cipher_state *state = op->state;
@@ -188,7 +177,7 @@ static CK_RV block_update(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK
     in = copy;
   }
   CK_RV rv = tok_cipher_feed(state->context, in, len, out, out_len);
-  if (rv == CKR_OK) keep_tail(state, in, len, *out_len);
+  if (rv == CKR_OK) state->within = (unsigned)(state->within + len - *out_len);
   tok_wipe_free(copy, len);
   return rv;
 }
@@ -223,18 +212,10 @@ void tok_cipher_free(struct tok_op *op)
     state_free(&state->parked);
 }
 
-static const struct tok_op_type stream_type = {.room = stream_room,
-                                               .update = stream_update,
-                                               .final = stream_final,
-                                               .save = tok_cipher_save,
-                                               .restore = tok_cipher_restore,
-                                               .free = tok_cipher_free};
-static const struct tok_op_type block_type = {.room = block_room,
-                                              .update = block_update,
-                                              .final = block_final,
-                                              .save = tok_cipher_save,
-                                              .restore = tok_cipher_restore,
-                                              .free = tok_cipher_free};
+static const struct tok_op_type stream_type = {
+    .room = stream_room, .update = stream_update, .final = stream_final, .free = tok_cipher_free};
+static const struct tok_op_type block_type = {
+    .room = block_room, .update = block_update, .final = block_final, .free = tok_cipher_free};
 
 /* --- start
  * ---------------------------------------------------------------------------------------------------------- */
@@ -293,7 +274,6 @@ static CK_RV start(struct tok_op *op, CK_MECHANISM_PTR mechanism)
   state->finished = false;
   state->within = 0;
   state->left = p.left;
-  state->rc2_bits = p.rc2_bits;
   if (!fresh)
     return EVP_CipherInit_ex2(state->context, NULL, NULL, p.iv, encrypt, NULL) == 1 ? CKR_OK : CKR_FUNCTION_FAILED;
   state->parked = (struct tok_parked){op->mech, op->kind, state_free};

@@ -101,10 +101,5 @@ static CK_RV cts_final(struct tok_op *op, CK_BYTE *out, CK_ULONG *out_len)
   return cts_single(op, state->tail, state->within, out, out_len);
 }
 
-const struct tok_op_type tok_cipher_cts_type = {.room = cts_room,
-                                                .update = cts_update,
-                                                .final = cts_final,
-                                                .single = cts_single,
-                                                .save = tok_cipher_save,
-                                                .restore = tok_cipher_restore,
-                                                .free = tok_cipher_free};
+const struct tok_op_type tok_cipher_cts_type = {
+    .room = cts_room, .update = cts_update, .final = cts_final, .single = cts_single, .free = tok_cipher_free};

@@ -2,22 +2,20 @@
 #include "crypto/mac.h"
 
 #include <openssl/crypto.h>
-#include <stdalign.h>
-#include <stddef.h>
-#include <string.h>
+#include <openssl/evp.h>
 
 #include "core/module.h"
-#include "crypto/hash_state.h"
+#include "crypto/hash.h"
 #include "crypto/mech.h"
 #include "crypto/park.h"
-#include "crypto/saving.h"
+
+enum { LONGEST = EVP_MAX_MD_SIZE };
 
 struct state {
   struct tok_parked parked;
-  const struct tok_mac_type *type;
+  EVP_MAC_CTX *context;
   CK_ULONG len; /* of the MAC that is wanted */
   bool finished;
-  alignas(max_align_t) CK_BYTE own[];
 };
 
 static CK_RV mac_room(struct tok_op *op, enum tok_step step, CK_ULONG in, CK_ULONG *out, bool *exact)
@@ -34,26 +32,25 @@ static CK_RV mac_update(struct tok_op *op, const CK_BYTE *in, CK_ULONG len, CK_B
   struct state *state = op->state;
   (void)out;
   if (out_len != NULL) *out_len = 0;
-  return state->type->update(state->own, in, len);
+  return EVP_MAC_update(state->context, in, len) == 1 ? CKR_OK : CKR_FUNCTION_FAILED;
 }
 
 /* All of it, of which the caller gets the first bytes. */
-static CK_RV finish(struct state *state, CK_BYTE mac[TOK_MAX_HASH])
+static CK_RV finish(struct state *state, CK_BYTE mac[LONGEST])
 {
-  CK_ULONG len = 0;
-  CK_RV rv = state->type->finish(state->own, mac, &len);
-  if (rv == CKR_OK && len < state->len) rv = CKR_FUNCTION_FAILED;
-  state->finished = rv == CKR_OK;
-  return rv;
+  size_t len = 0;
+  if (EVP_MAC_final(state->context, mac, &len, LONGEST) != 1 || len < state->len) return CKR_FUNCTION_FAILED;
+  state->finished = true;
+  return CKR_OK;
 }
 
 static CK_RV mac_final(struct tok_op *op, CK_BYTE *out, CK_ULONG *out_len)
 {
   struct state *state = op->state;
-  CK_BYTE mac[TOK_MAX_HASH];
+  CK_BYTE mac[LONGEST];
   CK_RV rv = finish(state, mac);
   if (rv == CKR_OK) {
-    memcpy(out, mac, state->len);
+    for (CK_ULONG i = 0; i < state->len; i++) out[i] = mac[i];
     *out_len = state->len;
   }
   OPENSSL_cleanse(mac, sizeof mac);
@@ -64,7 +61,7 @@ static CK_RV mac_verify(struct tok_op *op, const CK_BYTE *signature, CK_ULONG le
 {
   struct state *state = op->state;
   if (len != state->len) return CKR_SIGNATURE_LEN_RANGE;
-  CK_BYTE mac[TOK_MAX_HASH];
+  CK_BYTE mac[LONGEST];
   CK_RV rv = finish(state, mac);
   if (rv == CKR_OK && CRYPTO_memcmp(mac, signature, len) != 0) rv = CKR_SIGNATURE_INVALID;
   OPENSSL_cleanse(mac, sizeof mac);
@@ -74,8 +71,8 @@ static CK_RV mac_verify(struct tok_op *op, const CK_BYTE *signature, CK_ULONG le
 static void state_free(struct tok_parked *parked)
 {
   struct state *state = (struct state *)parked;
-  state->type->free(state->own);
-  tok_wipe_free(state, sizeof *state + state->type->size);
+  EVP_MAC_CTX_free(state->context);
+  tok_wipe_free(state, sizeof *state);
 }
 
 static void mac_free(struct tok_op *op)
@@ -89,30 +86,11 @@ static void mac_free(struct tok_op *op)
     state_free(&state->parked);
 }
 
-static bool mac_save(struct tok_op *op, struct tok_saving *to)
-{
-  struct state *state = op->state;
-  if (state->type->save == NULL) return false;
-  bool general = (op->mech->arg & TOK_GENERAL) != 0;
-  tok_save_bytes(to, &state->len, general ? sizeof(CK_MAC_GENERAL_PARAMS) : 0);
-  return state->type->save(state->own, to);
-}
+static const struct tok_op_type mac_type = {
+    .room = mac_room, .update = mac_update, .final = mac_final, .verify = mac_verify, .free = mac_free};
 
-static CK_RV mac_restore(struct tok_op *op, struct tok_saved *from)
-{
-  struct state *state = op->state;
-  return state->type->restore != NULL && state->type->restore(state->own, from) ? CKR_OK : CKR_SAVED_STATE_INVALID;
-}
-
-static const struct tok_op_type mac_type = {.room = mac_room,
-                                            .update = mac_update,
-                                            .final = mac_final,
-                                            .verify = mac_verify,
-                                            .save = mac_save,
-                                            .restore = mac_restore,
-                                            .free = mac_free};
-
-CK_RV tok_mac_start(struct tok_op *op, CK_MECHANISM_PTR mechanism, CK_ULONG full, const struct tok_mac_type *type)
+CK_RV tok_mac_start(struct tok_op *op, CK_MECHANISM_PTR mechanism, CK_ULONG full,
+                    CK_RV (*make)(struct tok_op *op, EVP_MAC_CTX **context))
 {
   CK_ULONG len = full;
   if ((op->mech->arg & TOK_GENERAL) != 0) {
@@ -125,20 +103,15 @@ CK_RV tok_mac_start(struct tok_op *op, CK_MECHANISM_PTR mechanism, CK_ULONG full
     if (named == NULL || *named != full) return CKR_MECHANISM_PARAM_INVALID;
   }
   struct state *state = (struct state *)tok_park_take(op->key, op->mech, op->kind);
-  CK_RV rv = CKR_OK;
-  if (state != NULL) {
-    op->state = state;
-    op->type = &mac_type;
-  } else {
-    state = tok_alloc(sizeof *state + type->size);
-    if (state == NULL) return CKR_HOST_MEMORY;
-    state->parked = (struct tok_parked){op->mech, op->kind, state_free};
-    state->type = type;
-    op->state = state;
-    op->type = &mac_type;
-    rv = type->make(op, state->own);
-  }
+  bool fresh = state == NULL;
+  if (fresh) state = tok_alloc(sizeof *state);
+  if (state == NULL) return CKR_HOST_MEMORY;
+  op->state = state;
+  op->type = &mac_type;
+  state->parked = (struct tok_parked){op->mech, op->kind, state_free};
   state->len = len;
   state->finished = false;
-  return rv == CKR_OK ? type->begin(state->own) : rv;
+  if (fresh) return make(op, &state->context);
+  /* Without a key: begin again with the one that is there. */
+  return EVP_MAC_init(state->context, NULL, 0, NULL) == 1 ? CKR_OK : CKR_FUNCTION_FAILED;
 }

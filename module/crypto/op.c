@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "auth/auth.h"
-#include "config/config.h"
 #include "core/module.h"
 #include "core/slots.h"
 #include "crypto/mech.h"
@@ -48,17 +47,6 @@ bool tok_op_wants_pin(const struct tok_op *op)
   return tok_attrs_bool(&op->key->attrs, CKA_ALWAYS_AUTHENTICATE, false);
 }
 
-/* NSS saves the state of an operation to have the only session for another, but leaves the operation active (pk11cxt.c:
- * pk11_context_init calls pk11_Finalize, which does nothing for a session that is shared); the next Init would be
- * CKR_OPERATION_ACTIVE, and with another kind of operation the next state would be of both. So where there is one session
- * only, what was saved gives way. */
-static void give_way(struct tok_session *session)
-{
-  if (tok_module->config->max_sessions != 1) return;
-  for (int kind = 0; kind < TOK_OPS; kind++)
-    if (session->op[kind] != NULL && session->op[kind]->saved) tok_session_end(session, (enum tok_op_kind)kind);
-}
-
 CK_RV tok_op_init(struct tok_session *session, enum tok_op_kind kind, CK_MECHANISM_PTR mechanism, CK_FLAGS flag,
                   CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE usage)
 {
@@ -66,14 +54,7 @@ CK_RV tok_op_init(struct tok_session *session, enum tok_op_kind kind, CK_MECHANI
     tok_session_end(session, kind);
     return CKR_OK;
   }
-  give_way(session);
   if (session->op[kind] != NULL) return CKR_OPERATION_ACTIVE;
-  return tok_op_begin(session, kind, mechanism, flag, key, usage, &session->op[kind]);
-}
-
-CK_RV tok_op_begin(struct tok_session *session, enum tok_op_kind kind, CK_MECHANISM_PTR mechanism, CK_FLAGS flag,
-                   CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE usage, struct tok_op **begun)
-{
   const struct tok_mech *mech = tok_mech_find(mechanism->mechanism);
   if (mech == NULL || (mech->flags & flag) == 0) return CKR_MECHANISM_INVALID;
   struct tok_op *op = tok_alloc(sizeof *op);
@@ -90,7 +71,7 @@ CK_RV tok_op_begin(struct tok_session *session, enum tok_op_kind kind, CK_MECHAN
     rv = start(op, mechanism);
   }
   if (rv == CKR_OK)
-    *begun = op;
+    session->op[kind] = op;
   else
     tok_op_free(op);
   return rv;
@@ -107,7 +88,6 @@ CK_RV tok_op_active(struct tok_session *session, enum tok_op_kind kind, bool sin
   }
   if (single && active->updating) return CKR_OPERATION_ACTIVE;
   if (active->must_authenticate) return CKR_USER_NOT_LOGGED_IN;
-  active->saved = false;
   *op = active;
   return CKR_OK;
 }

@@ -15,8 +15,6 @@ struct tok_mech;
 struct tok_object;
 struct tok_op;
 struct tok_messages;
-struct tok_saving;
-struct tok_saved;
 
 /* Asked for the room that the next step needs. */
 enum tok_step {
@@ -45,11 +43,6 @@ struct tok_op_type {
   CK_RV (*verify)(struct tok_op *op, const CK_BYTE *signature, CK_ULONG len);
   CK_RV(*verify_single)
   (struct tok_op *op, const CK_BYTE *data, CK_ULONG data_len, const CK_BYTE *signature, CK_ULONG len);
-  /* For C_GetOperationState: writes the mechanism parameter with which the operation is to be begun again, as
-   * tok_save_bytes does, and what then is to be put into its state by `restore`. false: this one cannot be saved.
-   * CKR_SAVED_STATE_INVALID. NULL, both: none can. */
-  bool (*save)(struct tok_op *op, struct tok_saving *to);
-  CK_RV (*restore)(struct tok_op *op, struct tok_saved *from);
   /* Frees and wipes op->state; called after a start that failed too, if it had set op->type. */
   void (*free)(struct tok_op *op);
 };
@@ -60,7 +53,6 @@ struct tok_op {
   const struct tok_op_type *type; /* set by the family's start function */
   struct tok_object *key;         /* a reference; NULL for digests */
   bool updating;                  /* a part has been given: no single-part call any more */
-  bool saved;                     /* C_GetOperationState gave its state out, and nothing has been done with it since */
   bool must_authenticate;         /* CKA_ALWAYS_AUTHENTICATE: waits for C_Login(CKU_CONTEXT_SPECIFIC) */
   bool private;                   /* the key is private: the operation dies with the login */
   uint64_t generation;            /* tok_auth_generation at the Init */
@@ -83,9 +75,6 @@ struct tok_op {
  * has it for `usage` (0: no key); the family's start function. */
 CK_RV tok_op_init(struct tok_session *session, enum tok_op_kind kind, CK_MECHANISM_PTR mechanism, CK_FLAGS flag,
                   CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE usage);
-/* The same without a session to put it into: *op is the caller's (tok_op_free). */
-CK_RV tok_op_begin(struct tok_session *session, enum tok_op_kind kind, CK_MECHANISM_PTR mechanism, CK_FLAGS flag,
-                   CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE usage, struct tok_op **op);
 /* The active operation: CKR_OPERATION_NOT_INITIALIZED; CKR_OPERATION_ACTIVE if `single` and parts were given already;
  * CKR_USER_NOT_LOGGED_IN if the login it was begun under is over or C_Login(CKU_CONTEXT_SPECIFIC) is missing. */
 CK_RV tok_op_active(struct tok_session *session, enum tok_op_kind kind, bool single, struct tok_op **op);

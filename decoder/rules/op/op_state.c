@@ -136,8 +136,6 @@ static void leaked(struct check *check, const struct call *call)
 static void replaced(struct check *check, const struct call *call, const struct model_operation *op)
 {
   if (!model_active(op) || !model_begins(call)) return;
-  /* Where sessions run out NSS leaves what it has saved; a module that lets it go on loses nothing. */
-  if (op->saved > op->last.number) return;
   if (!model_alone(check->place.session, call)) return;
   struct finding *f =
       finding_report(check, SEVERITY_WARNING, (uint64_t)call->known,
