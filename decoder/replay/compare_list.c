@@ -63,8 +63,7 @@ static bool bytes_differ(struct comparing *c, uint64_t type, const struct value 
 {
   if (then->form == P11T_V_NULL || then->length != a->ulValueLen) return false;
   const bool fresh = (c->live->taint & (TAINT_FRESH | TAINT_STAND_IN)) != 0 || c->player->options->keys_before;
-  if (fresh && attribute_is_of_key(type) && !is_certificate(type, then))
-    return false;
+  if (fresh && attribute_is_of_key(type) && !is_certificate(type, then)) return false;
   return !compare_same_bytes(c, then, a->pValue, a->ulValueLen);
 }
 
