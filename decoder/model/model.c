@@ -382,7 +382,8 @@ static void announce(const struct call *call, struct model_place *place)
 }
 
 /* Fixed-width text of a structure, without trailing blanks. */
-static void text_member(const struct call *call, size_t offset, char *to, size_t size)
+/* False when the trace does not have it. */
+static bool text_member(const struct call *call, size_t offset, char *to, size_t size)
 {
   const struct value *v = pick_member(call, 1, P11_S_CK_TOKEN_INFO, offset);
   size_t n = v && v->what == VALUE_BYTES ? v->kept : 0;
@@ -391,6 +392,7 @@ static void text_member(const struct call *call, size_t offset, char *to, size_t
   to[n] = 0;
   n = strlen(to);
   while (n && to[n - 1] == ' ') to[--n] = 0;
+  return v && v->what == VALUE_BYTES && v->form == P11T_V_FULL;
 }
 
 static uint64_t number_member(const struct call *call, size_t offset)
@@ -403,7 +405,7 @@ bool model_token_info(const struct call *call, struct model_token *token)
 {
   if (!call_returned(call, CKR_OK) || call->arg[1].out.what != VALUE_STRUCT) return false;
   struct model_token t = {.known = true};
-  text_member(call, offsetof(CK_TOKEN_INFO, label), t.label, sizeof t.label);
+  t.labelled = text_member(call, offsetof(CK_TOKEN_INFO, label), t.label, sizeof t.label);
   text_member(call, offsetof(CK_TOKEN_INFO, manufacturerID), t.maker, sizeof t.maker);
   text_member(call, offsetof(CK_TOKEN_INFO, model), t.model, sizeof t.model);
   text_member(call, offsetof(CK_TOKEN_INFO, serialNumber), t.serial, sizeof t.serial);

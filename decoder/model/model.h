@@ -37,6 +37,7 @@ struct model_mechanism {
 /* CK_TOKEN_INFO as last reported. Texts without trailing blanks, NUL-terminated, as the module gave them. */
 struct model_token {
   bool known;
+  bool labelled; /* the trace has the label: it may be redacted, and is "" then */
   char label[33], maker[33], model[17], serial[17];
   uint64_t flags, min_pin, max_pin;
   uint64_t sessions, max_sessions, rw_sessions,

@@ -73,6 +73,7 @@ void rule_tok_01(struct check *check, const struct call *call)
   struct model_slot *here = check->place.slot;
   struct model_token token;
   if (!here || !model_token_info(call, &token) || !initialized(&token) || !model_settled(here, call)) return;
+  if (!token.labelled) return;
   if (!*token.label) {
     struct finding *f = finding_report(check, SEVERITY_WARNING, 1, "the token is initialised and has an empty label");
     with_serial(f, check, &token);
