@@ -59,7 +59,7 @@ def parts(kind: str) -> tuple:
         key = ec.generate_private_key(ec.SECP256R1())
         point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         return ({CKA.EC_PARAMS: P256, CKA.EC_POINT: b"\4\x41" + point},
-                {CKA.EC_PARAMS: P256, CKA.VALUE: octets(key.private_numbers().private_value)})
+                {CKA.EC_PARAMS: P256, CKA.VALUE: key.private_numbers().private_value.to_bytes(32, "big")})
     module, oid = {"Edwards": (ed25519.Ed25519PrivateKey, ED25519),
                    "Montgomery": (x25519.X25519PrivateKey, X25519)}[kind]
     key = module.generate()
