@@ -16,8 +16,9 @@ for tool in certutil modutil cmsutil openssl; do
   command -v "$tool" >/dev/null 2>&1 || die "$tool is missing; on Debian: apt-get install libnss3-tools openssl"
 done
 cd "$out" || exit 2
-rm -rf golden nssdb traces
-mkdir golden nssdb traces
+# golden has all of the traces or is not there: run.sh replays what it finds.
+rm -rf golden golden.new nssdb traces
+mkdir golden.new nssdb traces
 
 printf 'subjectAltName=email:user@example.test\nextendedKeyUsage=clientAuth,emailProtection\n' >user.ext
 quiet openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj '/CN=Golden CA' -days 3650 \
@@ -43,12 +44,13 @@ golden() {
   name=$1
   shift
   quiet "$@"
-  mv traces/*.p11t "golden/$name.p11t" || die "$name: the command made no trace, or several: $*"
+  mv traces/*.p11t "golden.new/$name.p11t" || die "$name: the command made no trace, or several: $*"
 }
 golden certificates certutil -L -d sql:nssdb -h Golden -f pin.txt
 golden keys certutil -K -d sql:nssdb -h Golden -f pin.txt
 golden sign cmsutil -S -d sql:nssdb -f pins.txt -N Golden:user -H SHA256 -i message -o message.signed
 golden decrypt cmsutil -D -d sql:nssdb -f pins.txt -i message.encrypted
 golden new-key certutil -R -d sql:nssdb -h Golden -f pin.txt -s CN=New -k ec -q nistp256 -z noise -o request
+mv golden.new golden || exit 2
 rm -rf nssdb traces traced.so traced.conf recorded ./*.key ./*.pem user.req user.ext noise request message* step.log
 echo "$out/golden: $(find golden -name '*.p11t' | wc -l) traces"
