@@ -165,12 +165,12 @@ bool survey_read(struct survey *survey, const char *path)
   struct event event;
   uint64_t events = 0;
   while (!trace_next(set, &event)) {
-    if (progress && ++events % PROGRESS_EVERY == 0) fprintf(stderr, "\r%s: %ju events", path, (uintmax_t)events);
+    if (progress && ++events % PROGRESS_EVERY == 0) dprintf(STDERR_FILENO, "\r%ju events", (uintmax_t)events);
     if (event.type != EVENT_CALL || call_is_probe(event.call) || event.process->index >= count) continue;
     survey->calls++;
     see_call(reading_of(&reading[event.process->index], event.process, event.call), event.call);
   }
-  if (progress && events >= PROGRESS_EVERY) fputs("\r\033[K", stderr);
+  if (progress && events >= PROGRESS_EVERY) dprintf(STDERR_FILENO, "\r\033[K");
   survey->processes = count;
   survey->process = read_zalloc((count + 1) * sizeof *survey->process);
   survey->damaged = trace_damaged(set);

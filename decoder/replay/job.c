@@ -235,7 +235,7 @@ static void watch(struct runner *r, const struct replay_options *options)
     hung(r, options, waits); /* all the others wait for it */
   } else if (t - r->moved > STANDSTILL * most) {
     kill(r->pid, SIGKILL);
-    snprintf(results->error, sizeof results->error, "the replay stood still after %llu calls, outside the module",
+    snprintf(results->error, sizeof results->error, "the replay stood still after %llu calls, in no call of the trace",
              (unsigned long long)results->calls);
   }
 }
@@ -248,7 +248,7 @@ static void progress(const struct jobs *jobs, bool end)
   if (!isatty(STDERR_FILENO)) return;
   const uint64_t t = now();
   if (end) {
-    fputs("\r\033[K", stderr);
+    dprintf(STDERR_FILENO, "\r\033[K");
   } else if (t - last > SECOND / 5) {
     last = t;
     uint64_t done = 0, all = 0;
@@ -256,7 +256,7 @@ static void progress(const struct jobs *jobs, bool end)
       all += jobs->job[i].calls;
       if (jobs->job[i].results != NULL) done += jobs->job[i].results->calls;
     }
-    fprintf(stderr, "\r%llu of %llu calls", (unsigned long long)done, (unsigned long long)all);
+    dprintf(STDERR_FILENO, "\r%llu of %llu calls", (unsigned long long)done, (unsigned long long)all);
   }
 }
 
@@ -283,14 +283,13 @@ static bool look(struct runner *runner, unsigned *running, const struct replay_o
     } else if (r->job->interrupted && now() - r->moved > GRACE) {
       kill(r->pid, SIGKILL);
     }
-    int status;
+    int status = 0;
     const pid_t pid = waitpid(r->pid, &status, WNOHANG);
     if (pid == 0) {
       if (r->job->broke[0] == '\0' && r->job->results->error[0] == '\0' && !r->job->interrupted) watch(r, options);
       i++;
       continue;
     }
-    if (pid < 0 && errno == EINTR) continue;
     ended(r, status);
     runner[i] = runner[--*running];
     any = true;
