@@ -4,60 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "decoder/replay/live_part.h"
 #include "decoder/replay/maps_part.h"
 #include "decoder/replay/results.h"
 
-/* --- operations, from the names in the function table --- */
-
-struct operation_use {
-  uint16_t bits; /* by enum lost_operation */
-  bool begins;
-};
-
-static uint16_t bits_of_words(const char *name, bool messages)
+static struct live_role role_of_call(const struct call *call)
 {
-  static const char *const word[] = {"Encrypt", "Decrypt", "Digest", "Sign", "Verify"};
-  uint16_t bits = 0;
-  for (unsigned i = 0; i < 5; i++) {
-    /* There is no digest of messages. */
-    const unsigned message = LOST_MESSAGE_ENCRYPT + i - (i > 2);
-    if (strstr(name, word[i])) bits |= (uint16_t)(1u << (messages ? message : LOST_ENCRYPT + i));
-  }
-  return bits;
-}
-
-static struct operation_use use_of(const struct p11_function_info *info)
-{
-  struct operation_use use = {0};
-  const size_t length = strlen(info->name);
-  use.begins = length > 4 && !strcmp(info->name + length - 4, "Init");
-  switch (info->group) {
-    case P11_GROUP_ENCRYPT:
-    case P11_GROUP_DECRYPT:
-    case P11_GROUP_DIGEST:
-    case P11_GROUP_SIGN:
-    case P11_GROUP_VERIFY:
-    case P11_GROUP_DUAL: use.bits = bits_of_words(info->name, false); break;
-    case P11_GROUP_MESSAGE: use.bits = bits_of_words(info->name, true); break;
-    default: use.bits = info->class == P11_CLASS_FIND ? 1u << LOST_FIND : 0; break;
-  }
-  return use;
-}
-
-static struct operation_use use_of_call(const struct call *call)
-{
-  static struct operation_use uses[P11_FUNCTIONS];
-  static bool ready;
-  /* Under player->lock, as all of this file. */
-  if (!ready)
-    for (unsigned i = 0; i < P11_FUNCTIONS; i++) uses[i] = use_of(&p11_functions[i]);
-  ready = true;
-  return call->known < 0 ? (struct operation_use){0} : uses[call->known];
+  return call->known < 0 ? (struct live_role){0} : *live_role(call->known);
 }
 
 static uint64_t gone_of(const struct life *session, uint16_t bits)
 {
-  for (unsigned i = 0; i < LOST_OPERATIONS; i++)
+  for (unsigned i = 0; i < LIVE_KINDS; i++)
     if (bits & 1u << i && session->session->gone[i]) return session->session->gone[i];
   return 0;
 }
@@ -101,9 +59,9 @@ const char *lost_reason(struct player *player, const struct call *call, char *te
   const struct maps *maps = player->maps;
   const char *late = reason_late(maps, call);
   if (late) return late;
-  const struct operation_use use = use_of_call(call);
-  const struct life *session = use.bits && !use.begins ? session_of(maps, call) : NULL;
-  const uint64_t gone = session ? gone_of(session, use.bits) : 0;
+  const struct live_role use = role_of_call(call);
+  const struct life *session = use.ops && !use.begins ? session_of(maps, call) : NULL;
+  const uint64_t gone = session ? gone_of(session, use.ops) : 0;
   if (!gone) return NULL;
   snprintf(text, size, "its operation was lost with #%" PRIu64, gone);
   return text;
@@ -181,8 +139,8 @@ const char *lost_excuse(struct player *player, const struct call *call, uint64_t
   }
   const char *before = excuse_before(player, place, call, text, size);
   if (before) return before;
-  const struct operation_use use = use_of_call(call);
-  const uint64_t gone = session && use.begins ? gone_of(session, use.bits) : 0;
+  const struct live_role use = role_of_call(call);
+  const uint64_t gone = session && use.begins ? gone_of(session, use.ops) : 0;
   if (!gone || (rv != CKR_OPERATION_ACTIVE && call->rv != CKR_OPERATION_ACTIVE)) return NULL;
   snprintf(text, size, "the operation before it went another way with #%" PRIu64, gone);
   return text;
@@ -205,7 +163,7 @@ static void note_tries(struct player *player, const struct call *call, bool made
 }
 
 /* Of a login for one key (CKU_CONTEXT_SPECIFIC): the operations that it is for. */
-static const uint16_t of_one_key = 1u << LOST_SIGN | 1u << LOST_DECRYPT;
+static const uint16_t of_one_key = 1u << LIVE_SIGN | 1u << LIVE_DECRYPT;
 
 static bool is_login_of_key(const struct call *call)
 {
@@ -214,22 +172,22 @@ static bool is_login_of_key(const struct call *call)
 
 void lost_note(struct player *player, const struct call *call, bool made, uint64_t rv)
 {
-  struct operation_use use = use_of_call(call);
+  struct live_role use = role_of_call(call);
   if (is_login(call)) note_tries(player, call, made);
-  if (is_login_of_key(call)) use.bits = of_one_key;
-  if (!use.bits && call->known != P11_F_C_SessionCancel) return;
+  if (is_login_of_key(call)) use.ops = of_one_key;
+  if (!use.ops && call->known != P11_F_C_SessionCancel) return;
   struct life *life = session_of(player->maps, call);
   if (!life) return;
   struct session *session = life->session;
   const bool same = made && rv == call->rv;
-  if (use.begins && use.bits & 1u << LOST_FIND) maps_search_begins(session, call);
+  if (use.begins && use.ops & 1u << LIVE_FIND) maps_search_begins(session, call);
   if (call->known == P11_F_C_SessionCancel) {
     if (same && rv == CKR_OK) memset(session->gone, 0, sizeof session->gone);
     return;
   }
   if (same && !use.begins) return;
-  for (unsigned i = 0; i < LOST_OPERATIONS; i++) {
-    if (!(use.bits & 1u << i)) continue;
+  for (unsigned i = 0; i < LIVE_KINDS; i++) {
+    if (!(use.ops & 1u << i)) continue;
     if (same)
       session->gone[i] = 0;
     else if (!session->gone[i] || use.begins)

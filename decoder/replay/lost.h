@@ -5,21 +5,6 @@
 
 #include "decoder/replay/live.h"
 
-/* Operations that a session can have side by side. */
-enum lost_operation {
-  LOST_FIND,
-  LOST_ENCRYPT,
-  LOST_DECRYPT,
-  LOST_DIGEST,
-  LOST_SIGN,
-  LOST_VERIFY,
-  LOST_MESSAGE_ENCRYPT,
-  LOST_MESSAGE_DECRYPT,
-  LOST_MESSAGE_SIGN,
-  LOST_MESSAGE_VERIFY,
-  LOST_OPERATIONS
-};
-
 /* Why the call cannot be made; NULL: nothing is in its way. `text` has room for the words. Under player->lock. */
 const char *lost_reason(struct player *player, const struct call *call, char *text, size_t size);
 /* The call came out otherwise, with `rv`: why that says nothing; NULL when it does. After live_compare, before live_learn. */

@@ -7,6 +7,7 @@
 #define REPLAY_MAPS_PART_H
 
 #include "decoder/model/table.h"
+#include "decoder/replay/live_part.h"
 #include "decoder/replay/lost.h"
 #include "decoder/replay/maps.h"
 #include "decoder/replay/maps_misfit.h"
@@ -36,11 +37,11 @@ struct handles {
 
 /* What only sessions have. */
 struct session {
-  struct place *place;            /* NULL: not known */
-  struct life *objects;           /* session objects made in it */
-  uint64_t gone[LOST_OPERATIONS]; /* the call with which an operation went another way; 0 */
-  struct handles recorded, now;   /* found in the search so far, and not paired */
-  bool has_class;                 /* it asks for this CKA_CLASS: */
+  struct place *place;          /* NULL: not known */
+  struct life *objects;         /* session objects made in it */
+  uint64_t gone[LIVE_KINDS];    /* the call with which an operation went another way; 0 */
+  struct handles recorded, now; /* found in the search so far, and not paired */
+  bool has_class;               /* it asks for this CKA_CLASS: */
   uint64_t class;
   struct maps_asked *asked; /* its template, NULL when it is not that of then */
   bool misfits;             /* what came last was not asked for: */
