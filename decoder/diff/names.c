@@ -308,7 +308,11 @@ void names_leave(struct names *names, const struct call *call, uint64_t question
       memset(names->ring, 0, NAMES_MADE * sizeof *names->ring);
       names->generation++;
       return;
-    case P11_F_C_DestroyObject: table_take(&names->made, object_key(call->arg[1].in.number, names->generation)); return;
+    case P11_F_C_DestroyObject: {
+      const uintptr_t at = (uintptr_t)table_take(&names->made, object_key(call->arg[1].in.number, names->generation));
+      if (at) names->ring[at - 1].key = 0; /* the handle may be given out again before the ring comes round */
+      return;
+    }
     default: break;
   }
   if (call->info->class != P11_CLASS_OBJECT) return;
