@@ -26,9 +26,11 @@ static bool write_new(const char *who, const char *path, bool private, const cha
   }
   size_t size = strlen(text);
   bool written = (!private || fchmod(fd, 0600) == 0) && write(fd, text, size) == (ssize_t)size && fsync(fd) == 0;
-  if (!written) fprintf(stderr, "%s: %s: cannot be written: %s\n", who, path, strerror(errno));
   if (close(fd) != 0) written = false;
-  if (!written) unlink(path);
+  if (!written) {
+    fprintf(stderr, "%s: %s: cannot be written: %s\n", who, path, strerror(errno));
+    unlink(path);
+  }
   return written;
 }
 
@@ -42,7 +44,10 @@ bool seal_make_pair(const char *who, const char *name, const char *comment, char
   }
   snprintf(public_path, sizeof public_path, "%s.pub", name);
   snprintf(private_path, sizeof private_path, "%s.key", name);
-  if (sodium_init() < 0) return false;
+  if (sodium_init() < 0) {
+    fprintf(stderr, "%s: libsodium does not start\n", who);
+    return false;
+  }
   uint8_t *private = sodium_malloc(P11T_SEAL_KEY);
   char *private_text = sodium_malloc(TEXT);
   bool made = private != NULL && private_text != NULL;

@@ -7,7 +7,7 @@
 
 #include <sodium.h>
 
-#include "decoder/cmd/cmd.h"
+#include "decoder/read/arena.h"
 
 struct reveal {
   const char *who;
@@ -26,18 +26,9 @@ struct reveal {
   bool refused;
 };
 
-static void *must(void *p)
-{
-  if (p == NULL) {
-    fputs("p11trace: out of memory\n", stderr);
-    exit(EXIT_COULD_NOT);
-  }
-  return p;
-}
-
 struct reveal *reveal_new(const char *who, const struct seal_key *key)
 {
-  struct reveal *r = must(calloc(1, sizeof *r));
+  struct reveal *r = read_zalloc(sizeof *r);
   r->who = who;
   r->key = key;
   return r;
@@ -66,7 +57,7 @@ static const struct seal_process *opened_of(struct reveal *r, const struct proce
 {
   if (process->index >= r->processes) {
     size_t n = process->index + 8;
-    r->process = must(realloc(r->process, n * sizeof *r->process));
+    r->process = read_realloc(r->process, n * sizeof *r->process);
     memset(r->process + r->processes, 0, (n - r->processes) * sizeof *r->process);
     r->processes = n;
   }
@@ -83,7 +74,7 @@ static const struct seal_process *opened_of(struct reveal *r, const struct proce
 static void open_value(struct reveal *r, const struct seal_process *opened, struct value *v)
 {
   size_t room = seal_room(v);
-  struct plain *p = must(malloc(sizeof *p + room));
+  struct plain *p = read_realloc(NULL, sizeof *p + room);
   enum seal_result result = seal_open_value(opened, v, p->bytes);
   if (result == SEAL_DAMAGED) {
     r->damaged++;

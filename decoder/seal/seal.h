@@ -1,5 +1,5 @@
 /* Sealed values (capture=full, FORMAT.md section 9): key pairs, and the values opened for whoever has the private key.
- * What is secret lies in memory that no core dump holds (sodium_malloc) and is wiped with it. */
+ * Keys lie in memory that no core dump holds (sodium_malloc); what was opened is wiped when it has been used. */
 #ifndef SEAL_SEAL_H
 #define SEAL_SEAL_H
 
