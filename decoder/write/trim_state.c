@@ -180,6 +180,15 @@ static struct operation *operation_of(struct thing *session, const struct call *
   return &session->operation[call->info->class == P11_CLASS_FIND ? SEARCH : call->info->group];
 }
 
+/* One call more of an operation. Of one that is wanted already all before is kept. */
+static void want(struct operation *o, const struct causes *causes, bool chosen, struct kept_numbers *kept)
+{
+  const bool before = o->wanted;
+  cause_all(&o->causes, causes);
+  if (chosen) o->wanted = true;
+  if (o->wanted) keep_all(kept, before ? causes : &o->causes);
+}
+
 /* One call of an operation: it joins the ones before, and if one of them stays all do. */
 static void operate(struct trim_state *s, const struct event *e, struct operation *o, const struct causes *causes,
                     bool chosen, struct kept_numbers *kept)
@@ -189,9 +198,7 @@ static void operate(struct trim_state *s, const struct event *e, struct operatio
     o->causes.count = o->founds = 0;
     o->wanted = false;
   }
-  cause_all(&o->causes, causes);
-  if (chosen) o->wanted = true;
-  if (o->wanted) keep_all(kept, &o->causes);
+  want(o, causes, chosen, kept);
   if (!ends_in(call->info->name, "FindObjectsFinal")) return;
   for (size_t i = 0; i < o->founds; i++) { /* a search that is kept for what it found must end */
     struct thing *t = find(&s->things, e, OBJECT, o->found[i]);
@@ -205,9 +212,7 @@ static void operate_both(struct thing *session, const struct causes *causes, boo
   for (size_t i = P11_GROUP_ENCRYPT; i <= P11_GROUP_VERIFY && session->operation != NULL; i++) {
     struct operation *o = &session->operation[i];
     if (o->causes.count == 0) continue;
-    cause_all(&o->causes, causes);
-    if (chosen) o->wanted = true;
-    if (o->wanted) keep_all(kept, &o->causes);
+    want(o, causes, chosen, kept);
   }
 }
 
