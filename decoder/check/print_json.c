@@ -1,6 +1,4 @@
 /* Findings as JSON: one object, keys sorted, so that two runs compare. */
-#include <string.h>
-
 #include "decoder/check/json.h"
 #include "decoder/model/idiom.h"
 #include "decoder/rules/rules.h"

@@ -20,6 +20,19 @@ const char *arguments_output(struct argp_state *state, const char *output)
   return output;
 }
 
+error_t arguments_traces(int key, char *arg, struct argp_state *state, struct arguments_list *traces,
+                         const char *output)
+{
+  switch (key) {
+    case ARGP_KEY_NO_ARGS: argp_error(state, "no trace given"); return 0;
+    case ARGP_KEY_ARG: arguments_add(traces, arg); return 0;
+    case ARGP_KEY_END:
+      if (output == NULL && traces->count > 0) argp_error(state, "no -o OUT given: name the file to write");
+      return 0;
+    default: return ARGP_ERR_UNKNOWN;
+  }
+}
+
 void arguments_note(char how[1024], const char *option, const char *value)
 {
   const size_t n = strlen(how);

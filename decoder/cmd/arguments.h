@@ -16,6 +16,9 @@ void arguments_add(struct arguments_list *list, const char *text);
 
 /* `-o OUT` of the verbs that write traces: a name, not "-", for a trace is put in its place when it is whole. */
 const char *arguments_output(struct argp_state *state, const char *output);
+/* What is left of the arguments of such a verb: its traces, and that `output` was given. For the parser's default. */
+error_t arguments_traces(int key, char *arg, struct argp_state *state, struct arguments_list *traces,
+                         const char *output);
 
 /* Options as the new trace says them: appends " OPTION VALUE" (value may be NULL) to `how`, as far as there is room. */
 void arguments_note(char how[1024], const char *option, const char *value);

@@ -35,12 +35,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
   switch (key) {
     case 'o': a->output = arguments_output(state, arg); return 0;
     case 'q': a->quiet = true; return 0;
-    case ARGP_KEY_NO_ARGS: argp_error(state, "no trace given"); return 0;
-    case ARGP_KEY_ARG: arguments_add(&a->traces, arg); return 0;
-    case ARGP_KEY_END:
-      if (a->output == NULL && a->traces.count > 0) argp_error(state, "no -o OUT given: name the file to write");
-      return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    default: return arguments_traces(key, arg, state, &a->traces, a->output);
   }
 }
 

@@ -75,12 +75,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
       a->trim.keep_state = true;
       arguments_note(a->how, "--keep-state", NULL);
       return 0;
-    case ARGP_KEY_NO_ARGS: argp_error(state, "no trace given"); return 0;
-    case ARGP_KEY_ARG: arguments_add(&a->traces, arg); return 0;
-    case ARGP_KEY_END:
-      if (a->trim.output == NULL && a->traces.count > 0) argp_error(state, "no -o OUT given: name the file to write");
-      return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    default: return arguments_traces(key, arg, state, &a->traces, a->trim.output);
   }
 }
 

@@ -180,7 +180,7 @@ enum idiom idiom_of(struct model_place *place, const struct call *call)
   if (last->tid != call->tid) *last = (struct last){.tid = call->tid, .function = -1};
   const enum idiom idiom = recognise(place, call, last);
   look_back(place, call, last);
-  if (call->rv == CKR_OK && (idiom == IDIOM_LOGIN || idiom == IDIOM_PASSWORD)) {
+  if (call->rv == CKR_OK && idiom_may_turn(idiom)) {
     last->login = call->number;
     last->checked = idiom == IDIOM_PASSWORD;
   }

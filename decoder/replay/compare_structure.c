@@ -74,12 +74,19 @@ static void behind(struct comparing *c, const char *place, const struct p11_stru
   }
 }
 
+static bool is_number(const struct p11_field *f)
+{
+  return f->kind == P11_FK_NUMBER || f->kind == P11_FK_ENUM || f->kind == P11_FK_FLAGS || f->kind == P11_FK_BOOL;
+}
+
+/* Most members are equal numbers, which need no name. */
 static void member(struct comparing *c, const char *parent, const struct p11_struct *s, const struct p11_field *f,
                    const struct value *then, const uint8_t *at)
 {
+  const uint8_t *here = at + f->offset;
+  if (is_number(f) && then->number == load(here, f->size)) return;
   char place[80];
   snprintf(place, sizeof place, "%s.%s", parent, f->name);
-  const uint8_t *here = at + f->offset;
   switch (f->kind) {
     case P11_FK_HANDLE: break;
     case P11_FK_SLOT: slot(c, place, then->number, load(here, f->size)); break;
@@ -124,7 +131,6 @@ static void members(struct comparing *c, const char *place, const struct value *
   }
 }
 
-/* Of an information structure most members are plain memory: what is equal needs no name. */
 void compare_structure(struct comparing *c, const char *place, const struct value *then, const void *now)
 {
   if (now != NULL) members(c, place, then, now);

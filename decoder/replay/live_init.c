@@ -58,7 +58,7 @@ static char *parameters(struct laying *l, const struct value *args)
   if (bytes != NULL) return arena_text(&l->live->memory, bytes, length);
   if (text->form == P11T_V_SEALED && !live_absurd(text->length)) {
     uint8_t *to = arena_alloc(&l->live->memory, (size_t)text->length + 1);
-    how = payload_fill(l->player, text, PAYLOAD_SECRET, to);
+    how = payload_fill(l->player, text, to);
     live_secret(l->live, to, (size_t)text->length);
     if (how == PAYLOAD_RECORDED) return (char *)to;
   }

@@ -53,7 +53,7 @@ static void learn_members(struct live *live, struct player *player, const struct
           for (size_t k = 0; k < v->count; k++) learn_members(live, player, &v->item[k], behind + k * size, depth + 1);
         } else if (v->what == VALUE_BYTES && v->form != P11T_V_NULL && !live_absurd(v->length) &&
                    live->call->info->group != P11_GROUP_ASYNC) {
-          payload_learn(player, v, live_class(f->secrecy), behind, (size_t)v->length);
+          payload_learn(player, v, behind, (size_t)v->length);
         }
         break;
     }
@@ -77,7 +77,7 @@ static void learn_attributes(struct live *live, struct player *player, unsigned 
       continue;
     }
     if (!value_is_tagged(value) && !attribute_is_of_key(a[k].type)) continue;
-    payload_learn(player, value, live_attribute_class(a[k].type), a[k].pValue, a[k].ulValueLen);
+    payload_learn(player, value, a[k].pValue, a[k].ulValueLen);
   }
 }
 
@@ -117,7 +117,7 @@ static void learn_output(struct live *live, struct player *player, unsigned i)
     case P11_K_OUT_BYTES:
     case P11_K_OUT_BYTES_OF:
       if (arg->out.what == VALUE_BYTES && arg->out.form != P11T_V_NULL && live->v[i] != 0)
-        payload_learn(player, &arg->out, live_class(p->secrecy), pointer_at(live->v[i]), (size_t)live_stored(live, i));
+        payload_learn(player, &arg->out, pointer_at(live->v[i]), (size_t)live_stored(live, i));
       break;
     case P11_K_OUT_LENGTH:
       if (asks_for_length(live, i) && arg->out.what == VALUE_NUMBER && live->v[i] != 0)

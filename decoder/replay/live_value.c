@@ -28,7 +28,7 @@ static void noted(struct laying *l, enum payload_how how)
 
 void live_fill(struct laying *l, const struct value *value, enum payload_class class, uint8_t *to)
 {
-  enum payload_how how = payload_fill(l->player, value, class, to);
+  enum payload_how how = payload_fill(l->player, value, to);
   noted(l, how);
   if (class != PAYLOAD_DATA || value->form == P11T_V_SEALED) live_secret(l->live, to, (size_t)value->length);
 }

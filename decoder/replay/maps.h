@@ -32,10 +32,8 @@ bool maps_session(struct player *player, uint64_t recorded, uint64_t *now, uint6
 bool maps_object(struct player *player, uint64_t recorded, uint64_t *now, uint64_t *why);
 
 /* What a call handed out. */
-enum paired { PAIRED_NEW, PAIRED_SAME, PAIRED_OTHER /* the recorded one stands for another one already */ };
-enum paired maps_pair_slot(struct player *player, uint64_t recorded, uint64_t now);
 void maps_pair_session(struct player *player, uint64_t recorded, uint64_t now, const struct call *call);
-enum paired maps_pair_object(struct player *player, uint64_t recorded, uint64_t now, const struct call *call);
+void maps_pair_object(struct player *player, uint64_t recorded, uint64_t now, const struct call *call);
 /* All that C_GetSlotList listed: pairs by label, serial, model (asked of the module), then order. */
 void maps_pair_slots(struct player *player, const uint64_t *recorded, size_t recorded_count, const uint64_t *now,
                      size_t now_count);

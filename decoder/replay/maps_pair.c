@@ -58,23 +58,17 @@ static void object_new(struct maps *maps, uint64_t recorded, uint64_t now, const
   session->session->objects = life;
 }
 
-enum paired maps_pair_object(struct player *player, uint64_t recorded, uint64_t now, const struct call *call)
+void maps_pair_object(struct player *player, uint64_t recorded, uint64_t now, const struct call *call)
 {
   struct maps *maps = player->maps;
-  if (recorded == CK_INVALID_HANDLE || now == CK_INVALID_HANDLE) return recorded == now ? PAIRED_SAME : PAIRED_OTHER;
+  if (recorded == CK_INVALID_HANDLE || now == CK_INVALID_HANDLE) return;
   struct life *life = call->info->class == P11_CLASS_FIND ? life_of(maps, &maps->object, recorded) : NULL;
   if (!life || life->to != UINT64_MAX) {
     object_new(maps, recorded, now, call, 0);
-    return PAIRED_NEW;
+    return;
   }
-  if (life->lost || (life->now != now && life_is_weak(life))) {
-    life_move(&maps->object, life, now);
-    if (life->place) life->epoch = life->place->epoch;
-    return PAIRED_NEW;
-  }
-  if (life->now != now) return PAIRED_OTHER;
-  if (life->place) life->epoch = life->place->epoch;
-  return PAIRED_SAME;
+  if (life->lost || (life->now != now && life_is_weak(life))) life_move(&maps->object, life, now);
+  if (life->now == now && life->place) life->epoch = life->place->epoch;
 }
 
 /* --- ended --- */

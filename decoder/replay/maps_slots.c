@@ -213,13 +213,3 @@ bool maps_slot(struct player *player, uint64_t recorded, uint64_t *now, uint64_t
   while (table_get(&maps->slot_now, *now)) *now += 0x10000001u;
   return true;
 }
-
-enum paired maps_pair_slot(struct player *player, uint64_t recorded, uint64_t now)
-{
-  struct place *place = place_make(player->maps, recorded);
-  place->known = true;
-  if (place->paired) return place->now == now ? PAIRED_SAME : PAIRED_OTHER;
-  if (table_get(&player->maps->slot_now, now)) return PAIRED_OTHER;
-  pair(player->maps, place, now);
-  return PAIRED_NEW;
-}

@@ -109,21 +109,10 @@ bool payload_pin_is_known(struct player *player, const struct value *value, enum
   return payload_pin(player, class) != NULL || payload_opens(player, value);
 }
 
-static bool is_pin(enum payload_class class)
-{
-  return class == PAYLOAD_PIN_USER || class == PAYLOAD_PIN_SO;
-}
-
-enum payload_how payload_fill(struct player *player, const struct value *value, enum payload_class class, uint8_t *to)
+enum payload_how payload_fill(struct player *player, const struct value *value, uint8_t *to)
 {
   size_t length = 0, room = (size_t)value->length;
   enum payload_how how = PAYLOAD_STAND_IN;
-  const struct replay_pin *pin = is_pin(class) ? payload_pin(player, class) : NULL;
-  if (pin != NULL) {
-    memset(to, 0, room);
-    memcpy(to, pin->bytes, pin->length < room ? pin->length : room);
-    return PAYLOAD_GIVEN;
-  }
   const uint8_t *bytes = payload_find(player, value, &length, &how);
   if (bytes != NULL && length == room) {
     if (room > 0) memcpy(to, bytes, room);
@@ -135,7 +124,7 @@ enum payload_how payload_fill(struct player *player, const struct value *value, 
   stand_in(value, to);
   if (value->form == P11T_V_CUT && value->kept > 0) memcpy(to, value->bytes, value->kept < room ? value->kept : room);
   if (room == 0 || known) return PAYLOAD_RECORDED;
-  if (value_is_tagged(value) && !is_pin(class)) kept_value_put(player->payload->kept, value->number, to, room, true);
+  if (value_is_tagged(value)) kept_value_put(player->payload->kept, value->number, to, room, true);
   return PAYLOAD_STAND_IN;
 }
 
@@ -152,11 +141,10 @@ static void rename_value(struct payload *payload, const uint8_t *then, size_t th
   kept_value_put(payload->kept, payload_name(then, then_length), now, length, false);
 }
 
-void payload_learn(struct player *player, const struct value *value, enum payload_class class, const uint8_t *bytes,
-                   size_t length)
+void payload_learn(struct player *player, const struct value *value, const uint8_t *bytes, size_t length)
 {
   struct payload *payload = player->payload;
-  if (is_pin(class) || value->what != VALUE_BYTES) return;
+  if (value->what != VALUE_BYTES) return;
   if (value_is_tagged(value)) {
     if (value->length > 0) kept_value_put(payload->kept, value->number, bytes, length, false);
     return;

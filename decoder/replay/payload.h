@@ -11,23 +11,17 @@ void payload_free(struct payload *payload);
 enum payload_class { PAYLOAD_DATA, PAYLOAD_SECRET, PAYLOAD_PIN_USER, PAYLOAD_PIN_SO };
 
 /* How the bytes of a value were had. */
-enum payload_how {
-  PAYLOAD_RECORDED,
-  PAYLOAD_FOLLOWED /* came out of an earlier call */,
-  PAYLOAD_GIVEN,
-  PAYLOAD_STAND_IN
-};
+enum payload_how { PAYLOAD_RECORDED, PAYLOAD_FOLLOWED /* came out of an earlier call */, PAYLOAD_STAND_IN };
 
 /* Stores value->length bytes at `to` (which has room for them; lengths beyond PAYLOAD_MOST never get here). */
-enum payload_how payload_fill(struct player *player, const struct value *value, enum payload_class class, uint8_t *to);
+enum payload_how payload_fill(struct player *player, const struct value *value, uint8_t *to);
 #define PAYLOAD_MOST (64u << 20)
 
 /* Is the PIN known: given by the user, or sealed in the trace to the key that was given? */
 bool payload_pin_is_known(struct player *player, const struct value *value, enum payload_class class);
 
 /* Bytes that came out where the recorded call returned `value`: the next input with that tag is these. */
-void payload_learn(struct player *player, const struct value *value, enum payload_class class, const uint8_t *bytes,
-                   size_t length);
+void payload_learn(struct player *player, const struct value *value, const uint8_t *bytes, size_t length);
 
 /* stand_in.c: bytes of that length and shape; the same for the same tag, so that equal stays equal. The first byte is zero
  * where the shape allows (a number that is smaller than a modulus). For emit-c too. */

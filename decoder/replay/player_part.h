@@ -26,7 +26,7 @@ struct worker {
   char text[512];
 };
 
-/* player.c: the flag of SIGTERM and SIGINT. */
+/* player.c: the flag of SIGTERM. */
 extern volatile sig_atomic_t play_interrupted;
 bool play_stopped(const struct play *play);
 /* Says why and lets the threads come to their end. `guarded`: to protect the card. Without player->lock. */

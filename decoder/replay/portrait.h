@@ -20,7 +20,7 @@ struct portraits *portraits_read(const char *const *paths, size_t count, unsigne
 void portraits_free(struct portraits *portraits);
 /* The object that had `handle` when call `number` was made; NULL when nothing is known of it. */
 const struct portrait *portrait_of(const struct portraits *portraits, uint64_t handle, uint64_t number);
-/* How well an object of today fits: reads its attributes in `session` (today's). Higher is better, negative: it cannot be it.
+/* How well an object of today fits: reads its attributes in `session` (today's). Higher is better, -1000: it cannot be it.
  * *wholly: nothing is other than it was, but for what another key has. */
 int portrait_fits(struct player *player, const struct portrait *portrait, uint64_t session, uint64_t object,
                   bool *wholly);

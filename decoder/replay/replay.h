@@ -73,7 +73,8 @@ struct portraits;
 struct results;
 struct verify;
 
-/* One recorded process on one module. `lock` guards all but `target`; it is never held while the module is called. */
+/* One recorded process on one module. `lock` guards all but `target`; it is never held while a recorded call is made. Questions
+ * of our own are asked under it. */
 struct player {
   const struct replay_options *options;
   struct process *process;

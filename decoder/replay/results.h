@@ -56,7 +56,7 @@ void results_add(struct results *results, const struct live *live, enum outcome 
                  unsigned count, const char *reason);
 /* One call was not made. */
 void results_withheld(struct results *results, const struct call *call, const char *reason);
-/* One call more of this kind; `recorded` and `replayed` or, but for OUTCOME_DIFFERENT, `reason`. No outcome is counted. */
+/* One call more of this kind; `found` or, but for OUTCOME_DIFFERENT, `reason`. No outcome is counted. */
 void results_note(struct results *results, int function, enum outcome outcome, const struct difference *found,
                   const char *reason, uint64_t call);
 
