@@ -104,6 +104,11 @@ def pull(t):
     t.call("slot_info", flags=2)
 
 
+def other_slot(t):
+    """Session 9 is one of another slot."""
+    t.call("open_session", 9, slot=6)
+
+
 def pull_and_wait(t):
     pull(t)
     t.wait(2)
@@ -369,6 +374,11 @@ CASES = {
         [caller("P11-OBJ-10")]),
     "obj 10: at its end": (overlapping("C_DestroyObject", 2, hObject=ONE)(
         lambda t: t.make(ONE, NAMED), lambda t: t.read(ONE, NAMED)), []),
+    # Softoken numbers the objects of each slot by themselves.
+    "obj 10: another slot's": (
+        tell(("make", ONE, NAMED), other_slot, ("destroy", ONE, {"session": 9}), ("read", ONE, NAMED)), []),
+    "obj 10: again, in another slot": (
+        tell(("make", ONE, NAMED), ("destroy", ONE), other_slot, ("make", ONE, NAMED, {"session": 9})), []),
     "obj 10: again": (tell(("make", ONE, NAMED), ("destroy", ONE), ("make", ONE, NAMED)), [module("P11-OBJ-10", I)]),
     "obj 10: again, later": (tell(("make", ONE, NAMED), ("destroy", ONE), wait(70), ("make", ONE, NAMED)), []),
     "obj 10: pulled": (tell(*KNOWN, pull, ("read", ONE, NAMED, {"rv": OBJECT_INVALID})), []),

@@ -37,20 +37,24 @@ void model_object_gone(struct model_module *module, const struct model_object *o
 }
 
 static const struct model_gone *last(const struct model_gone *ring, const uint64_t *handles, unsigned count,
-                                     uint64_t handle)
+                                     const struct model_slot *slot, uint64_t handle)
 {
   const unsigned n = count < MODEL_GONE ? count : MODEL_GONE;
-  for (unsigned i = 1; i <= n; i++)
-    if (handles[(count - i) % MODEL_GONE] == handle) return &ring[(count - i) % MODEL_GONE];
+  for (unsigned i = 1; i <= n; i++) {
+    const struct model_gone *gone = &ring[(count - i) % MODEL_GONE];
+    if (handles[(count - i) % MODEL_GONE] != handle) continue;
+    if (!slot || gone->slot == UINT64_MAX || gone->slot == slot->id) return gone;
+  }
   return NULL;
 }
 
 const struct model_gone *model_gone_session(const struct model_module *module, uint64_t handle)
 {
-  return last(module->gone_session, module->gone_handle[0], module->gone_sessions, handle);
+  return last(module->gone_session, module->gone_handle[0], module->gone_sessions, NULL, handle);
 }
 
-const struct model_gone *model_gone_object(const struct model_module *module, uint64_t handle)
+const struct model_gone *model_gone_object(const struct model_module *module, const struct model_slot *slot,
+                                           uint64_t handle)
 {
-  return last(module->gone_object, module->gone_handle[1], module->gone_objects, handle);
+  return last(module->gone_object, module->gone_handle[1], module->gone_objects, slot, handle);
 }

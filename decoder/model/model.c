@@ -282,6 +282,8 @@ static void find(const struct event *event, struct model_place *place)
   int i = pick_kind(call, P11_K_OBJECT);
   if (i < 0) i = pick_kind(call, P11_K_KEY);
   if (i >= 0 && pick_in(call, (unsigned)i, &n)) place->object = model_object(place->module, n);
+  /* Softoken numbers the objects of each slot by themselves: the same handle is another slot's object. */
+  if (place->object && place->slot && place->object->slot && place->object->slot != place->slot) place->object = NULL;
 }
 
 void model_place(const struct event *event, struct model_place *place)

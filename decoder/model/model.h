@@ -357,7 +357,9 @@ const struct model_making *model_makes(int function);
 struct model_module *model_module(struct model_process *process, uint16_t id);
 /* Why a handle is not good any more: the last end of a session or object with it; NULL when it is not remembered. */
 const struct model_gone *model_gone_session(const struct model_module *module, uint64_t handle);
-const struct model_gone *model_gone_object(const struct model_module *module, uint64_t handle);
+/* Of the objects of that slot, and those of which the slot is not known; NULL: of all. */
+const struct model_gone *model_gone_object(const struct model_module *module, const struct model_slot *slot,
+                                           uint64_t handle);
 /* An attribute of an object, NULL when nothing is known of it. */
 const struct model_attribute *model_attribute(const struct model_object *object, uint64_t type);
 /* Its value as a number, `otherwise` when it is not known. */

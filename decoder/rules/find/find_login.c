@@ -19,11 +19,11 @@ static const struct note *last_end(const struct model_slot *slot)
 }
 
 /* A private object by what was read or given, or by the logout that ended the handle. */
-static bool is_private(const struct model_module *m, uint64_t handle, uint64_t class)
+static bool is_private(const struct model_module *m, const struct model_slot *slot, uint64_t handle, uint64_t class)
 {
   const struct model_object *o = table_get(&m->objects, handle);
   if (o) return model_number(o, CKA_PRIVATE, 0) == CK_TRUE;
-  const struct model_gone *g = model_gone_object(m, handle);
+  const struct model_gone *g = model_gone_object(m, slot, handle);
   return g && g->why == GONE_LOGOUT && g->is_private == TRI_YES && class != MODEL_NO_CLASS && g->class == class;
 }
 
@@ -34,7 +34,7 @@ static void found_private(struct check *check, const struct call *call, const st
   if (!q || !q->active || q->login != LOGIN_PUBLIC || list->what != VALUE_LIST) return;
   for (size_t i = 0; i < list->count; i++) {
     const uint64_t handle = list->item[i].number;
-    if (s->search.is_private != TRI_YES && !is_private(check->place.module, handle, s->search.class)) continue;
+    if (s->search.is_private != TRI_YES && !is_private(check->place.module, s->slot, handle, s->search.class)) continue;
     struct finding *f =
         finding_report(check, SEVERITY_ERROR, 1, "a search returns a private object while nobody is logged in");
     finding_note(f, last_end(s->slot), NULL);

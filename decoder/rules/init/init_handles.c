@@ -27,7 +27,7 @@ static void old_object(struct check *check, const struct call *call)
   if (i < 0) i = pick_kind(call, P11_K_KEY);
   /* Of many objects some are forgotten. */
   if (i < 0 || !pick_in(call, (unsigned)i, &handle) || !handle || m->objects.count >= MODEL_OBJECTS) return;
-  const struct model_gone *gone = model_gone_object(m, handle);
+  const struct model_gone *gone = model_gone_object(m, check->place.slot, handle);
   if (!gone || gone->why != GONE_FINALIZED) return;
   const struct finding_options o = {.cause = CAUSE_DEAD_OBJECT};
   struct finding *f =

@@ -123,7 +123,7 @@ static void recycled(struct check *check, const struct call *call, uint64_t hand
 {
   const struct model_module *m = check->place.module;
   if (!m->gone_objects || table_get(&m->objects, handle)) return;
-  const struct model_gone *g = model_gone_object(m, handle);
+  const struct model_gone *g = model_gone_object(m, check->place.slot, handle);
   if (!g || g->why != GONE_CLOSED || g->note.end_number > call->number || call->start > g->note.end + MINUTE) return;
   const bool used = was_used(m, handle);
   struct finding *f = finding_report(check, used ? SEVERITY_WARNING : SEVERITY_INFO, 3,
@@ -172,7 +172,7 @@ static void used_after_destroy(struct check *check, const struct call *call, uin
   const struct finding_options dead = {.cause = CAUSE_DEAD_OBJECT}, caller = {.fault = FAULT_CALLER};
   struct model_module *m = check->place.module;
   if (!m->gone_objects || m->objects.count >= MODEL_OBJECTS) return;
-  const struct model_gone *g = model_gone_object(m, handle);
+  const struct model_gone *g = model_gone_object(m, check->place.slot, handle);
   if (!g || g->why != GONE_CLOSED || g->note.end_number > call->number || !model_objects_still(m, call->number)) return;
   if (check->place.slot && (g->slot != check->place.slot->id || model_removal(check->place.slot, call))) return;
   struct stale *s = kept_make(&m->kept, &stale_type);
@@ -230,7 +230,7 @@ static const struct model_gone *ended_by_logout(const struct check *check, const
 {
   const struct model_module *m = check->place.module;
   if (!m->gone_objects || table_get(&m->objects, handle) || m->objects.count >= MODEL_OBJECTS) return NULL;
-  const struct model_gone *g = model_gone_object(m, handle);
+  const struct model_gone *g = model_gone_object(m, check->place.slot, handle);
   const struct model_slot *slot = check->place.slot;
   if (!g || g->why != GONE_LOGOUT || g->note.end_number > call->number || !slot || g->slot != slot->id) return NULL;
   return model_settled(slot, call) && !model_removal(slot, call) ? g : NULL;

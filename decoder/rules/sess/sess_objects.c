@@ -11,7 +11,7 @@ static void lives_on(struct check *check, const struct call *call)
   int at = pick_kind(call, P11_K_OBJECT);
   if (at < 0) at = pick_kind(call, P11_K_KEY);
   if (at < 0 || !pick_in(call, (unsigned)at, &handle)) return;
-  const struct model_gone *gone = model_gone_object(check->place.module, handle);
+  const struct model_gone *gone = model_gone_object(check->place.module, check->place.slot, handle);
   if (!gone || gone->token != TRI_NO || (gone->why != GONE_CREATOR && gone->why != GONE_ALL)) return;
   if (gone->note.end_number > call->number || !gone->made.number) return;
   struct finding *f =
