@@ -161,15 +161,7 @@ static bool ready(struct play *play, const char *const *paths, size_t count, uns
   player->maps = maps_new();
   player->payload = payload_new();
   play->guard = guard_new();
-  if (!prepass(player, play->guard, paths, count, index, &play->searches)) return false;
-  if ((play->searches || player->options->prepare) && trace_again(paths, count)) {
-    player->portraits = portraits_read(paths, count, index, player->module);
-    if (!player->portraits) {
-      snprintf(player->results->error, sizeof player->results->error, "the trace cannot be read again");
-      return false;
-    }
-  }
-  return true;
+  return prepass(player, play->guard, paths, count, index);
 }
 
 static void drop(struct play *play)

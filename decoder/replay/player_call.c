@@ -128,7 +128,6 @@ void play_call(struct play *play, struct worker *worker, const struct call *call
   }
   pthread_mutex_lock(&player->lock);
   maps_at(player->maps, call);
-  player->module = call->module;
   const char *reason = lay_out(play, worker, call);
   pthread_mutex_unlock(&player->lock);
   if (reason) {

@@ -14,7 +14,6 @@ struct play {
   atomic_bool stop;       /* make no more calls */
   atomic_int initialised; /* C_Initialize calls of today that C_Finalize has not undone: 0 or 1 */
   bool seen_initialize;   /* by the trace */
-  bool searches;          /* the trace looks for objects */
   bool prepared;
   atomic_uint stuck; /* threads that did not come back from the module */
 };

@@ -21,7 +21,7 @@ struct session {
   bool made; /* objects */
 };
 
-struct reading {
+struct portraits_reading {
   struct portraits *portraits;
   struct table sessions;
   struct table logins; /* slot -> itself while somebody is logged in */
@@ -34,14 +34,15 @@ struct value portrait_copy(struct arena *arena, const struct value *v)
   return copy;
 }
 
-static struct portrait_entry *latest(const struct reading *r, uint64_t handle)
+static struct portrait_entry *latest(const struct portraits_reading *r, uint64_t handle)
 {
   struct portrait_entry *entry = table_get(&r->portraits->handles, handle);
   return entry && entry->portrait.to == UINT64_MAX ? entry : NULL;
 }
 
 /* The object that gets `handle` now. One that had it before is gone. */
-static struct portrait_entry *begin(struct reading *r, uint64_t handle, const struct call *call, uint64_t slot)
+static struct portrait_entry *begin(struct portraits_reading *r, uint64_t handle, const struct call *call,
+                                    uint64_t slot)
 {
   struct portraits *p = r->portraits;
   struct portrait_entry *before = table_get(&p->handles, handle);
@@ -103,14 +104,15 @@ static void know_all(struct portraits *p, struct portrait_entry *entry, const st
     if (template->item[i].what == VALUE_ATTRIBUTE) know(p, entry, &template->item[i]);
 }
 
-static struct session *session_of(const struct reading *r, const struct call *call)
+static struct session *session_of(const struct portraits_reading *r, const struct call *call)
 {
   const int at = pick_kind(call, P11_K_SESSION);
   return at < 0 ? NULL : table_get(&r->sessions, call->arg[at].in.number);
 }
 
 /* Objects that a search found: what it looked for is true of them. */
-static void found(struct reading *r, const struct call *call, const struct session *session, const struct value *list)
+static void found(struct portraits_reading *r, const struct call *call, const struct session *session,
+                  const struct value *list)
 {
   const uint64_t slot = session ? session->slot : 0;
   for (size_t i = 0; i < list->count; i++) {
@@ -122,7 +124,7 @@ static void found(struct reading *r, const struct call *call, const struct sessi
 }
 
 /* Objects that a call made: of a key pair the first template is of the first handle, the second of the second. */
-static void made(struct reading *r, const struct call *call, struct session *session)
+static void made(struct portraits_reading *r, const struct call *call, struct session *session)
 {
   const struct value *template[2] = {NULL, NULL};
   unsigned templates = 0, handles = 0;
@@ -145,7 +147,7 @@ static void made(struct reading *r, const struct call *call, struct session *ses
   }
 }
 
-static void end_all(struct reading *r, uint64_t number, const struct session *session)
+static void end_all(struct portraits_reading *r, uint64_t number, const struct session *session)
 {
   for (struct portrait_entry *e = r->portraits->first; e; e = e->next) {
     if (e->portrait.to != UINT64_MAX || (session && e->session != session)) continue;
@@ -164,7 +166,7 @@ static void drop(void *value)
   free(value);
 }
 
-static bool slot_has_session(const struct reading *r, uint64_t slot)
+static bool slot_has_session(const struct portraits_reading *r, uint64_t slot)
 {
   const struct session *s;
   for (size_t place = 0; (s = table_next(&r->sessions, &place));)
@@ -172,7 +174,7 @@ static bool slot_has_session(const struct reading *r, uint64_t slot)
   return false;
 }
 
-static void close_session(struct reading *r, uint64_t handle, uint64_t number)
+static void close_session(struct portraits_reading *r, uint64_t handle, uint64_t number)
 {
   struct session *session = table_take(&r->sessions, handle);
   if (!session) return;
@@ -181,7 +183,7 @@ static void close_session(struct reading *r, uint64_t handle, uint64_t number)
   drop(session);
 }
 
-static void close_slot(struct reading *r, uint64_t slot, uint64_t number)
+static void close_slot(struct portraits_reading *r, uint64_t slot, uint64_t number)
 {
   for (size_t i = 0; i < r->sessions.room; i++) {
     const struct session *session = r->sessions.entry[i].value;
@@ -191,7 +193,7 @@ static void close_slot(struct reading *r, uint64_t slot, uint64_t number)
   }
 }
 
-static void sessions_and_logins(struct reading *r, const struct call *call, struct session *session)
+static void sessions_and_logins(struct portraits_reading *r, const struct call *call, struct session *session)
 {
   const int slot = pick_kind(call, P11_K_SLOT), at = pick_kind(call, P11_K_SESSION);
   switch (call->known) {
@@ -237,7 +239,7 @@ static void token_label(struct portraits *p, const struct call *call)
     table_put(&p->labels, call->arg[slot].in.number, arena_text(&p->memory, label->bytes, label->kept));
 }
 
-static void take(struct reading *r, const struct call *call)
+static void take(struct portraits_reading *r, const struct call *call)
 {
   struct portraits *p = r->portraits;
   struct session *session = session_of(r, call);
@@ -269,28 +271,24 @@ static void take(struct reading *r, const struct call *call)
   sessions_and_logins(r, call, session);
 }
 
-/* Is `id` the module, perhaps loaded once more? */
-static bool takes(const struct process *process, uint16_t module, uint16_t id)
+struct portraits_reading *portraits_begin(void)
 {
-  if (id == module) return true;
-  const struct module *a = trace_module(process, module), *b = trace_module(process, id);
-  return a && b && a->path && b->path && strcmp(a->path, b->path) == 0;
+  struct portraits_reading *r = model_alloc(sizeof *r);
+  r->portraits = model_alloc(sizeof *r->portraits);
+  return r;
 }
 
-struct portraits *portraits_read(const char *const *paths, size_t count, unsigned index, uint16_t module)
+void portraits_see(struct portraits_reading *r, const struct call *call)
 {
-  struct trace_set *set = trace_again(paths, count) ? trace_open(paths, count) : NULL;
-  if (!set) return NULL;
-  struct portraits *portraits = model_alloc(sizeof *portraits);
-  struct reading r = {.portraits = portraits};
-  struct event event;
-  while (!trace_next(set, &event)) {
-    if (event.type != EVENT_CALL || event.process->index != index || call_is_probe(event.call)) continue;
-    if (event.call->state == CALL_DONE && takes(event.process, module, event.call->module)) take(&r, event.call);
-  }
-  table_clear(&r.sessions, drop);
-  table_clear(&r.logins, NULL);
-  trace_close(set);
+  if (call->state == CALL_DONE) take(r, call);
+}
+
+struct portraits *portraits_end(struct portraits_reading *r)
+{
+  struct portraits *portraits = r->portraits;
+  table_clear(&r->sessions, drop);
+  table_clear(&r->logins, NULL);
+  free(r);
   return portraits;
 }
 

@@ -15,8 +15,11 @@ struct portrait {
   const struct value *attribute; /* VALUE_ATTRIBUTE each */
 };
 
-/* Reads the trace; NULL with a line on stderr. */
-struct portraits *portraits_read(const char *const *paths, size_t count, unsigned index, uint16_t module);
+/* Made of all calls of the recorded process, one after the other. */
+struct portraits_reading;
+struct portraits_reading *portraits_begin(void);
+void portraits_see(struct portraits_reading *reading, const struct call *call);
+struct portraits *portraits_end(struct portraits_reading *reading);
 void portraits_free(struct portraits *portraits);
 /* The object that had `handle` when call `number` was made; NULL when nothing is known of it. */
 const struct portrait *portrait_of(const struct portraits *portraits, uint64_t handle, uint64_t number);

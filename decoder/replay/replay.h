@@ -78,7 +78,6 @@ struct verify;
 struct player {
   const struct replay_options *options;
   struct process *process;
-  uint16_t module; /* id in the trace of the module whose calls are replayed */
   struct target *target;
   struct maps *maps;
   struct payload *payload;
